@@ -1,0 +1,192 @@
+/** Everything that can be configured, read from environment variables in one place. */
+export interface Config {
+  env: 'development' | 'production' | 'test';
+  host: string;
+  port: number;
+  /** Folder of what the product keeps outside the database. */
+  home: string;
+  databaseUrl: string;
+  databasePoolSize: number;
+  upstream: UpstreamConfig;
+  /** LLM_MODEL_CHAT: the model of a call that names none. */
+  defaultModel: string | null;
+  /** Model ids that are listed while the upstream has never answered. */
+  safeModeModels: string[];
+  modelRefreshMs: number;
+  timeouts: { connectMs: number; firstByteMs: number; idleMs: number; totalMs: number };
+  auth: {
+    jwksUrl: string | null;
+    issuer: string | null;
+    audience: string | null;
+    algorithms: string[];
+    defaultPlan: string | null;
+    defaultOrganization: string | null;
+    roleClaim: string | null;
+    organizationClaim: string | null;
+  };
+  /** Base64 of 32 bytes: encrypts virtual keys at rest. */
+  secretKey: string;
+  /** Allowed browser origins; `*` for all; empty: none but our own. */
+  corsOrigins: string[];
+  trustedProxies: string[];
+  /** Bytes. */
+  maxBodyBytes: number;
+  logLevel: string;
+  explorer: boolean;
+  /** File with the demonstration tokens, read by the explorer in development. */
+  demoFile: string | null;
+  shutdownMs: number;
+}
+
+/** How the model provider side is reached. */
+export type UpstreamConfig =
+  /** `baseUrl` without `/v1`. */
+  | { kind: 'LITELLM'; baseUrl: string; masterKey: string; /** What to do when something else answers there. */ otherwise: DirectUpstream | null }
+  | DirectUpstream;
+/** `baseUrl` as the OpenAI SDK takes it, with `/v1`. */
+export interface DirectUpstream { kind: 'DIRECT'; baseUrl: string; apiKey: string | null; provider: string }
+
+/** All mistakes of a configuration at once, each with its variable's name and an example. */
+export class ConfigError extends Error {
+  constructor(readonly problems: string[]) {
+    super(`The configuration has ${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`}:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+type Env = Record<string, string | undefined>;
+
+/** Reads variables one by one and remembers what was wrong with each. An empty value counts as not set. */
+class Reader {
+  readonly problems: string[] = [];
+
+  constructor(private readonly env: Env) {}
+
+  text(name: string): string | null {
+    return this.env[name]?.trim() || null;
+  }
+
+  required(name: string, example: string, why: string): string {
+    const value = this.text(name);
+    if (value === null) this.problems.push(`${name} is not set: ${why}. Example: ${name}=${example}`);
+    return value ?? '';
+  }
+
+  whole(name: string, fallback: number, min: number, max: number): number {
+    const value = this.text(name);
+    if (value === null) return fallback;
+    const number = Number(value);
+    if (/^\d+$/.test(value) && number >= min && number <= max) return number;
+    this.problems.push(`${name}=${value} is not a whole number from ${min} to ${max}. Example: ${name}=${fallback}`);
+    return fallback;
+  }
+
+  choice<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
+    const value = this.text(name);
+    if (value === null) return fallback;
+    if (allowed.includes(value as T)) return value as T;
+    this.problems.push(`${name}=${value} is none of ${allowed.join(', ')}. Example: ${name}=${fallback}`);
+    return fallback;
+  }
+
+  list(name: string): string[] {
+    return (this.text(name) ?? '').split(',').map((part) => part.trim()).filter(Boolean);
+  }
+
+  url(name: string, protocols: readonly string[], example: string): string | null {
+    const value = this.text(name);
+    if (value === null) return null;
+    if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value.replace(/\/+$/, '');
+    // The value may hold a password: it is not repeated.
+    this.problems.push(`${name} is not a URL with ${protocols.map((p) => `${p}//`).join(' or ')}. Example: ${name}=${example}`);
+    return null;
+  }
+}
+
+const WEB = ['http:', 'https:'] as const;
+/** Signature algorithms with a public key: an HMAC or "none" would let anybody sign who knows the public key or nothing at all. */
+const JWT_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+
+/** The whole configuration from environment variables (`.env.example` lists them). Throws ConfigError with every mistake. */
+export function readConfig(env: Env = process.env): Config {
+  const reader = new Reader(env);
+  const mode = reader.choice('NODE_ENV', ['development', 'production', 'test'], 'development');
+  const production = mode === 'production';
+
+  reader.required('DATABASE_URL', 'postgres://weir:secret@localhost:5432/weir', 'the Postgres database that keeps users, conversations and usage');
+  const databaseUrl = reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
+
+  const secretKey = production
+    ? reader.required('WEIR_SECRET_KEY', '$(openssl rand -base64 32)', 'it encrypts the virtual keys at rest')
+    : (reader.text('WEIR_SECRET_KEY') ?? '');
+  if (secretKey && Buffer.from(secretKey, 'base64').length !== 32) reader.problems.push('WEIR_SECRET_KEY is not the base64 of 32 bytes. Example: WEIR_SECRET_KEY=$(openssl rand -base64 32)');
+  if (!secretKey && !production) reader.problems.push('WEIR_SECRET_KEY is not set: it encrypts the virtual keys at rest (`npm start` makes one). Example: WEIR_SECRET_KEY=$(openssl rand -base64 32)');
+
+  const jwksUrl = reader.url('AUTH_JWKS_URL', WEB, 'https://login.example.com/.well-known/jwks.json');
+  if (jwksUrl) {
+    reader.required('AUTH_ISSUER', 'https://login.example.com/', 'tokens of any issuer would be taken');
+    reader.required('AUTH_AUDIENCE', 'weir', 'tokens for any other service would be taken');
+  }
+  const algorithms = reader.list('AUTH_ALGORITHMS');
+  for (const name of algorithms) if (!JWT_ALGORITHMS.includes(name)) reader.problems.push(`AUTH_ALGORITHMS has ${name}, which is none of ${JWT_ALGORITHMS.join(', ')}. Example: AUTH_ALGORITHMS=RS256,ES256`);
+
+  const config: Config = {
+    env: mode,
+    host: reader.text('HOST') ?? '127.0.0.1',
+    port: reader.whole('PORT', 4100, 0, 65_535),
+    home: reader.text('WEIR_HOME') ?? '.weir',
+    databaseUrl,
+    databasePoolSize: reader.whole('DATABASE_POOL_SIZE', 10, 2, 200),
+    upstream: readUpstream(reader),
+    defaultModel: reader.text('LLM_MODEL_CHAT'),
+    safeModeModels: reader.list('LLM_SAFE_MODELS'),
+    modelRefreshMs: reader.whole('MODEL_REFRESH_SECONDS', 60, 1, 86_400) * 1_000,
+    timeouts: {
+      connectMs: reader.whole('LLM_CONNECT_TIMEOUT_MS', 5_000, 1, 600_000),
+      firstByteMs: reader.whole('LLM_FIRST_BYTE_TIMEOUT_MS', 120_000, 1, 3_600_000),
+      idleMs: reader.whole('LLM_IDLE_TIMEOUT_MS', 60_000, 1, 3_600_000),
+      totalMs: reader.whole('LLM_TOTAL_TIMEOUT_MS', 600_000, 1, 3_600_000),
+    },
+    auth: {
+      jwksUrl,
+      issuer: reader.text('AUTH_ISSUER'),
+      audience: reader.text('AUTH_AUDIENCE'),
+      algorithms: algorithms.length ? algorithms : ['RS256', 'ES256', 'EdDSA'],
+      defaultPlan: reader.text('AUTH_DEFAULT_PLAN'),
+      defaultOrganization: reader.text('AUTH_DEFAULT_ORGANIZATION'),
+      roleClaim: reader.text('AUTH_ROLE_CLAIM'),
+      organizationClaim: reader.text('AUTH_ORGANIZATION_CLAIM'),
+    },
+    secretKey,
+    corsOrigins: reader.text('CORS_ORIGINS') === null && !production ? ['*'] : reader.list('CORS_ORIGINS'),
+    trustedProxies: reader.list('TRUSTED_PROXIES'),
+    maxBodyBytes: reader.whole('MAX_BODY_BYTES', 8 * 1024 * 1024, 1_024, 256 * 1024 * 1024),
+    logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
+    explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
+    demoFile: null,
+    shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 30_000, 0, 600_000),
+  };
+  if (reader.problems.length) throw new ConfigError(reader.problems);
+  return config;
+}
+
+/**
+ * With LITELLM_MASTER_KEY the base URL is taken for a LiteLLM (start-up asks it, and goes direct when something else answers there);
+ * without it, for any OpenAI-compatible server.
+ */
+function readUpstream(reader: Reader): UpstreamConfig {
+  reader.required('LLM_BASE_URL', 'http://localhost:4000', 'the LiteLLM proxy, or any OpenAI-compatible server');
+  const baseUrl = reader.url('LLM_BASE_URL', WEB, 'http://localhost:4000') ?? '';
+  const masterKey = reader.text('LITELLM_MASTER_KEY');
+  const direct: DirectUpstream = { kind: 'DIRECT', baseUrl, apiKey: reader.text('LLM_API_KEY'), provider: reader.text('LLM_PROVIDER') ?? 'direct' };
+  return masterKey ? { kind: 'LITELLM', baseUrl: baseUrl.replace(/\/v1$/, ''), masterKey, otherwise: direct } : direct;
+}
+
+/** For commands that need nothing but the database (migrate, admin). Throws ConfigError. */
+export function readDatabaseUrl(env: Env = process.env): string {
+  const reader = new Reader(env);
+  reader.required('DATABASE_URL', 'postgres://weir:secret@localhost:5432/weir', 'the Postgres database to work on');
+  const url = reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
+  if (reader.problems.length) throw new ConfigError(reader.problems);
+  return url;
+}

@@ -1,0 +1,40 @@
+import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, type Relation, Unique } from 'typeorm';
+import { User } from './user.entity';
+
+@Entity('api_tokens')
+@Unique('api_tokens_hash_key', ['hash'])
+@Index('api_tokens_user_id_idx', ['userId'])
+export class ApiToken {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'api_tokens_pkey' })
+  id!: string;
+
+  @Column('text', { name: 'user_id' })
+  userId!: string;
+
+  @ManyToOne(() => User, { nullable: false, onDelete: 'CASCADE' })
+  @JoinColumn({ name: 'user_id', foreignKeyConstraintName: 'api_tokens_user_id_fkey' })
+  user!: Relation<User>;
+
+  @Column('text')
+  name!: string;
+
+  /** SHA-256 of the secret. */
+  @Column('bytea')
+  hash!: Buffer;
+
+  /** Last four characters of the secret. */
+  @Column('text')
+  hint!: string;
+
+  @Column('timestamptz', { name: 'created_at', default: () => 'weir.now()' })
+  createdAt!: Date;
+
+  @Column('timestamptz', { name: 'last_used_at', nullable: true })
+  lastUsedAt!: Date | null;
+
+  @Column('timestamptz', { name: 'expires_at', nullable: true })
+  expiresAt!: Date | null;
+
+  @Column('timestamptz', { name: 'revoked_at', nullable: true })
+  revokedAt!: Date | null;
+}

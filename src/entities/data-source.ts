@@ -1,0 +1,68 @@
+import 'reflect-metadata';
+import type { Pool } from 'pg';
+import { DataSource, type EntityManager } from 'typeorm';
+import { ENTITIES } from './entities';
+import { FirstSchema20261121080000 } from './migrations/20261121080000-first-schema';
+
+/** A transaction, or anything else that statements run on. Services take it as an argument, so that they need not import typeorm. */
+export interface Tx {
+  query<R = Record<string, unknown>>(sql: string, params?: readonly unknown[]): Promise<R[]>;
+  /** TypeORM's view of the same transaction: for reading and editing single rows, never on the hot path. */
+  readonly manager: EntityManager;
+}
+
+export interface Db extends Tx {
+  /** A statement of the hot path: named, so that Postgres parses and plans it once per connection. */
+  hot<R = Record<string, unknown>>(name: string, sql: string, params: readonly unknown[]): Promise<R[]>;
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  readonly dataSource: DataSource;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  url: string;
+  /** Connections. */
+  poolSize: number;
+  /** Milliseconds after which Postgres gives a statement up; 0: never. */
+  statementTimeoutMs?: number;
+  applicationName?: string;
+}
+
+export const buildDataSource = (options: DatabaseOptions): DataSource =>
+  new DataSource({
+    type: 'postgres',
+    url: options.url,
+    entities: ENTITIES,
+    migrations: [FirstSchema20261121080000],
+    migrationsTableName: 'weir_migrations',
+    synchronize: false,
+    logging: false,
+    poolSize: options.poolSize,
+    applicationName: options.applicationName ?? 'weir',
+    // Times are written and read as text in some places: always in UTC.
+    extra: { options: '-c TimeZone=UTC', statement_timeout: options.statementTimeoutMs ?? 30_000, connectionTimeoutMillis: 5_000, keepAlive: true },
+  });
+
+export async function openDatabase(options: DatabaseOptions, onPoolError: (error: Error) => void): Promise<Db> {
+  const dataSource = buildDataSource(options);
+  await dataSource.initialize();
+  // The driver's own pg pool: prepared statements have no door in TypeORM.
+  const pool = (dataSource.driver as unknown as { master: Pool }).master;
+  pool.on('error', onPoolError);
+  return {
+    dataSource,
+    manager: dataSource.manager,
+    query: async (sql, params = []) => (await pool.query(sql, params as unknown[])).rows,
+    hot: async (name, text, values) => (await pool.query({ name, text, values: values as unknown[] })).rows,
+    transaction: (work) =>
+      dataSource.transaction((manager) =>
+        work({ manager, query: async <R>(sql: string, params: readonly unknown[] = []) => rowsOf<R>(await manager.query(sql, params as unknown[])) }),
+      ),
+    close: () => dataSource.destroy(),
+  };
+}
+
+/** TypeORM answers UPDATE and DELETE with [rows, count], everything else with the rows. */
+function rowsOf<R>(result: unknown): R[] {
+  return (Array.isArray(result) && result.length === 2 && Array.isArray(result[0]) && typeof result[1] === 'number' ? result[0] : result) as R[];
+}

@@ -1,0 +1,53 @@
+import type OpenAI from 'openai';
+import type { TokenBuckets } from '../pricing/pricing.types';
+
+export type CompletionBody = OpenAI.Chat.ChatCompletionCreateParams;
+
+export interface UpstreamRequest {
+  callId: string;
+  /** The caller's virtual key, or the upstream's own key; null: none. */
+  apiKey: string | null;
+  body: CompletionBody;
+  /** Kept by the proxy beside its spend record. */
+  metadata: Record<string, string>;
+  signal: AbortSignal;
+}
+
+/** What the upstream says of itself before the answer. */
+export interface UpstreamHead {
+  /** The alias that serves, after a fallback another one than was asked for; null: not told. */
+  servedModel: string | null;
+  /** The proxy's deployment id. */
+  deployment: string | null;
+  /** Tries that the proxy made, fallbacks included. */
+  attempts: number;
+  /** Dollars as the proxy computed them, decimal text; null: not told, or no price. */
+  cost: string | null;
+}
+
+export interface UpstreamUsage {
+  tokens: TokenBuckets;
+  /** false: the proxy counted by itself, because the provider did not say. */
+  fromProvider: boolean;
+  /** As it came. */
+  raw: Record<string, unknown>;
+  cost: string | null;
+}
+
+/** Receives an answer piece by piece; a whole answer comes as few large pieces. Nothing is called after the promise of `run` settled. */
+export interface UpstreamSink {
+  head(head: UpstreamHead): void;
+  text(text: string): void;
+  reasoning(text: string): void;
+  toolCall(index: number, toolCallId: string | null, name: string | null, argumentsText: string): void;
+  /** The provider's own word. */
+  finish(reason: string): void;
+  usage(usage: UpstreamUsage): void;
+}
+
+/** The one way to a model. Rejects with UpstreamError, also when the signal aborts. */
+export interface ModelUpstream {
+  readonly kind: 'LITELLM' | 'DIRECT';
+  run(request: UpstreamRequest, sink: UpstreamSink): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,92 @@
+import type { CostParts, TokenBuckets } from '../pricing/pricing.types';
+
+export type CallStatus = 'RUNNING' | 'COMPLETED' | 'STOPPED' | 'FAILED' | 'LOST';
+export type UsageSource = 'PROVIDER' | 'ESTIMATED' | 'RECONCILED' | 'NONE';
+export type Upstream = 'LITELLM' | 'DIRECT';
+export type Scenario = 'DEFAULT' | 'BACKGROUND' | 'THINK' | 'LONG_CONTEXT' | 'REVIEW' | 'PLAN';
+export type UsageDimension = 'ORGANIZATION' | 'USER' | 'PROJECT' | 'MODEL' | 'PROVIDER' | 'SCENARIO' | 'AGENT' | 'UPSTREAM' | 'STATUS';
+export type UsageInterval = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH';
+export type UsageOrder = 'COST_DESC' | 'CALLS_DESC' | 'TOKENS_DESC';
+
+/** One call: a settled row of `llm_usage`, or one in flight (status RUNNING, no tokens yet). */
+export interface CallRecord {
+  id: string;
+  occurredAt: Date;
+  organizationId: string;
+  userId: string;
+  projectId: string | null;
+  conversationId: string | null;
+  traceId: string;
+  agent: string | null;
+  scenario: Scenario;
+  model: string;
+  servedModel: string;
+  provider: string | null;
+  deployment: string | null;
+  upstream: Upstream;
+  status: CallStatus;
+  errorCode: string | null;
+  streamed: boolean;
+  tokens: TokenBuckets;
+  usageSource: UsageSource;
+  /** null: no price known. */
+  cost: (CostParts & { reportedByProxy: string | null }) | null;
+  latencyMs: number | null;
+  timeToFirstTokenMs: number | null;
+}
+
+export interface UsageFilter {
+  from?: Date | null;
+  to?: Date | null;
+  organizationIds?: string[] | null;
+  userIds?: string[] | null;
+  projectIds?: string[] | null;
+  models?: string[] | null;
+  providers?: string[] | null;
+  scenarios?: Scenario[] | null;
+  agents?: string[] | null;
+  statuses?: CallStatus[] | null;
+  conversationId?: string | null;
+  traceId?: string | null;
+}
+export interface UsageQuery {
+  filter: UsageFilter;
+  groupBy: UsageDimension[];
+  interval: UsageInterval | null;
+  timeZone: string;
+  orderBy: UsageOrder;
+  /** Groups. */
+  limit: number;
+}
+export interface UsageFigures {
+  calls: number;
+  failedCalls: number;
+  promptTokens: number;
+  cacheReadTokens: number;
+  cacheWriteTokens: number;
+  completionTokens: number;
+  reasoningTokens: number;
+  totalTokens: number;
+  /** Dollars; "0" without calls, null when there are calls and none has a price. */
+  cost: string | null;
+  unpricedCalls: number;
+  averageLatencyMs: number | null;
+  p50LatencyMs: number | null;
+  p95LatencyMs: number | null;
+  averageTimeToFirstTokenMs: number | null;
+  p95TimeToFirstTokenMs: number | null;
+}
+export interface UsageGroupRow {
+  at: Date | null;
+  organizationId: string | null;
+  userId: string | null;
+  projectId: string | null;
+  model: string | null;
+  provider: string | null;
+  scenario: Scenario | null;
+  agent: string | null;
+  upstream: Upstream | null;
+  status: CallStatus | null;
+  figures: UsageFigures;
+}
+export interface UsageReport { from: Date; to: Date; totals: UsageFigures; rows: UsageGroupRow[]; truncated: boolean }

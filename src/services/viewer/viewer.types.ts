@@ -1,0 +1,39 @@
+export type Role = 'MEMBER' | 'ANALYST' | 'ADMIN' | 'OPERATOR';
+
+/** The caller, as both doors hand it to every service. */
+export interface Viewer {
+  userId: string;
+  organizationId: string;
+  role: Role;
+  planId: string;
+  /** The API token that was used; null for a JWT. */
+  tokenId: string | null;
+  /** When the credential ends, in milliseconds since 1970 (UTC); null: it does not. */
+  expiresAtMs: number | null;
+}
+
+export interface OrganizationRow { id: string; name: string }
+export interface ProjectRow { id: string; organizationId: string; name: string }
+export interface UserRow {
+  id: string;
+  organizationId: string;
+  name: string;
+  email: string | null;
+  externalId: string | null;
+  role: Role;
+  planId: string;
+  blocked: boolean;
+  createdAt: Date;
+}
+export interface ApiTokenRow {
+  id: string;
+  userId: string;
+  name: string;
+  /** Last four characters of the secret. */
+  hint: string;
+  createdAt: Date;
+  lastUsedAt: Date | null;
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+}
+export interface VirtualKeyInfo { hint: string; createdAt: Date; rotatedAt: Date | null; blocked: boolean }
