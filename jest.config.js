@@ -1,0 +1,43 @@
+'use strict';
+
+const swc = [
+  '@swc/jest',
+  {
+    jsc: {
+      target: 'es2022',
+      parser: { syntax: 'typescript', decorators: true },
+      // The same kind of output as tsc gives: legacy decorators with their metadata, fields assigned and not defined.
+      transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+      keepClassNames: true,
+    },
+    module: { type: 'commonjs' },
+    sourceMaps: 'inline',
+  },
+];
+
+const project = (name, testMatch, extra = {}) => ({
+  displayName: name,
+  rootDir: __dirname,
+  testEnvironment: 'node',
+  testMatch: testMatch.map((pattern) => `<rootDir>/test/${pattern}`),
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/bench/dist/', '<rootDir>/.weir/'],
+  transform: { '\\.[cm]?[jt]s$': swc },
+  // Packages without a CommonJS form: jest cannot require them as they are.
+  transformIgnorePatterns: ['/node_modules/(?!jose/)'],
+  setupFiles: ['reflect-metadata'],
+  ...extra,
+});
+
+// Named by two projects and run once: jest keeps the set of the paths.
+const database = { globalSetup: '<rootDir>/test/global-setup.ts', globalTeardown: '<rootDir>/test/global-teardown.ts' };
+
+/** @type {import('jest').Config} */
+module.exports = {
+  projects: [
+    project('unit', ['unit/**/*.test.ts']),
+    project('integration', ['*.test.ts', 'integration/**/*.test.ts'], database),
+    project('e2e', ['e2e/**/*.test.ts'], database),
+  ],
+  testTimeout: 30_000,
+  maxWorkers: 2,
+};

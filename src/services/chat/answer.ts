@@ -1,0 +1,72 @@
+import type { ToolCall } from '../conversation/conversation.types';
+import type { UpstreamHead, UpstreamSink, UpstreamUsage } from '../litellm/upstream.types';
+import type { FinishReason } from './chat.types';
+
+/** One step of an answer, as it goes into a stream's log. */
+export type Piece =
+  | { kind: 'TextDelta'; text: string }
+  | { kind: 'ReasoningDelta'; text: string }
+  | { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null; arguments: string };
+
+const FINISH: Record<string, FinishReason> = { stop: 'STOP', end_turn: 'STOP', length: 'LENGTH', max_tokens: 'LENGTH', tool_calls: 'TOOL_CALLS', function_call: 'TOOL_CALLS', content_filter: 'CONTENT_FILTER' };
+
+/** Collects an answer while it comes, and hands every piece on at once. */
+export class Answer implements UpstreamSink {
+  headSeen: UpstreamHead | null = null;
+  usageSeen: UpstreamUsage | null = null;
+  finishReason: FinishReason | null = null;
+  /** performance.now() of the first piece. */
+  firstPieceAt: number | null = null;
+  private readonly texts: string[] = [];
+  private readonly reasonings: string[] = [];
+  private readonly calls: { toolCallId: string; name: string; arguments: string[] }[] = [];
+
+  constructor(private readonly onPiece: (piece: Piece) => void = () => undefined) {}
+
+  get content(): string {
+    return this.texts.join('');
+  }
+  get reasoningText(): string {
+    return this.reasonings.join('');
+  }
+  get toolCalls(): ToolCall[] {
+    return this.calls.filter(Boolean).map((call) => ({ toolCallId: call.toolCallId, name: call.name, arguments: call.arguments.join('') }));
+  }
+  get isEmpty(): boolean {
+    return this.firstPieceAt === null;
+  }
+
+  /** After a retry nothing of the first try may be left; a retry happens before the first piece only. */
+  head(head: UpstreamHead): void {
+    this.headSeen = head;
+  }
+  text(text: string): void {
+    this.texts.push(text);
+    this.piece({ kind: 'TextDelta', text });
+  }
+  reasoning(text: string): void {
+    this.reasonings.push(text);
+    this.piece({ kind: 'ReasoningDelta', text });
+  }
+  toolCall(index: number, toolCallId: string | null, name: string | null, argumentsText: string): void {
+    // An index out of any proportion would make an array of holes.
+    if (!Number.isInteger(index) || index < 0 || index > 1_000) return;
+    const call = (this.calls[index] ??= { toolCallId: '', name: '', arguments: [] });
+    if (toolCallId) call.toolCallId = toolCallId;
+    if (name) call.name = name;
+    call.arguments.push(argumentsText);
+    this.piece({ kind: 'ToolCallDelta', index, toolCallId, name, arguments: argumentsText });
+  }
+  finish(reason: string): void {
+    this.finishReason = FINISH[reason] ?? 'OTHER';
+  }
+  /** Sent twice, the later one counts: it is the total. */
+  usage(usage: UpstreamUsage): void {
+    this.usageSeen = usage;
+  }
+
+  private piece(piece: Piece): void {
+    this.firstPieceAt ??= performance.now();
+    this.onPiece(piece);
+  }
+}

@@ -1,0 +1,59 @@
+import { badInput, notFound } from '../../errors';
+import { newId } from '../../lib/ids';
+import { decodeCursor, pageOf, type Page } from '../../lib/page';
+import type { ConversationServiceApi, PageArgs, PeopleServiceApi } from '../services';
+import type { Viewer } from '../viewer/viewer.types';
+import type { Branch, ConversationStore } from './conversation.store';
+import type { Conversation, Message } from './conversation.types';
+
+/** Conversations belong to one user: nobody else, whatever the role, reads what was said. */
+export class ConversationService implements ConversationServiceApi {
+  constructor(private readonly deps: { store: ConversationStore; people: Pick<PeopleServiceApi, 'visibleProject'> }) {}
+
+  /** Throws NOT_FOUND for a project that the caller may not see. */
+  async create(viewer: Viewer, input: { title?: string | null; projectId?: string | null }): Promise<Conversation> {
+    if (input.projectId && !(await this.deps.people.visibleProject(viewer, input.projectId))) throw notFound('input.projectId');
+    return this.deps.store.insert({ id: newId('conversation'), organizationId: viewer.organizationId, userId: viewer.userId, projectId: input.projectId ?? null, title: input.title ?? null });
+  }
+
+  async rename(viewer: Viewer, id: string, title: string): Promise<Conversation> {
+    const conversation = await this.deps.store.rename(id, viewer.userId, title);
+    if (!conversation) throw notFound('id');
+    return conversation;
+  }
+
+  /** Erases the messages; usage rows stay. */
+  async remove(viewer: Viewer, id: string): Promise<string> {
+    if (!(await this.deps.store.remove(id, viewer.userId))) throw notFound('id');
+    return id;
+  }
+
+  get(viewer: Viewer, id: string): Promise<Conversation | null> {
+    return this.deps.store.find(id, viewer.userId);
+  }
+
+  async list(viewer: Viewer, { first, after }: PageArgs): Promise<Page<Conversation>> {
+    const key = after ? decodeCursor(after, 2) : null;
+    if (after && (!key || Number.isNaN(Date.parse(String(key[0]))))) throw badInput('after', 'is not a cursor of this list');
+    const rows = await this.deps.store.page(viewer.userId, first, key);
+    return pageOf(rows, first, Boolean(after), (row) => row.key, (row) => row.conversation);
+  }
+
+  message(viewer: Viewer, id: string): Promise<Message | null> {
+    return this.deps.store.message(id, viewer.userId);
+  }
+
+  async messages(viewer: Viewer, conversationId: string, { first, after }: PageArgs): Promise<Page<Message>> {
+    const key = after ? decodeCursor(after, 1) : null;
+    if (after && !Number.isSafeInteger(key?.[0])) throw badInput('after', 'is not a cursor of this list');
+    const rows = await this.deps.store.messages(conversationId, viewer.userId, first, key ? Number(key[0]) : null);
+    return pageOf(rows, first, Boolean(after), (row) => [row.position], (row) => row.message);
+  }
+
+  /** What a call continues. Throws NOT_FOUND. */
+  async branch(viewer: Viewer, conversationId: string, afterMessageId: string | null): Promise<Branch> {
+    const branch = await this.deps.store.branch(conversationId, viewer.userId, afterMessageId);
+    if (branch) return branch;
+    throw notFound(afterMessageId && (await this.deps.store.find(conversationId, viewer.userId)) ? 'input.afterMessageId' : 'input.conversationId');
+  }
+}

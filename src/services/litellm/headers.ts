@@ -1,0 +1,31 @@
+import type { UpstreamHead, UpstreamRequest } from './upstream.types';
+
+type ResponseHeaders = Record<string, string | string[] | undefined>;
+
+const one = (headers: ResponseHeaders, name: string): string | null => {
+  const value = headers[name];
+  return (Array.isArray(value) ? value[0] : value) ?? null;
+};
+const count = (headers: ResponseHeaders, name: string): number => {
+  const value = Number(one(headers, name) ?? 0);
+  return Number.isInteger(value) && value > 0 && value < 1_000 ? value : 0;
+};
+
+/** A dollar figure of the proxy as decimal text. Zero is not a price there: unpriced models and all streams say 0.0. */
+export function proxyCost(value: unknown): string | null {
+  const text = typeof value === 'number' || typeof value === 'string' ? String(value) : '';
+  return /^\d+(\.\d+)?([eE][+-]?\d{1,2})?$/.test(text) && Number(text) > 0 ? text : null;
+}
+
+/** What is sent with a call to the proxy. No spend tags: a tag that matches no deployment refuses the call. */
+export const litellmRequestHeaders = (request: UpstreamRequest): Record<string, string> => ({
+  'x-litellm-call-id': request.callId,
+  'x-litellm-spend-logs-metadata': JSON.stringify(request.metadata),
+});
+
+export const litellmHead = (headers: ResponseHeaders): UpstreamHead => ({
+  servedModel: one(headers, 'x-litellm-model-group'),
+  deployment: one(headers, 'x-litellm-model-id'),
+  attempts: 1 + count(headers, 'x-litellm-attempted-retries') + count(headers, 'x-litellm-attempted-fallbacks'),
+  cost: proxyCost(one(headers, 'x-litellm-response-cost')),
+});

@@ -1,0 +1,132 @@
+/** What went wrong upstream, once and for all in our words. The table is in docs/litellm.md; types and shapes were measured, not read in a manual. */
+export type UpstreamErrorKind =
+  | 'ABORTED' // by us
+  | 'ACCESS_DENIED' // the key or its team may not use the model
+  | 'KEY_REJECTED' // the proxy does not know our key, or it is blocked or expired
+  | 'MODEL_UNAVAILABLE'
+  | 'RATE_LIMITED'
+  | 'CONTEXT_TOO_LONG'
+  | 'CONTENT_BLOCKED'
+  | 'PROXY_BUDGET'
+  | 'INVALID_REQUEST'
+  | 'TIMEOUT'
+  | 'INTERRUPTED' // after the first byte
+  | 'FAILED';
+
+export interface UpstreamErrorDetails {
+  retryable?: boolean;
+  /** Milliseconds. */
+  retryAfterMs?: number | null;
+  origin?: 'PROXY' | 'PROVIDER';
+  dimension?: 'REQUESTS' | 'TOKENS' | 'PARALLEL_CALLS' | 'UNKNOWN';
+  /** HTTP status; null: no answer came. */
+  status?: number | null;
+  cause?: unknown;
+}
+
+/** `message` holds the upstream's own words: for the log (redacted), never for a client. */
+export class UpstreamError extends Error {
+  readonly retryable: boolean;
+  readonly retryAfterMs: number | null;
+  readonly origin: 'PROXY' | 'PROVIDER';
+  readonly dimension: 'REQUESTS' | 'TOKENS' | 'PARALLEL_CALLS' | 'UNKNOWN';
+  readonly status: number | null;
+
+  constructor(
+    readonly kind: UpstreamErrorKind,
+    message: string,
+    details: UpstreamErrorDetails = {},
+  ) {
+    super(message.slice(0, 2_000), { cause: details.cause });
+    this.name = 'UpstreamError';
+    this.retryable = details.retryable ?? false;
+    this.retryAfterMs = details.retryAfterMs ?? null;
+    this.origin = details.origin ?? 'PROVIDER';
+    this.dimension = details.dimension ?? 'UNKNOWN';
+    this.status = details.status ?? null;
+  }
+}
+
+type Headers = Record<string, string | string[] | undefined>;
+const header = (headers: Headers, name: string): string | null => {
+  const value = headers[name];
+  return (Array.isArray(value) ? value[0] : value) ?? null;
+};
+
+/** Longest wait that we pass on: providers have been seen asking for days. */
+const MAX_RETRY_AFTER_MS = 600_000;
+
+/** Seconds or an HTTP date, as milliseconds from now; null for nonsense. */
+export function retryAfterMs(value: string | null, nowMs = Date.now()): number | null {
+  if (value === null) return null;
+  const ms = /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) * 1_000 : Date.parse(value) - nowMs;
+  return Number.isFinite(ms) ? Math.min(Math.max(Math.ceil(ms), 0), MAX_RETRY_AFTER_MS) : null;
+}
+
+interface ErrorBody { message: string; type: string; param: string }
+
+/** `{"error":{"message","type","param","code"}}` and what stands in its place: other JSON, HTML, nothing. */
+function readBody(text: string): ErrorBody {
+  try {
+    const parsed = JSON.parse(text) as { error?: unknown; detail?: unknown };
+    const error = (typeof parsed.error === 'object' && parsed.error ? parsed.error : {}) as Record<string, unknown>;
+    const message = error.message ?? (typeof parsed.error === 'string' ? parsed.error : parsed.detail) ?? '';
+    return { message: typeof message === 'string' ? message : JSON.stringify(message), type: String(error.type ?? ''), param: String(error.param ?? '') };
+  } catch {
+    return { message: text.slice(0, 500), type: '', param: '' };
+  }
+}
+
+/** The two cases that differ from other 400s in nothing but their text. */
+const CONTEXT_TOO_LONG = /ContextWindowExceededError|context_length_exceeded|maximum context length|prompt is too long|input is too long|exceeds the (?:maximum|max) (?:number of )?(?:input )?tokens/i;
+const CONTENT_BLOCKED = /ContentPolicyViolationError|content_policy|content_filter|content management policy|safety system|flagged (?:as|by)|violat\w+ .{0,40}polic/i;
+
+/** An HTTP answer that is not 2xx. */
+export function mapHttpError(status: number, headers: Headers, bodyText: string): UpstreamError {
+  const body = readBody(bodyText);
+  const text = `upstream answered ${status}: ${body.type || 'no type'}: ${body.message}`;
+  const wait = retryAfterMs(header(headers, 'retry-after'));
+  const make = (kind: UpstreamErrorKind, details: UpstreamErrorDetails = {}) => new UpstreamError(kind, text, { status, ...details });
+
+  // A budget goes by its type: versions of the proxy have answered 400, 401, 422 and 429 for it.
+  if (body.type === 'budget_exceeded') return make('PROXY_BUDGET', { origin: 'PROXY' });
+  if (/_model_access_denied$/.test(body.type)) return make('ACCESS_DENIED', { origin: 'PROXY' });
+  if (['token_not_found_in_db', 'expired_key', 'auth_error'].includes(body.type)) return make('KEY_REJECTED', { origin: 'PROXY' });
+  if (body.type === 'all_deployments_in_cooldown') return make('MODEL_UNAVAILABLE', { retryable: true, retryAfterMs: wait ?? 5_000, origin: 'PROXY' });
+  if (CONTEXT_TOO_LONG.test(body.message) && status < 500) return make('CONTEXT_TOO_LONG');
+  if (CONTENT_BLOCKED.test(body.message) && status < 500) return make('CONTENT_BLOCKED');
+  if (status === 429) return rateLimited(headers, body, wait, make);
+  if (status === 408 || status === 504) return make('TIMEOUT', { retryable: true, retryAfterMs: wait });
+  // "Overloaded", in the words of one large provider.
+  if (status === 529 || status === 503) return make('MODEL_UNAVAILABLE', { retryable: true, retryAfterMs: wait ?? 5_000 });
+  if (status === 400 || status === 422 || status === 413) return make('INVALID_REQUEST');
+  // The upstream's own credentials or address are wrong: the operator's matter, repeating does not help.
+  if (status === 401 || status === 403 || status === 404) return make('FAILED');
+  return make('FAILED', { retryable: true, retryAfterMs: wait });
+}
+
+function rateLimited(headers: Headers, body: ErrorBody, wait: number | null, make: (kind: UpstreamErrorKind, details: UpstreamErrorDetails) => UpstreamError): UpstreamError {
+  const fromProvider = header(headers, 'llm_provider-retry-after') !== null || /RateLimitError: \w+Exception/.test(body.message) || header(headers, 'rate_limit_type') === null;
+  const type = header(headers, 'rate_limit_type') ?? '';
+  const dimension = /parallel/.test(type) ? 'PARALLEL_CALLS' : /token/.test(type) ? 'TOKENS' : /request/.test(type) ? 'REQUESTS' : 'UNKNOWN';
+  const providerWait = retryAfterMs(header(headers, 'llm_provider-retry-after'));
+  return make('RATE_LIMITED', { retryable: true, retryAfterMs: providerWait ?? wait, origin: fromProvider ? 'PROVIDER' : 'PROXY', dimension });
+}
+
+/** An error object inside a stream that had begun with 200. */
+export function mapStreamError(error: unknown): UpstreamError {
+  const { message, code } = (typeof error === 'object' && error ? error : { message: String(error) }) as { message?: unknown; code?: unknown };
+  const text = typeof message === 'string' ? message : JSON.stringify(error);
+  if (CONTENT_BLOCKED.test(text)) return new UpstreamError('CONTENT_BLOCKED', text);
+  return new UpstreamError('INTERRUPTED', `error in the stream: ${String(code ?? '')} ${text}`, { retryable: true });
+}
+
+/** No HTTP answer at all: refused, reset, name not found, TLS. `begun`: bytes of the answer had come. */
+export function mapNetworkError(error: unknown, begun: boolean): UpstreamError {
+  if (error instanceof UpstreamError) return error;
+  const { code, message } = error as { code?: string; message?: string };
+  const text = `${code ?? ''} ${message ?? String(error)}`.trim();
+  if (begun) return new UpstreamError('INTERRUPTED', text, { retryable: true, cause: error });
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return new UpstreamError('TIMEOUT', text, { retryable: true, cause: error });
+  return new UpstreamError('MODEL_UNAVAILABLE', text, { retryable: true, retryAfterMs: 2_000, origin: 'PROXY', cause: error });
+}

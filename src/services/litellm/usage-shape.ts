@@ -1,0 +1,37 @@
+import type { TokenBuckets } from '../pricing/pricing.types';
+import { proxyCost } from './headers';
+import type { UpstreamUsage } from './upstream.types';
+
+/** More than any context window: a count above it is a fault of the upstream. */
+const ABSURD = 100_000_000;
+
+type Shape = Record<string, unknown>;
+const part = (value: unknown): Shape => (typeof value === 'object' && value !== null ? (value as Shape) : {});
+
+/**
+ * OpenAI's usage object, with the proxy's additions, as disjoint buckets. `prompt_tokens` includes cached and cache-writing tokens,
+ * `completion_tokens` includes reasoning. null when there is none or it is absurd (negative, not whole, parts above their whole).
+ */
+export function readUsage(raw: unknown, upstream: 'LITELLM' | 'DIRECT', streamed: boolean): UpstreamUsage | null {
+  if (typeof raw !== 'object' || raw === null) return null;
+  const usage = raw as Shape;
+  const promptDetails = part(usage.prompt_tokens_details);
+  const completionDetails = part(usage.completion_tokens_details);
+  const creationDetails = part(promptDetails.cache_creation_token_details);
+
+  const prompt = usage.prompt_tokens;
+  const completion = usage.completion_tokens;
+  const cacheRead = promptDetails.cached_tokens ?? usage.cache_read_input_tokens ?? 0;
+  const cacheWrite = promptDetails.cache_creation_tokens ?? usage.cache_creation_input_tokens ?? 0;
+  const oneHour = creationDetails.ephemeral_1h_input_tokens ?? 0;
+  const reasoning = completionDetails.reasoning_tokens ?? 0;
+
+  const counts = [prompt, completion, cacheRead, cacheWrite, oneHour, reasoning];
+  if (!counts.every((n): n is number => Number.isInteger(n) && (n as number) >= 0 && (n as number) < ABSURD)) return null;
+  const [p, c, read, write, hour, think] = counts as [number, number, number, number, number, number];
+  if (read + write > p || think > c || hour > write) return null;
+  const tokens: TokenBuckets = { uncachedPrompt: p - read - write, cacheRead: read, cacheWrite: write, cacheWriteOneHour: hour, output: c - think, reasoning: think };
+  // The proxy fills in a count of its own where a streaming provider gave none, and does not say so; the one sign is that the details are missing.
+  const fromProvider = upstream === 'DIRECT' || !streamed || (usage.prompt_tokens_details !== undefined && usage.prompt_tokens_details !== null);
+  return { tokens, fromProvider, raw: usage, cost: proxyCost(usage.cost) };
+}

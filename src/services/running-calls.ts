@@ -1,0 +1,62 @@
+import { AppError } from '../errors';
+import type { StopReason } from './chat/chat.types';
+import type { Viewer } from './viewer/viewer.types';
+
+/** A call that this process is running. */
+export interface RunningCall {
+  readonly callId: string;
+  readonly viewer: Viewer;
+  readonly streamed: boolean;
+  /** Settled when the usage row is written, or could not be. Never rejects. */
+  readonly done: Promise<void>;
+  /** Aborts the upstream at once; what came is kept. Harmless when repeated. */
+  stop(reason: StopReason): void;
+}
+
+/** The register of what runs here, so that it can be stopped from elsewhere and awaited before the process ends. */
+export class RunningCalls {
+  private readonly calls = new Map<string, RunningCall>();
+  private accepting = true;
+
+  get size(): number {
+    return this.calls.size;
+  }
+
+  /** Throws SERVICE_UNAVAILABLE once the server is shutting down. */
+  assertAccepting(): void {
+    if (!this.accepting) throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server is shutting down: repeat the request.', retryAfterMs: 1_000 });
+  }
+
+  add(call: RunningCall): void {
+    this.calls.set(call.callId, call);
+    void call.done.then(() => this.calls.delete(call.callId));
+  }
+
+  find(callId: string): RunningCall | null {
+    return this.calls.get(callId) ?? null;
+  }
+
+  /** Stops what matches and gives how many that were. */
+  stopWhere(match: (call: RunningCall) => boolean, reason: StopReason): number {
+    const matching = [...this.calls.values()].filter(match);
+    for (const call of matching) call.stop(reason);
+    return matching.length;
+  }
+
+  /** No new calls; those that run may finish until the deadline, then they are stopped. Returns when every one is settled. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.accepting = false;
+    const finished = this.finished();
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadlineMs)));
+    await Promise.race([finished, deadline]);
+    clearTimeout(timer);
+    this.stopWhere(() => true, 'DEPLOY');
+    await finished;
+  }
+
+  /** Looks again after each round: a call that was being written down joins late. */
+  private async finished(): Promise<void> {
+    while (this.calls.size > 0) await Promise.all([...this.calls.values()].map((call) => call.done));
+  }
+}

@@ -1,0 +1,58 @@
+import type { ComponentState, ComponentStatus, StatusServiceApi } from '../services';
+import type { Upstream } from '../usage/usage.types';
+
+/** What a check found; `detail` is for the operator, and holds no secret and no address. */
+export interface CheckResult { state: ComponentState; detail: string | null }
+type Check = () => Promise<CheckResult>;
+
+/** Remembers since when a component has been in its state, and asks again at most every `maxAgeMs`. */
+class Component {
+  private current: ComponentStatus | null = null;
+  private checkedAt = 0;
+  private running: Promise<ComponentStatus> | null = null;
+
+  constructor(
+    private readonly check: Check,
+    private readonly maxAgeMs: number,
+    private readonly timeoutMs: number,
+  ) {}
+
+  async status(): Promise<ComponentStatus> {
+    if (this.current && performance.now() - this.checkedAt < this.maxAgeMs) return this.current;
+    this.running ??= this.ask().finally(() => (this.running = null));
+    return this.running;
+  }
+
+  private async ask(): Promise<ComponentStatus> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<CheckResult>((resolve) => (timer = setTimeout(resolve, this.timeoutMs, { state: 'DOWN', detail: `no answer within ${this.timeoutMs} ms` })));
+    const result = await Promise.race([this.check().catch((): CheckResult => ({ state: 'DOWN', detail: 'cannot be reached' })), timeout]);
+    clearTimeout(timer);
+    const since = this.current?.state === result.state ? this.current.since : new Date();
+    this.current = { ...result, since };
+    this.checkedAt = performance.now();
+    return this.current;
+  }
+}
+
+/** Health of the two things that the server cannot do without. */
+export class StatusService implements StatusServiceApi {
+  private readonly database: Component;
+  private readonly proxy: Component;
+
+  constructor(private readonly deps: { version: string; upstream: Upstream; checkDatabase: Check; checkProxy: Check }) {
+    this.database = new Component(deps.checkDatabase, 500, 2_000);
+    this.proxy = new Component(deps.checkProxy, 2_000, 3_000);
+  }
+
+  async status(): Promise<{ version: string; upstream: Upstream; database: ComponentStatus; proxy: ComponentStatus }> {
+    const [database, proxy] = await Promise.all([this.database.status(), this.proxy.status()]);
+    return { version: this.deps.version, upstream: this.deps.upstream, database, proxy };
+  }
+
+  /** For `/health/ready`: whether new calls can be served now. */
+  async readiness(): Promise<{ ready: boolean; database: ComponentStatus; upstream: ComponentStatus }> {
+    const { database, proxy } = await this.status();
+    return { ready: database.state === 'UP' && proxy.state !== 'DOWN', database, upstream: proxy };
+  }
+}

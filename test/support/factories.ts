@@ -1,0 +1,70 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Db } from '../../src/entities/data-source';
+import { newId } from '../../src/lib/ids';
+import type { Role, Viewer } from '../../src/services/viewer/viewer.types';
+
+/** Rows that a test begins with, written straight into the tables: what the product does to make them has tests of its own. */
+export interface TestUser {
+  id: string;
+  organizationId: string;
+  planId: string;
+  role: Role;
+  /** An API token of the user, as sent behind `Bearer`. */
+  token: string;
+  tokenId: string;
+  /** The user as services see the caller. */
+  viewer: Viewer;
+}
+
+export async function createOrganization(db: Db, name = 'Acme'): Promise<string> {
+  const id = newId('organization');
+  await db.query('INSERT INTO organizations (id, name) VALUES ($1, $2)', [id, name]);
+  return id;
+}
+
+export interface PlanFields { name?: string; models?: string[]; defaultModel?: string | null; maxOutputTokens?: number | null }
+
+export async function createPlan(db: Db, fields: PlanFields = {}): Promise<string> {
+  const id = newId('plan');
+  const { name = `plan ${randomBytes(4).toString('hex')}`, models = ['direct/*'], defaultModel = null, maxOutputTokens = null } = fields;
+  await db.query('INSERT INTO plans (id, name, models, default_model, max_output_tokens) VALUES ($1, $2, $3, $4, $5)', [id, name, models, defaultModel, maxOutputTokens]);
+  return id;
+}
+
+export interface UserFields { organizationId: string; planId: string; role?: Role; name?: string; email?: string | null; externalId?: string | null; blocked?: boolean; tokenExpiresAt?: Date | null }
+
+export async function createUser(db: Db, fields: UserFields): Promise<TestUser> {
+  const { organizationId, planId, role = 'MEMBER', name = 'Ada', email = null, externalId = null, blocked = false, tokenExpiresAt = null } = fields;
+  const id = newId('user');
+  await db.query(
+    'INSERT INTO users (id, organization_id, name, email, external_id, role, plan_id, blocked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
+    [id, organizationId, name, email, externalId, role, planId, blocked],
+  );
+  const { token, tokenId } = await createToken(db, id, tokenExpiresAt);
+  return { id, organizationId, planId, role, token, tokenId, viewer: { userId: id, organizationId, role, planId, tokenId, expiresAtMs: tokenExpiresAt?.getTime() ?? null } };
+}
+
+export async function createToken(db: Db, userId: string, expiresAt: Date | null = null): Promise<{ token: string; tokenId: string }> {
+  const token = `weir_${randomBytes(32).toString('base64url')}`;
+  const tokenId = newId('apiToken');
+  const hash = createHash('sha256').update(token).digest();
+  await db.query('INSERT INTO api_tokens (id, user_id, name, hash, hint, expires_at) VALUES ($1, $2, $3, $4, $5, $6)', [tokenId, userId, 'test', hash, token.slice(-4), expiresAt]);
+  return { token, tokenId };
+}
+
+export interface World {
+  organizationId: string;
+  planId: string;
+  member: TestUser;
+  analyst: TestUser;
+  admin: TestUser;
+  operator: TestUser;
+}
+
+/** An organisation with a plan that allows every model of the direct upstream, and one user of each role. */
+export async function createWorld(db: Db, options: { name?: string; plan?: PlanFields } = {}): Promise<World> {
+  const organizationId = await createOrganization(db, options.name);
+  const planId = await createPlan(db, options.plan);
+  const user = (role: Role): Promise<TestUser> => createUser(db, { organizationId, planId, role, name: `${options.name ?? 'Acme'} ${role.toLowerCase()}` });
+  return { organizationId, planId, member: await user('MEMBER'), analyst: await user('ANALYST'), admin: await user('ADMIN'), operator: await user('OPERATOR') };
+}
