@@ -1,0 +1,266 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Db } from '../../entities/data-source';
+import { AppError } from '../../errors';
+import type { Logger } from '../../lib/logger';
+import { LruMap } from '../../lib/lru-map';
+import { type LitellmAdmin, ProxyRefusedError } from '../litellm/admin';
+import type { Plan } from '../plan/plan.types';
+import type { KeyServiceApi, PlanServiceApi } from '../services';
+import type { Viewer, VirtualKeyInfo } from '../viewer/viewer.types';
+import { SecretCipher } from './cipher';
+import { type KeyRow, KeyStore } from './key.store';
+import { Limiter } from './limiter';
+import { Retry } from './retry';
+import { TeamSync } from './team-sync';
+
+export interface KeyServiceDeps {
+  db: Db;
+  /** null in direct mode: there are no keys then. */
+  admin: LitellmAdmin | null;
+  /** Base64 of 32 bytes. */
+  secretKey: string;
+  plans: Pick<PlanServiceApi, 'list' | 'byId'>;
+  /** Models of the upstream that a plan allows now. */
+  modelsOf(plan: Plan): string[];
+  logger: Logger;
+}
+
+const CACHED_KEYS = 50_000;
+/** Milliseconds in which the same user's key is not repaired twice: a model that the proxy really refuses would ask for it with every call. */
+const REPAIR_EVERY_MS = 5_000;
+
+/**
+ * The users' keys at the proxy. A user's row in the database says what the key should be; `follow` makes the proxy agree, and what could not
+ * be done is repeated in the background until it is.
+ */
+export class KeyService implements KeyServiceApi {
+  private readonly store = new KeyStore();
+  private readonly cipher: SecretCipher;
+  private readonly keys = new LruMap<string, string>(CACHED_KEYS);
+  private readonly repairedAt = new LruMap<string, number>(10_000);
+  private readonly making = new Map<string, Promise<string>>();
+  private readonly teams: TeamSync | null;
+  private readonly retry: Retry;
+  // Each holds a connection while the proxy answers: most of the pool stays free.
+  private readonly limiter = new Limiter(2);
+  private installation: Promise<string> | null = null;
+
+  constructor(private readonly deps: KeyServiceDeps) {
+    this.cipher = new SecretCipher(deps.secretKey);
+    const { db, admin, modelsOf } = deps;
+    this.teams = admin && new TeamSync({ db, admin, store: this.store, modelsOf: (plan) => modelsOf(plan), teamId: (planId) => this.nameOf(planId), alone: this.alone });
+    this.retry = new Retry({ work: () => this.catchUp(), logger: deps.logger });
+  }
+
+  /** Catches up with what was left undone, now and then in the background. */
+  start(): void {
+    if (this.deps.admin) this.retry.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.retry.stop();
+  }
+
+  /** The secret for the user's calls. Made at the proxy on the first call. Throws SERVICE_UNAVAILABLE, UNAUTHENTICATED (the user is gone). */
+  async keyFor(viewer: Pick<Viewer, 'userId'>): Promise<string> {
+    return this.keys.get(viewer.userId) ?? this.once(viewer.userId, () => this.load(viewer.userId));
+  }
+
+  /**
+   * For a key that the proxy has refused although the plan allows the call: checks key, team and models at the proxy and puts right what
+   * differs. Call it once, then repeat the call once. Throws SERVICE_UNAVAILABLE.
+   */
+  async repair(viewer: Pick<Viewer, 'userId'>): Promise<void> {
+    if (Date.now() - (this.repairedAt.get(viewer.userId) ?? 0) < REPAIR_EVERY_MS) return;
+    this.forget(viewer.userId);
+    await this.once(viewer.userId, () => this.load(viewer.userId, true));
+    this.repairedAt.set(viewer.userId, Date.now());
+  }
+
+  async infoOf(userIds: readonly string[]): Promise<(VirtualKeyInfo | null)[]> {
+    const infos = await this.store.infoOf(this.deps.db, userIds);
+    return userIds.map((id) => infos.get(id) ?? null);
+  }
+
+  /** Tells the proxy what a plan's team may use, if that changed. Never throws: a failure is logged and repeated. */
+  async syncPlan(plan: Plan): Promise<void> {
+    await this.orLater('the team of a plan could not be brought to the proxy', { planId: plan.id }, async () => this.teams?.sync(plan));
+  }
+
+  /** All plans: after the list of models has changed. Never throws. */
+  async syncAll(): Promise<void> {
+    for (const plan of await this.deps.plans.list()) await this.syncPlan(plan);
+  }
+
+  /** Makes the user's key at the proxy what the user's row says: plan, blocked, deleted. Never throws: a failure is logged and repeated. */
+  async follow(userId: string): Promise<void> {
+    this.forget(userId);
+    await this.orLater('a key could not be brought in line at the proxy', { userId }, () => this.apply(userId));
+  }
+
+  forget(userId: string): void {
+    this.keys.delete(userId);
+  }
+
+  private async load(userId: string, check = false): Promise<string> {
+    const admin = this.admin();
+    let row = await this.store.read(this.deps.db, userId);
+    if (!row) {
+      const secret = `sk-weir-${randomBytes(32).toString('base64url')}`;
+      await this.store.claim(this.deps.db, userId, this.cipher.encrypt(secret, userId), secret.slice(-4));
+      row = await this.store.read(this.deps.db, userId);
+    }
+    if (!row || row.wanted.deleted) throw new AppError('UNAUTHENTICATED');
+    const secret = this.cipher.decrypt(row.secret, userId);
+    if (!row.confirmed || (check && !(await this.inspect(admin, row, secret)))) row = await this.create(admin, row, secret);
+    if (row.planId !== row.wanted.planId || row.blocked !== row.wanted.blocked) await this.follow(userId);
+    this.keys.set(userId, secret);
+    return secret;
+  }
+
+  /** Makes the key; finding it made already (a lost answer, another replica) is as good. */
+  private async create(admin: LitellmAdmin, row: KeyRow, secret: string): Promise<KeyRow> {
+    const plan = await this.planOf(row);
+    await this.teams!.sync(plan);
+    const hash = hashOf(secret);
+    const alias = await this.nameOf(row.userId);
+    const teamId = await this.nameOf(plan.id);
+    const create = (): Promise<boolean> => admin.createKey({ key: secret, alias, teamId, metadata: metadataOf(row.userId, plan.id) });
+    const ours = async (): Promise<boolean> => {
+      const info = await admin.keyInfo(hash);
+      if (info?.alias !== alias) return false;
+      if (info.teamId !== teamId) await admin.moveKey(hash, teamId, metadataOf(row.userId, plan.id));
+      if (info.blocked) await admin.blockKey(hash, false);
+      return true;
+    };
+    let made = await create().catch(async (error: unknown) => {
+      // Two at once: its own check of names lets both through, its table only one.
+      if (error instanceof ProxyRefusedError && (await ours())) return true;
+      throw error;
+    });
+    if (!made && !(await ours())) {
+      // The alias belongs to a key whose secret we do not have any more.
+      await admin.deleteKey({ alias });
+      made = (await create()) || (await ours());
+      if (!made) throw new AppError('SERVICE_UNAVAILABLE', { internal: `the proxy does not make the key ${alias}` });
+    }
+    const confirmed = await this.store.confirm(this.deps.db, row.userId, plan.id);
+    if (confirmed) return confirmed;
+    // Removed while the proxy was making it.
+    await admin.deleteKey({ hash });
+    throw new AppError('UNAUTHENTICATED');
+  }
+
+  /** Compares with the proxy and puts right; false: the proxy does not know the key. */
+  private async inspect(admin: LitellmAdmin, row: KeyRow, secret: string): Promise<boolean> {
+    const plan = await this.planOf(row);
+    await this.teams!.sync(plan, true);
+    const hash = hashOf(secret);
+    const info = await admin.keyInfo(hash);
+    if (!info) {
+      await this.store.unconfirm(this.deps.db, row.userId);
+      return false;
+    }
+    const teamId = await this.nameOf(plan.id);
+    if (info.teamId !== teamId) await admin.moveKey(hash, teamId, metadataOf(row.userId, plan.id));
+    if (info.blocked !== row.wanted.blocked) await admin.blockKey(hash, row.wanted.blocked);
+    await this.store.told(this.deps.db, row.userId, row.wanted);
+    return true;
+  }
+
+  private async apply(userId: string): Promise<void> {
+    const { admin, db } = this.deps;
+    if (!admin) return;
+    const before = await this.store.read(db, userId);
+    // Before the lock below: it takes one of its own.
+    if (before?.confirmed && !before.wanted.deleted && before.planId !== before.wanted.planId) await this.teams!.sync(await this.planOf(before));
+    await this.alone(db, `weir.key.${userId}`, async (tx) => {
+      const row = await this.store.read(tx, userId);
+      if (!row) return;
+      const { wanted } = row;
+      if (wanted.deleted) {
+        await admin.deleteKey(await this.handleOf(row));
+        await this.store.remove(tx, userId);
+        return;
+      }
+      if (!row.confirmed) return;
+      const hash = hashOf(this.cipher.decrypt(row.secret, userId));
+      let known = true;
+      if (row.planId !== wanted.planId) known = await admin.moveKey(hash, await this.nameOf(wanted.planId), metadataOf(userId, wanted.planId));
+      if (known && row.blocked !== wanted.blocked) known = await admin.blockKey(hash, wanted.blocked);
+      if (known) await this.store.told(tx, userId, wanted);
+      // The proxy has lost it: the next call makes it again.
+      else await this.store.unconfirm(tx, userId);
+    });
+  }
+
+  /** Everything that is still to be told to the proxy. Throws when the proxy cannot be reached. */
+  private async catchUp(): Promise<void> {
+    for (const plan of await this.deps.plans.list()) await this.teams!.sync(plan);
+    let refused: unknown = null;
+    for (const userId of await this.store.pending(this.deps.db, 500)) {
+      try {
+        await this.apply(userId);
+      } catch (error) {
+        // One that the proxy refuses must not keep the others waiting.
+        if (!(error instanceof ProxyRefusedError)) throw error;
+        refused = error;
+      }
+    }
+    if (refused) throw refused;
+  }
+
+  private async orLater(what: string, subject: Record<string, string>, work: () => Promise<unknown>): Promise<void> {
+    if (!this.deps.admin) return;
+    try {
+      await work();
+    } catch (error) {
+      this.deps.logger.warn({ err: error, ...subject }, `${what}; it will be tried again`);
+      this.retry.soon();
+    }
+  }
+
+  /** One at a time for each user: fifty first calls make one key. */
+  private once(userId: string, work: () => Promise<string>): Promise<string> {
+    const running = this.making.get(userId);
+    if (running) return running;
+    const started = work().finally(() => this.making.delete(userId));
+    this.making.set(userId, started);
+    return started;
+  }
+
+  private readonly alone: KeyStore['alone'] = (db, subject, work) => this.limiter.run(() => this.store.alone(db, subject, work));
+
+  private admin(): LitellmAdmin {
+    if (!this.deps.admin) throw new Error('there are no virtual keys without a proxy');
+    return this.deps.admin;
+  }
+
+  private async planOf(row: KeyRow): Promise<Plan> {
+    const plan = await this.deps.plans.byId(row.wanted.planId);
+    if (!plan) throw new AppError('SERVICE_UNAVAILABLE', { internal: `the plan ${row.wanted.planId} is not known here yet` });
+    return plan;
+  }
+
+  /** Alias of a user's key, or id of a plan's team: unique among all installations that share a proxy. */
+  private async nameOf(id: string): Promise<string> {
+    this.installation ??= this.store.installationId(this.deps.db).catch((error: unknown) => {
+      this.installation = null;
+      throw error;
+    });
+    return `weir-${await this.installation}-${id}`;
+  }
+
+  /** A secret that can no longer be read leaves the alias. */
+  private async handleOf(row: KeyRow): Promise<{ hash: string } | { alias: string }> {
+    try {
+      return { hash: hashOf(this.cipher.decrypt(row.secret, row.userId)) };
+    } catch {
+      return { alias: await this.nameOf(row.userId) };
+    }
+  }
+}
+
+/** As the proxy names keys. */
+const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
+const metadataOf = (userId: string, planId: string): Record<string, string> => ({ weir_user_id: userId, weir_plan_id: planId });

@@ -1,0 +1,127 @@
+import type { Config } from '../../config';
+import type { Db } from '../../entities/data-source';
+import { AppError } from '../../errors';
+import type { Logger } from '../../lib/logger';
+import { LruMap } from '../../lib/lru-map';
+import type { AuthServiceApi, PlanServiceApi } from '../services';
+import { AuthStore } from './auth.store';
+import { bearerOf, hashOfSecret, isTokenForm } from './credentials';
+import { JwtUsers } from './jwt-users';
+import { JwtVerifier } from './jwt';
+import type { Viewer } from './viewer.types';
+
+export interface AuthServiceDeps {
+  db: Db;
+  config: Config['auth'];
+  logger: Logger;
+  plans: Pick<PlanServiceApi, 'list' | 'byId'>;
+}
+
+/** Milliseconds for which a good credential is not looked up again: how long a revocation on another replica may take to be seen. */
+const CACHE_MS = 2_000;
+const CACHED = 20_000;
+/** Milliseconds: `lastUsedAt` is this exact. */
+const TOUCH_EVERY_MS = 60_000;
+/** Milliseconds in which uses are gathered into one write. */
+const TOUCH_DELAY_MS = 500;
+
+interface Cached { viewer: Viewer; until: number }
+
+/** Turns a credential into the viewer: API tokens by their hash, JWTs of the identity provider by their signature. */
+export class AuthService implements AuthServiceApi {
+  private readonly store = new AuthStore();
+  private readonly cache = new LruMap<string, Cached>(CACHED);
+  private readonly loading = new Map<string, Promise<Viewer>>();
+  private readonly verifier: JwtVerifier | null;
+  private readonly users: JwtUsers;
+  private readonly used = new Set<string>();
+  private touchTimer: NodeJS.Timeout | undefined;
+  private touching: Promise<void> = Promise.resolve();
+  // Counts forgettings: a lookup that began before one must not bring the old answer back.
+  private epoch = 0;
+
+  constructor(private readonly deps: AuthServiceDeps) {
+    this.verifier = deps.config.jwksUrl ? new JwtVerifier(deps.config) : null;
+    this.users = new JwtUsers({ ...deps, store: this.store });
+  }
+
+  async authenticate(authorization: string | null | undefined): Promise<Viewer> {
+    const secret = bearerOf(authorization);
+    if (secret === null) throw new AppError('UNAUTHENTICATED');
+    const isToken = isTokenForm(secret);
+    if (!isToken && !(this.verifier && secret.split('.').length === 3)) throw new AppError('UNAUTHENTICATED');
+
+    const hash = hashOfSecret(secret);
+    const key = hash.toString('base64');
+    const cached = this.cache.get(key);
+    if (cached && performance.now() < cached.until && (cached.viewer.expiresAtMs ?? Infinity) > Date.now()) return cached.viewer;
+
+    const running = this.loading.get(key);
+    if (running) return running;
+    const { epoch } = this;
+    const until = performance.now() + CACHE_MS;
+    const lookup = (isToken ? this.tokenViewer(hash) : this.jwtViewer(secret))
+      .then((viewer) => {
+        if (epoch === this.epoch) this.cache.set(key, { viewer, until });
+        return viewer;
+      })
+      .finally(() => this.loading.delete(key));
+    this.loading.set(key, lookup);
+    return lookup;
+  }
+
+  async ended(viewers: Viewer[]): Promise<Set<Viewer>> {
+    if (viewers.length === 0) return new Set();
+    const tokenIds = viewers.flatMap((viewer) => viewer.tokenId ?? []);
+    const good = await this.store.stillGood(this.deps.db, [...new Set(viewers.map((viewer) => viewer.userId))], [...new Set(tokenIds)]);
+    return new Set(
+      viewers.filter((viewer) => {
+        if (!good.users.has(viewer.userId)) return true;
+        return viewer.tokenId === null ? (viewer.expiresAtMs ?? Infinity) <= Date.now() : !good.tokens.has(viewer.tokenId);
+      }),
+    );
+  }
+
+  /** The user or one of its tokens has changed: look again at the next call. */
+  forgetUser(userId: string): void {
+    this.epoch += 1;
+    this.cache.deleteWhere((cached) => cached.viewer.userId === userId);
+    this.loading.clear();
+  }
+
+  /** Writes down what was used lately. */
+  async flush(): Promise<void> {
+    clearTimeout(this.touchTimer);
+    this.touchTimer = undefined;
+    const ids = [...this.used];
+    this.used.clear();
+    if (ids.length) {
+      this.touching = this.store.touch(this.deps.db, ids).catch((error: unknown) => {
+        this.deps.logger.warn({ err: error, tokens: ids.length }, 'the last use of tokens was not written');
+      });
+    }
+    await this.touching;
+  }
+
+  async stop(): Promise<void> {
+    await this.flush();
+  }
+
+  private async tokenViewer(hash: Buffer): Promise<Viewer> {
+    const owner = await this.store.ownerOf(this.deps.db, hash);
+    if (!owner) throw new AppError('UNAUTHENTICATED');
+    if (owner.lastUsedAt === null || Date.now() - owner.lastUsedAt.getTime() > TOUCH_EVERY_MS) this.markUsed(owner.tokenId);
+    return { userId: owner.userId, organizationId: owner.organizationId, role: owner.role, planId: owner.planId, tokenId: owner.tokenId, expiresAtMs: owner.expiresAt?.getTime() ?? null };
+  }
+
+  private async jwtViewer(token: string): Promise<Viewer> {
+    const identity = await this.verifier!.verify(token);
+    const user = await this.users.find(identity);
+    return { userId: user.id, organizationId: user.organizationId, role: user.role, planId: user.planId, tokenId: null, expiresAtMs: identity.expiresAtMs };
+  }
+
+  private markUsed(tokenId: string): void {
+    this.used.add(tokenId);
+    this.touchTimer ??= setTimeout(() => void this.flush(), TOUCH_DELAY_MS).unref();
+  }
+}

@@ -1,0 +1,87 @@
+import type { Tx } from '../../entities/data-source';
+import { newId } from '../../lib/ids';
+import type { Role } from './viewer.types';
+
+export interface TokenOwner {
+  tokenId: string;
+  lastUsedAt: Date | null;
+  expiresAt: Date | null;
+  userId: string;
+  organizationId: string;
+  role: Role;
+  planId: string;
+}
+export interface KnownUser { id: string; organizationId: string; name: string; email: string | null; role: Role; planId: string; blocked: boolean }
+interface UserRow { id: string; organization_id: string; name: string; email: string | null; role: Role; plan_id: string; blocked: boolean }
+
+/** Only credentials that are good now: not revoked, not expired, of a user who is neither blocked nor deleted. */
+const GOOD_TOKEN = 't.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > weir.now())';
+const GOOD_USER = 'NOT u.blocked AND u.deleted_at IS NULL';
+
+export class AuthStore {
+  async ownerOf(db: { hot: <R>(name: string, sql: string, params: readonly unknown[]) => Promise<R[]> }, hash: Buffer): Promise<TokenOwner | null> {
+    const [row] = await db.hot<{ token_id: string; last_used_at: Date | null; expires_at: Date | null; user_id: string; organization_id: string; role: Role; plan_id: string }>(
+      'weir_auth_token',
+      `SELECT t.id AS token_id, t.last_used_at, t.expires_at, u.id AS user_id, u.organization_id, u.role, u.plan_id
+       FROM api_tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = $1 AND ${GOOD_TOKEN} AND ${GOOD_USER}`,
+      [hash],
+    );
+    return row ? { tokenId: row.token_id, lastUsedAt: row.last_used_at, expiresAt: row.expires_at, userId: row.user_id, organizationId: row.organization_id, role: row.role, planId: row.plan_id } : null;
+  }
+
+  /** Users that are still good, each with those of the tokens that are. */
+  async stillGood(tx: Tx, userIds: string[], tokenIds: string[]): Promise<{ users: Set<string>; tokens: Set<string> }> {
+    const rows = await tx.query<{ user_id: string; token_ids: string[] }>(
+      `SELECT u.id AS user_id, ARRAY(SELECT t.id FROM api_tokens t WHERE t.user_id = u.id AND t.id = ANY($2) AND ${GOOD_TOKEN}) AS token_ids
+       FROM users u WHERE u.id = ANY($1) AND ${GOOD_USER}`,
+      [userIds, tokenIds],
+    );
+    return { users: new Set(rows.map((row) => row.user_id)), tokens: new Set(rows.flatMap((row) => row.token_ids)) };
+  }
+
+  /** Once a minute is exact enough. Rows that another replica is writing are its business. */
+  async touch(tx: Tx, tokenIds: string[]): Promise<void> {
+    await tx.query(
+      `UPDATE api_tokens SET last_used_at = weir.now() WHERE id IN (
+         SELECT id FROM api_tokens WHERE id = ANY($1) AND (last_used_at IS NULL OR last_used_at < weir.now() - interval '1 minute')
+         ORDER BY id FOR UPDATE SKIP LOCKED)`,
+      [tokenIds],
+    );
+  }
+
+  /** By id, else by name where only one has it; without a name the only one there is. */
+  async organizationId(tx: Tx, idOrName: string | null): Promise<string | null> {
+    const rows =
+      idOrName === null
+        ? await tx.query<{ id: string }>('SELECT id FROM organizations ORDER BY id LIMIT 2')
+        : await tx.query<{ id: string; exact: boolean }>('SELECT id FROM organizations WHERE id = $1 OR name = $1 ORDER BY id <> $1 LIMIT 2', [idOrName]);
+    return rows.length === 1 || (idOrName !== null && rows[0]?.id === idOrName) ? rows[0]!.id : null;
+  }
+
+  async userByExternalId(tx: Tx, organizationId: string, externalId: string): Promise<KnownUser | null> {
+    const [row] = await tx.query<UserRow>(
+      'SELECT id, organization_id, name, email, role, plan_id, blocked FROM users WHERE organization_id = $1 AND external_id = $2 AND deleted_at IS NULL',
+      [organizationId, externalId],
+    );
+    return row ? { id: row.id, organizationId: row.organization_id, name: row.name, email: row.email, role: row.role, planId: row.plan_id, blocked: row.blocked } : null;
+  }
+
+  /** Was this subject deleted after the time? (milliseconds) */
+  async erasedSince(tx: Tx, subject: Buffer, timeMs: number): Promise<boolean> {
+    const rows = await tx.query(`SELECT 1 FROM users WHERE erased_subject = $1 AND deleted_at >= to_timestamp($2::double precision / 1000) LIMIT 1`, [subject, timeMs]);
+    return rows.length > 0;
+  }
+
+  /** The first writer wins: several first calls at once make one user. */
+  async insertUser(tx: Tx, user: { organizationId: string; externalId: string; name: string; email: string | null; role: Role; planId: string }): Promise<void> {
+    await tx.query(
+      `INSERT INTO users (id, organization_id, external_id, name, email, role, plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
+       ON CONFLICT (organization_id, external_id) WHERE external_id IS NOT NULL DO NOTHING`,
+      [newId('user'), user.organizationId, user.externalId, user.name, user.email, user.role, user.planId],
+    );
+  }
+
+  async updateUser(tx: Tx, id: string, profile: { name: string; email: string | null; role: Role }): Promise<void> {
+    await tx.query('UPDATE users SET name = $2, email = $3, role = $4 WHERE id = $1 AND deleted_at IS NULL', [id, profile.name, profile.email, profile.role]);
+  }
+}

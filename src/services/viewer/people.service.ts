@@ -1,0 +1,206 @@
+import type { Db, Tx } from '../../entities/data-source';
+import { badInput, forbidden, notFound } from '../../errors';
+import { newId } from '../../lib/ids';
+import type { Logger } from '../../lib/logger';
+import { decodeCursor, pageOf, type Page } from '../../lib/page';
+import { violatedConstraint } from '../../lib/pg-error';
+import type { KeyService } from '../key/key.service';
+import type { NewApiToken, NewUser, PageArgs, PeopleServiceApi, PlanServiceApi } from '../services';
+import type { AuthService } from './auth.service';
+import { erasedSubject } from './credentials';
+import { editable, isPossibleId, readEmail, readExternalId, readName, readSearch, requireAdmin, requireGrantable, requireOperator, requireSomebodyElse, seesOrganization, seesUser } from './people.rule';
+import { type After, PeopleStore } from './people.store';
+import { TokenService } from './token.service';
+import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRow, Viewer } from './viewer.types';
+
+export interface PeopleServiceDeps {
+  db: Db;
+  plans: Pick<PlanServiceApi, 'byId'>;
+  keys: Pick<KeyService, 'follow'>;
+  auth: Pick<AuthService, 'forgetUser'>;
+  /** The user was blocked or deleted: what runs for it has to end now. */
+  onAccessEnded(userId: string): void;
+  logger?: Logger;
+}
+
+/** Organisations, projects, users and their tokens. What may be done to whom is in people.rule.ts. */
+export class PeopleService implements PeopleServiceApi {
+  private readonly store = new PeopleStore();
+  private readonly tokens: TokenService;
+
+  constructor(private readonly deps: PeopleServiceDeps) {
+    this.tokens = new TokenService({ db: deps.db, auth: deps.auth, people: this.store });
+  }
+
+  async organizationsById(ids: readonly string[]): Promise<(OrganizationRow | null)[]> {
+    return inOrder(ids, (possible) => this.store.organizations(this.deps.db, possible));
+  }
+
+  /** Deleted users come as "deleted user": the figures still point to them. */
+  async usersById(ids: readonly string[]): Promise<(UserRow | null)[]> {
+    return inOrder(ids, (possible) => this.store.users(this.deps.db, possible));
+  }
+
+  async projectsById(ids: readonly string[]): Promise<(ProjectRow | null)[]> {
+    return inOrder(ids, (possible) => this.store.projects(this.deps.db, possible));
+  }
+
+  async visibleUser(viewer: Viewer, id: string): Promise<UserRow | null> {
+    const user = isPossibleId(id) ? (await this.store.users(this.deps.db, [id])).get(id) : undefined;
+    return user && !user.deleted && seesUser(viewer, user) ? user : null;
+  }
+
+  async visibleProject(viewer: Viewer, id: string): Promise<ProjectRow | null> {
+    const [project] = await this.projectsById([id]);
+    return project && seesOrganization(viewer, project.organizationId) ? project : null;
+  }
+
+  async visibleOrganization(viewer: Viewer, id: string): Promise<OrganizationRow | null> {
+    return seesOrganization(viewer, id) ? ((await this.organizationsById([id]))[0] ?? null) : null;
+  }
+
+  visibleApiToken(viewer: Viewer, id: string): Promise<ApiTokenRow | null> {
+    return this.tokens.visible(viewer, id);
+  }
+
+  async createOrganization(viewer: Viewer, name: string): Promise<OrganizationRow> {
+    requireOperator(viewer);
+    const row = { id: newId('organization'), name: readName(name, 'name') };
+    await this.store.insertOrganization(this.deps.db, row);
+    return row;
+  }
+
+  async createProject(viewer: Viewer, name: string): Promise<ProjectRow> {
+    requireAdmin(viewer);
+    const row = { id: newId('project'), organizationId: viewer.organizationId, name: readName(name, 'name') };
+    await this.store.insertProject(this.deps.db, row);
+    return row;
+  }
+
+  /** Oldest first: all of the organisation; for operators those of all organisations. */
+  async projects(viewer: Viewer, page: PageArgs): Promise<Page<ProjectRow>> {
+    const rows = await this.store.listProjects(this.deps.db, scopeOf(viewer), readCursor(page.after), page.first + 1);
+    return pageOf(rows, page.first, Boolean(page.after), (row) => [row.micros, row.id], ({ micros: _, ...row }) => row);
+  }
+
+  /** Oldest first. Throws FORBIDDEN, BAD_USER_INPUT. */
+  async users(viewer: Viewer, args: PageArgs & { search?: string | null }): Promise<Page<UserRow>> {
+    requireAdmin(viewer);
+    const rows = await this.store.listUsers(this.deps.db, scopeOf(viewer), readSearch(args.search, 'search'), readCursor(args.after), args.first + 1);
+    return pageOf(rows, args.first, Boolean(args.after), (row) => [row.micros, row.id], ({ micros: _, ...row }) => row);
+  }
+
+  /** Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
+  async createUser(viewer: Viewer, input: NewUser): Promise<UserRow> {
+    requireAdmin(viewer);
+    const organizationId = input.organizationId ?? viewer.organizationId;
+    // Without a look whether it is there: an administrator learns nothing about other organisations.
+    if (!seesOrganization(viewer, organizationId)) throw forbidden('OPERATOR');
+    requireGrantable(viewer, input.role);
+    const fields = { name: readName(input.name, 'input.name'), email: readEmail(input.email, 'input.email'), externalId: readExternalId(input.externalId, 'input.externalId') };
+    if (!(await this.organizationsById([organizationId]))[0]) throw notFound('input.organizationId');
+    if (!(await this.deps.plans.byId(input.planId))) throw notFound('input.planId');
+    try {
+      return await this.store.insertUser(this.deps.db, { id: newId('user'), organizationId, ...fields, role: input.role, planId: input.planId });
+    } catch (error) {
+      if (violatedConstraint(error) === 'users_external_id_key') throw badInput('input.externalId', 'another user of the organisation has it');
+      throw error;
+    }
+  }
+
+  /** Throws FORBIDDEN, NOT_FOUND. */
+  async setUserPlan(viewer: Viewer, userId: string, planId: string): Promise<UserRow> {
+    requireAdmin(viewer);
+    if (!(await this.deps.plans.byId(planId))) throw notFound('planId');
+    const user = await this.edit(viewer, userId, 'userId', async (before) => ({ ...before, planId }));
+    this.deps.auth.forgetUser(userId);
+    await this.deps.keys.follow(userId);
+    return user;
+  }
+
+  /** Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT (the last operator). */
+  async setUserRole(viewer: Viewer, userId: string, role: Role): Promise<UserRow> {
+    requireAdmin(viewer);
+    requireGrantable(viewer, role);
+    const user = await this.edit(viewer, userId, 'userId', async (before, tx) => {
+      if (role !== 'OPERATOR') await this.keepAnOperator(tx, before, 'userId');
+      return { ...before, role };
+    });
+    this.deps.auth.forgetUser(userId);
+    this.deps.logger?.info({ userId, by: viewer.userId, role }, 'a role was given');
+    return user;
+  }
+
+  /** The database first, so that nothing new begins; then what runs; the proxy last, as it may be away. Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
+  async setUserBlocked(viewer: Viewer, userId: string, blocked: boolean): Promise<UserRow> {
+    requireAdmin(viewer);
+    if (blocked) requireSomebodyElse(viewer, userId, 'userId', 'block');
+    const user = await this.edit(viewer, userId, 'userId', async (before, tx) => {
+      if (blocked) await this.keepAnOperator(tx, before, 'userId');
+      return { ...before, blocked };
+    });
+    this.deps.auth.forgetUser(userId);
+    if (blocked) this.deps.onAccessEnded(userId);
+    this.deps.logger?.info({ userId, by: viewer.userId }, blocked ? 'a user was blocked' : 'a user was unblocked');
+    await this.deps.keys.follow(userId);
+    return user;
+  }
+
+  /** Erases the person, keeps the figures. Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
+  async deleteUser(viewer: Viewer, id: string): Promise<string> {
+    requireAdmin(viewer);
+    requireSomebodyElse(viewer, id, 'id', 'delete');
+    await this.deps.db.transaction(async (tx) => {
+      const user = editable(viewer, isPossibleId(id) ? await this.store.lockUser(tx, id) : null, 'id');
+      await this.keepAnOperator(tx, user, 'id');
+      await this.store.eraseUser(tx, id, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
+    });
+    this.deps.auth.forgetUser(id);
+    this.deps.onAccessEnded(id);
+    this.deps.logger?.info({ userId: id, by: viewer.userId }, 'a user was deleted');
+    // What a call that was just running has begun since.
+    await this.store.eraseConversations(this.deps.db, id);
+    // The key's row stays until the proxy has deleted the key: nothing is lost when it is away.
+    await this.deps.keys.follow(id);
+    return id;
+  }
+
+  createApiToken(viewer: Viewer, input: NewApiToken): Promise<{ token: ApiTokenRow; secret: string }> {
+    return this.tokens.create(viewer, input);
+  }
+
+  revokeApiToken(viewer: Viewer, id: string): Promise<ApiTokenRow> {
+    return this.tokens.revoke(viewer, id);
+  }
+
+  apiTokensOf(viewer: Viewer, userIds: readonly string[]): Promise<ApiTokenRow[][]> {
+    return this.tokens.ofUsers(viewer, userIds);
+  }
+
+  private edit(viewer: Viewer, id: string, argument: string, change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
+    return this.deps.db.transaction(async (tx) => {
+      const before = editable(viewer, isPossibleId(id) ? await this.store.lockUser(tx, id) : null, argument);
+      return this.store.updateUser(tx, id, await change(before, tx));
+    });
+  }
+
+  /** Without one nobody could run the installation any more. */
+  private async keepAnOperator(tx: Tx, user: UserRow, argument: string): Promise<void> {
+    if (user.role === 'OPERATOR' && (await this.store.otherOperators(tx, user.id)) === 0) throw badInput(argument, 'this is the last operator');
+  }
+}
+
+/** Operators see all organisations. */
+const scopeOf = (viewer: Viewer): string | null => (viewer.role === 'OPERATOR' ? null : viewer.organizationId);
+
+function readCursor(cursor: string | null | undefined): After | null {
+  if (!cursor) return null;
+  const [micros, id] = decodeCursor(cursor, 2) ?? [];
+  if (!Number.isSafeInteger(micros) || typeof id !== 'string') throw badInput('after', 'not a cursor of this list');
+  return { micros: micros as number, id };
+}
+
+async function inOrder<T>(ids: readonly string[], find: (ids: string[]) => Promise<Map<string, T>>): Promise<(T | null)[]> {
+  const found = await find([...new Set(ids.filter(isPossibleId))]);
+  return ids.map((id) => found.get(id) ?? null);
+}

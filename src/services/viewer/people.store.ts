@@ -1,0 +1,115 @@
+import type { Tx } from '../../entities/data-source';
+import type { OrganizationRow, ProjectRow, Role, UserRow } from './viewer.types';
+
+interface Row { id: string; organization_id: string; name: string; email: string | null; external_id: string | null; role: Role; plan_id: string; blocked: boolean; created_at: Date; deleted_at: Date | null }
+const COLUMNS = 'id, organization_id, name, email, external_id, role, plan_id, blocked, created_at, deleted_at';
+/** Microseconds since 1970: the precision that Postgres keeps, exact in a number. */
+const MICROS = '(extract(epoch FROM created_at) * 1000000)::bigint';
+const AFTER = (micros: string, id: string): string => `(${micros}::bigint IS NULL OR (created_at, id) > (timestamptz 'epoch' + ${micros}::bigint * interval '1 microsecond', ${id}::text))`;
+
+export interface StoredUser extends UserRow { deleted: boolean }
+/** Place in a list by time of creation. */
+export interface After { micros: number; id: string }
+export type Listed<T> = T & { micros: number };
+
+const toUser = (row: Row): StoredUser => ({
+  id: row.id,
+  organizationId: row.organization_id,
+  name: row.name,
+  email: row.email,
+  externalId: row.external_id,
+  role: row.role,
+  planId: row.plan_id,
+  blocked: row.blocked,
+  createdAt: row.created_at,
+  deleted: row.deleted_at !== null,
+});
+const toProject = (row: { id: string; organization_id: string; name: string }): ProjectRow => ({ id: row.id, organizationId: row.organization_id, name: row.name });
+
+export class PeopleStore {
+  /** Deleted users too: as the empty rows that they are. */
+  async users(tx: Tx, ids: readonly string[]): Promise<Map<string, StoredUser>> {
+    const rows = await tx.query<Row>(`SELECT ${COLUMNS} FROM users WHERE id = ANY($1)`, [ids]);
+    return new Map(rows.map((row) => [row.id, toUser(row)]));
+  }
+
+  /** A user that is there, kept from other changes until the transaction ends. */
+  async lockUser(tx: Tx, id: string): Promise<UserRow | null> {
+    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM users WHERE id = $1 AND deleted_at IS NULL FOR UPDATE`, [id]);
+    return row ? toUser(row) : null;
+  }
+
+  async listUsers(tx: Tx, organizationId: string | null, search: string | null, after: After | null, limit: number): Promise<Listed<UserRow>[]> {
+    const pattern = search === null ? null : `%${search.replace(/[\\%_]/g, '\\$&')}%`;
+    const rows = await tx.query<Row & { micros: string }>(
+      `SELECT ${COLUMNS}, ${MICROS} AS micros FROM users
+       WHERE deleted_at IS NULL AND ($1::text IS NULL OR organization_id = $1) AND ($2::text IS NULL OR name ILIKE $2 OR email ILIKE $2) AND ${AFTER('$3', '$4')}
+       ORDER BY created_at, id LIMIT $5`,
+      [organizationId, pattern, after?.micros ?? null, after?.id ?? null, limit],
+    );
+    return rows.map((row) => ({ ...toUser(row), micros: Number(row.micros) }));
+  }
+
+  async insertUser(tx: Tx, user: Omit<UserRow, 'createdAt' | 'blocked'>): Promise<UserRow> {
+    const [row] = await tx.query<Row>(
+      `INSERT INTO users (id, organization_id, name, email, external_id, role, plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${COLUMNS}`,
+      [user.id, user.organizationId, user.name, user.email, user.externalId, user.role, user.planId],
+    );
+    return toUser(row!);
+  }
+
+  async updateUser(tx: Tx, id: string, user: Pick<UserRow, 'role' | 'planId' | 'blocked'>): Promise<UserRow> {
+    const [row] = await tx.query<Row>(`UPDATE users SET role = $2, plan_id = $3, blocked = $4 WHERE id = $1 RETURNING ${COLUMNS}`, [id, user.role, user.planId, user.blocked]);
+    return toUser(row!);
+  }
+
+  /** Leaves the row, for the figures, and takes the person out of it. */
+  async eraseUser(tx: Tx, id: string, erasedSubject: Buffer | null): Promise<void> {
+    await tx.query(`UPDATE users SET name = 'deleted user', email = NULL, external_id = NULL, erased_subject = $2, deleted_at = weir.now() WHERE id = $1`, [id, erasedSubject]);
+    await tx.query('DELETE FROM api_tokens WHERE user_id = $1', [id]);
+    await this.eraseConversations(tx, id);
+  }
+
+  async eraseConversations(tx: Tx, userId: string): Promise<void> {
+    await tx.query('DELETE FROM conversations WHERE user_id = $1', [userId]);
+  }
+
+  /** Operators besides this one who can still log in. Whoever asks has the answer for itself until its transaction ends. */
+  async otherOperators(tx: Tx, userId: string): Promise<number> {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtext('weir.operators'))`);
+    const [row] = await tx.query<{ count: string }>(`SELECT count(*) FROM users WHERE role = 'OPERATOR' AND NOT blocked AND deleted_at IS NULL AND id <> $1`, [userId]);
+    return Number(row!.count);
+  }
+
+  async organizations(tx: Tx, ids: readonly string[]): Promise<Map<string, OrganizationRow>> {
+    const rows = await tx.query<OrganizationRow>('SELECT id, name FROM organizations WHERE id = ANY($1)', [ids]);
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** At most two: by id or name; null: any. */
+  async organizationsNamed(tx: Tx, idOrName: string | null): Promise<OrganizationRow[]> {
+    return tx.query<OrganizationRow>('SELECT id, name FROM organizations WHERE $1::text IS NULL OR name = $1 OR id = $1 ORDER BY id LIMIT 2', [idOrName]);
+  }
+
+  async insertOrganization(tx: Tx, row: OrganizationRow): Promise<void> {
+    await tx.query('INSERT INTO organizations (id, name) VALUES ($1, $2)', [row.id, row.name]);
+  }
+
+  async projects(tx: Tx, ids: readonly string[]): Promise<Map<string, ProjectRow>> {
+    const rows = await tx.query<{ id: string; organization_id: string; name: string }>('SELECT id, organization_id, name FROM projects WHERE id = ANY($1)', [ids]);
+    return new Map(rows.map((row) => [row.id, toProject(row)]));
+  }
+
+  async listProjects(tx: Tx, organizationId: string | null, after: After | null, limit: number): Promise<Listed<ProjectRow>[]> {
+    const rows = await tx.query<{ id: string; organization_id: string; name: string; micros: string }>(
+      `SELECT id, organization_id, name, ${MICROS} AS micros FROM projects
+       WHERE ($1::text IS NULL OR organization_id = $1) AND ${AFTER('$2', '$3')} ORDER BY created_at, id LIMIT $4`,
+      [organizationId, after?.micros ?? null, after?.id ?? null, limit],
+    );
+    return rows.map((row) => ({ ...toProject(row), micros: Number(row.micros) }));
+  }
+
+  async insertProject(tx: Tx, row: ProjectRow): Promise<void> {
+    await tx.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [row.id, row.organizationId, row.name]);
+  }
+}

@@ -1,0 +1,59 @@
+import type { Db } from '../../entities/data-source';
+import { badInput, notFound } from '../../errors';
+import { newId } from '../../lib/ids';
+import type { NewApiToken } from '../services';
+import { hashOfSecret, newTokenSecret } from './credentials';
+import { editable, isPossibleId, readName, requireAdmin, seesTokensOf } from './people.rule';
+import type { PeopleStore } from './people.store';
+import { TokenStore } from './token.store';
+import type { ApiTokenRow, Viewer } from './viewer.types';
+
+/** Tokens that work, per user: they come in one list, and each is a way in. */
+const MAX_TOKENS = 100;
+
+/** API tokens: made and revoked by their user, by an administrator of the organisation, by operators. */
+export class TokenService {
+  private readonly store = new TokenStore();
+
+  constructor(private readonly deps: { db: Db; people: PeopleStore; auth: { forgetUser(userId: string): void } }) {}
+
+  async create(viewer: Viewer, input: NewApiToken): Promise<{ token: ApiTokenRow; secret: string }> {
+    const userId = input.userId ?? viewer.userId;
+    if (userId !== viewer.userId) requireAdmin(viewer);
+    const name = readName(input.name, 'input.name');
+    const expiresAt = input.expiresAt ?? null;
+    if (expiresAt && !(expiresAt.getTime() > Date.now())) throw badInput('input.expiresAt', 'a time in the future');
+    const secret = newTokenSecret();
+    const token = await this.deps.db.transaction(async (tx) => {
+      const user = isPossibleId(userId) ? await this.deps.people.lockUser(tx, userId) : null;
+      // A token acts as its user: making one for an operator would make an administrator an operator.
+      if (userId !== viewer.userId) editable(viewer, user, 'input.userId');
+      else if (!user) throw notFound('input.userId');
+      if ((await this.store.countGood(tx, userId)) >= MAX_TOKENS) throw badInput('input', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
+      return this.store.insert(tx, { id: newId('apiToken'), userId, name, hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt });
+    });
+    return { token, secret };
+  }
+
+  async revoke(viewer: Viewer, id: string): Promise<ApiTokenRow> {
+    const token = await this.visible(viewer, id);
+    if (!token) throw notFound('id');
+    if (token.userId !== viewer.userId) editable(viewer, (await this.deps.people.users(this.deps.db, [token.userId])).get(token.userId) ?? null, 'id');
+    const revoked = await this.store.revoke(this.deps.db, id);
+    this.deps.auth.forgetUser(token.userId);
+    return revoked;
+  }
+
+  async visible(viewer: Viewer, id: string): Promise<ApiTokenRow | null> {
+    const token = isPossibleId(id) ? await this.store.find(this.deps.db, id) : null;
+    const user = token && (await this.deps.people.users(this.deps.db, [token.userId])).get(token.userId);
+    return token && user && seesTokensOf(viewer, user) ? token : null;
+  }
+
+  async ofUsers(viewer: Viewer, userIds: readonly string[]): Promise<ApiTokenRow[][]> {
+    const users = await this.deps.people.users(this.deps.db, userIds);
+    const shown = userIds.filter((id) => users.has(id) && seesTokensOf(viewer, users.get(id)!));
+    const tokens = await this.store.ofUsers(this.deps.db, shown, MAX_TOKENS);
+    return userIds.map((id) => tokens.get(id) ?? []);
+  }
+}
