@@ -1,0 +1,53 @@
+import DataLoader from 'dataloader';
+import type { RequestContext } from '../server/context';
+import type { Conversation } from '../services/conversation/conversation.types';
+import type { Plan } from '../services/plan/plan.types';
+import type { CallRecord, UsageFigures } from '../services/usage/usage.types';
+import type { ApiTokenRow, OrganizationRow, ProjectRow, UserRow, VirtualKeyInfo } from '../services/viewer/viewer.types';
+
+type Batch<V> = (ids: readonly string[]) => Promise<V[]>;
+
+/** The operation's loader of this name: made on first use, kept in its context, so that nothing is remembered from one caller to the next. */
+function loader<V>(context: RequestContext, name: string, batch: Batch<V>): DataLoader<string, V> {
+  let found = context.loaders.get(name) as DataLoader<string, V> | undefined;
+  if (!found) context.loaders.set(name, (found = new DataLoader(batch)));
+  return found;
+}
+
+/** For what services give one by one: still once per id and operation. One failure is one field's error, not the batch's. */
+const each =
+  <V>(load: (id: string) => Promise<V>): ((ids: readonly string[]) => Promise<V[]>) =>
+  async (ids) =>
+    (await Promise.allSettled(ids.map(load))).map((result) => (result.status === 'fulfilled' ? result.value : result.reason)) as V[];
+
+// The three by bare id ask no questions: only for ids that stand in a row which the viewer has been shown. Ids from outside go through `visible*`.
+export const organizationOf = (context: RequestContext): DataLoader<string, OrganizationRow | null> =>
+  loader(context, 'organization', (ids) => context.services.people.organizationsById(ids));
+
+export const userOf = (context: RequestContext): DataLoader<string, UserRow | null> => loader(context, 'user', (ids) => context.services.people.usersById(ids));
+
+export const projectOf = (context: RequestContext): DataLoader<string, ProjectRow | null> =>
+  loader(context, 'project', (ids) => context.services.people.projectsById(ids));
+
+export const planOf = (context: RequestContext): DataLoader<string, Plan | null> => loader(context, 'plan', each((id) => context.services.plans.byId(id)));
+
+export const apiTokensOf = (context: RequestContext): DataLoader<string, ApiTokenRow[]> =>
+  loader(context, 'apiTokens', (ids) => context.services.people.apiTokensOf(context.viewer, ids));
+
+export const virtualKeyOf = (context: RequestContext): DataLoader<string, VirtualKeyInfo | null> =>
+  loader(context, 'virtualKey', (ids) => context.services.keys.infoOf(ids));
+
+/** Asks as the viewer: null for conversations of others. */
+export const conversationOf = (context: RequestContext): DataLoader<string, Conversation | null> =>
+  loader(context, 'conversation', each((id) => context.services.conversations.get(context.viewer, id)));
+
+/** Asks as the viewer: null for calls that it may not see. */
+export const callOf = (context: RequestContext): DataLoader<string, CallRecord | null> =>
+  loader(context, 'call', each((id) => context.services.usage.call(context.viewer, id)));
+
+/** Only for conversations that the viewer has been shown. */
+export const conversationUsageOf = (context: RequestContext): DataLoader<string, UsageFigures> =>
+  loader(context, 'conversationUsage', (ids) => context.services.usage.ofConversations(ids));
+
+export const plansThatAllow = (context: RequestContext): DataLoader<string, Plan[]> =>
+  loader(context, 'plansThatAllow', each((id) => context.services.models.plansThatAllow(id)));

@@ -1,0 +1,72 @@
+import { Field, ID, InputType, Int, ObjectType } from 'type-graphql';
+import { NodeInterface } from './node.type';
+import { DecimalScalar } from './scalars';
+
+@ObjectType('PlanLimits', { simpleResolvers: true, description: 'Limits of each user of a plan. null: unlimited.' })
+export class PlanLimitsType {
+  @Field(() => Int, { nullable: true, description: 'Calls per minute.' })
+  requestsPerMinute!: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Tokens per minute.' })
+  tokensPerMinute!: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Calls at the same time.' })
+  parallelCalls!: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Tokens that one answer may have; also what a call that gives no `maxTokens` gets.' })
+  maxOutputTokens!: number | null;
+
+  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars a calendar month.' })
+  monthlyBudget!: string | null;
+}
+
+@ObjectType('Plan', { implements: NodeInterface, simpleResolvers: true, description: 'What its users may use. A plan names models by exact id or by `provider/*` patterns.' })
+export class PlanType extends NodeInterface {
+  @Field(() => String, { description: 'Its name.' })
+  name!: string;
+
+  @Field(() => [String], { description: 'Exact model ids and `provider/*` patterns.' })
+  models!: string[];
+
+  @Field(() => ID, { nullable: true, description: 'The model of a call that names none, where the configuration names none either.' })
+  defaultModel!: string | null;
+
+  @Field(() => PlanLimitsType, { description: 'Limits of each of its users.' })
+  limits!: PlanLimitsType;
+}
+
+@InputType('PlanLimitsInput', { description: 'Limits of each user of a plan. Left out or null: unlimited.' })
+export class PlanLimitsInputType {
+  @Field(() => Int, { nullable: true, description: 'Calls per minute, at least 1.' })
+  requestsPerMinute?: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Tokens per minute, at least 1.' })
+  tokensPerMinute?: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Calls at the same time, at least 1.' })
+  parallelCalls?: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Tokens that one answer may have, at least 1.' })
+  maxOutputTokens?: number | null;
+
+  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars a calendar month, at least 0.' })
+  monthlyBudget?: string | null;
+}
+
+@InputType('PlanInput', { description: 'A plan as it shall be: fields that are left out of an existing plan are emptied.' })
+export class PlanInputType {
+  @Field(() => ID, { nullable: true, description: 'Left out: a new plan.' })
+  id?: string | null;
+
+  @Field(() => String, { description: 'Its name; at most 200 characters.' })
+  name!: string;
+
+  @Field(() => [String], { description: 'Exact model ids and `provider/*` patterns.' })
+  models!: string[];
+
+  @Field(() => ID, { nullable: true, description: 'The model of a call that names none.' })
+  defaultModel?: string | null;
+
+  @Field(() => PlanLimitsInputType, { nullable: true, description: 'Limits of each of its users; left out: none.' })
+  limits?: PlanLimitsInputType | null;
+}

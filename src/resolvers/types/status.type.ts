@@ -1,0 +1,32 @@
+import { Field, ObjectType } from 'type-graphql';
+import type { ComponentState } from '../../services/services';
+import type { Upstream } from '../../services/usage/usage.types';
+import { ComponentStateEnum, UpstreamEnum } from './enums';
+import { DateTime } from './scalars';
+
+@ObjectType('ComponentStatus', { simpleResolvers: true, description: 'How a part of the service is.' })
+export class ComponentStatusType {
+  @Field(() => ComponentStateEnum, { description: 'Whether it works.' })
+  state!: ComponentState;
+
+  @Field(() => DateTime, { description: 'Since when it is so.' })
+  since!: Date;
+
+  @Field(() => String, { nullable: true, description: 'What is wrong, where something is.' })
+  detail!: string | null;
+}
+
+@ObjectType('ServiceStatus', { simpleResolvers: true, description: 'How the service is.' })
+export class ServiceStatusType {
+  @Field(() => String, { description: 'Version of the server.' })
+  version!: string;
+
+  @Field(() => UpstreamEnum, { description: 'What models are reached through.' })
+  upstream!: Upstream;
+
+  @Field(() => ComponentStatusType, { description: 'The database.' })
+  database!: ComponentStatusType;
+
+  @Field(() => ComponentStatusType, { description: 'The proxy; OFF where models are reached directly.' })
+  proxy!: ComponentStatusType;
+}
