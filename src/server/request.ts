@@ -1,0 +1,26 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Services } from '../services/services';
+import type { Viewer } from '../services/viewer/viewer.types';
+import type { RequestContext } from './context';
+
+const SANE_ID = /^[A-Za-z0-9._-]{1,128}$/;
+/** The client's request id where it can be logged and echoed as it is, else a new one. */
+export function requestIdOf(headers: IncomingHttpHeaders): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
+}
+
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
+/** The trace id of a W3C traceparent header: 32 hex digits, or null. */
+export function traceIdOf(traceparent: unknown): string | null {
+  return typeof traceparent === 'string' ? (TRACEPARENT.exec(traceparent)?.[1] ?? null) : null;
+}
+
+export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null): RequestContext => ({
+  viewer,
+  services,
+  requestId,
+  traceparentId,
+  loaders: new Map(),
+});

@@ -1,0 +1,97 @@
+import { UpstreamError } from '../../src/services/litellm/map-error';
+import { CompletionClient } from '../../src/services/litellm/client';
+import { Answer, type Piece } from '../../src/services/chat/answer';
+import type { UpstreamRequest } from '../../src/services/litellm/upstream.types';
+import { forever, type Script } from '../support/provider-script';
+import { startProvider, type FakeProvider } from '../support/provider';
+
+let provider: FakeProvider;
+let client: CompletionClient;
+beforeAll(async () => {
+  provider = await startProvider();
+  client = new CompletionClient({ kind: 'DIRECT', baseUrl: provider.url, timeouts: { connectMs: 500, firstByteMs: 300, idleMs: 300 }, maxAnswerBytes: 64 * 1024 });
+});
+afterAll(async () => {
+  await client.close();
+  await provider.close();
+});
+
+async function ask(stream: boolean, script: Script, signal = new AbortController().signal): Promise<{ answer: Answer; pieces: Piece[]; error: UpstreamError | null }> {
+  provider.script('test-chat', script);
+  const pieces: Piece[] = [];
+  const answer = new Answer((piece) => pieces.push(piece));
+  const base = { model: 'test-chat', messages: [{ role: 'user' as const, content: 'hello' }], max_tokens: 10 };
+  const request: UpstreamRequest = { callId: 'call_1', apiKey: 'sk-test', metadata: {}, signal, body: stream ? { ...base, stream: true, stream_options: { include_usage: true } } : base };
+  const error = await client.run(request, answer).then(
+    () => null,
+    (e: unknown) => e as UpstreamError,
+  );
+  return { answer, pieces, error };
+}
+const TEXT = ['Grüße ', '👩🏽‍🚀', ' שלום', ' \ud83d', ' done'];
+
+describe('a stream', () => {
+  it.each([
+    ['plain', {}],
+    ['one byte a write', { writeBytes: 1 }],
+    ['CR LF', { lineEnd: '\r\n' as const }],
+    ['CR alone', { lineEnd: '\r' as const }],
+    ['comments, several data lines, no space', { comments: true, multiLine: true, noSpace: true }],
+  ])('gives every character in order: %s', async (_name, wire) => {
+    const { answer, error } = await ask(true, { pieces: TEXT, wire });
+    expect(error).toBeNull();
+    expect(answer.content).toBe(TEXT.join(''));
+    expect(answer.finishReason).toBe('STOP');
+    expect(answer.usageSeen).toMatchObject({ fromProvider: true, tokens: { uncachedPrompt: 11, output: 5 } });
+  });
+
+  it('is whole without [DONE] and without usage', async () => {
+    const { answer, error } = await ask(true, { pieces: ['a'], done: false, usage: null });
+    expect(error).toBeNull();
+    expect(answer.usageSeen).toBeNull();
+  });
+
+  it('takes the last of two usages and refuses an absurd one', async () => {
+    const usage = { prompt_tokens: 5, completion_tokens: 6, total_tokens: 11 };
+    expect((await ask(true, { pieces: ['a'], usage: [{ ...usage, completion_tokens: 1 }, usage] })).answer.usageSeen?.tokens.output).toBe(6);
+    expect((await ask(true, { pieces: ['a'], usage: { ...usage, completion_tokens: -6 } })).answer.usageSeen).toBeNull();
+    expect((await ask(true, { pieces: ['a'], usage: { ...usage, prompt_tokens_details: { cached_tokens: 9 } } })).answer.usageSeen).toBeNull();
+  });
+
+  it.each<[string, Script, object, string]>([
+    ['an error object in the middle', { pieces: ['a', 'b'], errorAfter: { pieces: 1, error: { message: 'litellm.APIConnectionError', type: null, code: '500' } } }, { kind: 'INTERRUPTED' }, 'a'],
+    ['a cut connection', { pieces: ['a', 'b'], cutAfter: 1 }, { kind: 'INTERRUPTED' }, 'a'],
+    ['half of a JSON text', { pieces: ['a', { raw: 'data: {"choices":[{"delta":{"content":"b"\n\n' }] }, { kind: 'INTERRUPTED' }, 'a'],
+    ['silence before the head', { holdHead: forever }, { kind: 'TIMEOUT' }, ''],
+    ['silence between pieces', { pieces: ['a', 'b'], hold: { after: 1, until: forever } }, { kind: 'TIMEOUT' }, 'a'],
+    ['an endless event', { pieces: ['a', { raw: `data: ${'x'.repeat(200_000)}` }] }, { kind: 'INTERRUPTED' }, 'a'],
+  ])('keeps what came before %s', async (_name, script, expected, content) => {
+    const { answer, error } = await ask(true, script);
+    expect(error).toMatchObject(expected);
+    expect(answer.content).toBe(content);
+  });
+
+  it('closes the upstream within 100 ms when it is stopped, also while that is silent', async () => {
+    const abort = new AbortController();
+    const index = provider.requests.length;
+    const asked = ask(true, { pieces: ['a', 'b'], hold: { after: 1, until: forever } }, abort.signal);
+    const request = await provider.completion(index);
+    const stoppedAt = performance.now();
+    abort.abort();
+    expect((await asked).error).toMatchObject({ kind: 'ABORTED' });
+    await request.closed;
+    expect(request.closedAt! - stoppedAt).toBeLessThan(100);
+  });
+});
+
+describe('a whole answer', () => {
+  it('passes text, reasoning and tool calls', async () => {
+    const { answer, error } = await ask(false, { pieces: [{ reasoning: 'hm' }, 'text', { toolCall: { id: 't1', name: 'look', arguments: '{"a":1}' } }], finishReason: 'tool_calls' });
+    expect(error).toBeNull();
+    expect(answer).toMatchObject({ content: 'text', reasoningText: 'hm', finishReason: 'TOOL_CALLS', toolCalls: [{ toolCallId: 't1', name: 'look', arguments: '{"a":1}' }] });
+  });
+
+  it('is refused when it is larger than allowed', async () => {
+    expect((await ask(false, { pieces: ['x'.repeat(100_000)] })).error).toMatchObject({ kind: 'FAILED' });
+  });
+});

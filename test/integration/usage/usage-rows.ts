@@ -1,0 +1,34 @@
+import type { Db } from '../../../src/entities/data-source';
+import { newId } from '../../../src/lib/ids';
+
+/** A settled call as the tests of reports need it. */
+export interface UsageRow {
+  organization_id: string; occurred_at: string; id: string; user_id: string; project_id: string | null; conversation_id: string | null; agent: string | null; scenario: string; trace_id: string;
+  streamed: boolean; model: string; served_model: string; provider: string | null; upstream: string; attempts: number; status: string; error_code: string | null; uncached_prompt_tokens: number;
+  cache_read_tokens: number; cache_write_tokens: number; cache_write_one_hour_tokens: number; output_tokens: number; reasoning_tokens: number; usage_source: string; cost: string | null;
+  cost_input: string | null; cost_output: string | null; latency_ms: number | null; time_to_first_token_ms: number | null;
+}
+
+export function usageRow(fields: Partial<UsageRow> & { organization_id: string; user_id: string; occurred_at: string }): UsageRow {
+  return {
+    id: newId('call'), project_id: null, conversation_id: null, agent: null, scenario: 'DEFAULT', trace_id: 'a'.repeat(32), streamed: false, model: 'm', served_model: fields.model ?? 'm',
+    provider: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', error_code: null, uncached_prompt_tokens: 10, cache_read_tokens: 0, cache_write_tokens: 0,
+    cache_write_one_hour_tokens: 0, output_tokens: 5, reasoning_tokens: 0, usage_source: 'PROVIDER', cost: '0.001', cost_input: '0.0006', cost_output: '0.0004', latency_ms: 100,
+    time_to_first_token_ms: null, ...fields,
+  };
+}
+
+export async function insertUsage(db: Db, rows: readonly UsageRow[]): Promise<void> {
+  const columns = Object.keys(rows[0]!).join(', ');
+  await db.query(`INSERT INTO llm_usage (${columns}) SELECT ${columns} FROM json_populate_recordset(NULL::llm_usage, $1::json)`, [JSON.stringify(rows)]);
+}
+
+export async function insertInFlight(db: Db, call: { id?: string; organization_id: string; user_id: string; occurred_at: string; model?: string }): Promise<string> {
+  const id = call.id ?? newId('call');
+  await db.query(
+    `INSERT INTO calls_in_flight (id, occurred_at, organization_id, user_id, scenario, trace_id, model, upstream, streamed, max_tokens, prompt_tokens_estimate, owner, deadline_at)
+     VALUES ($1, $2, $3, $4, 'DEFAULT', 'b', $5, 'DIRECT', true, 10, 10, 'test', now() + interval '1 hour')`,
+    [id, call.occurred_at, call.organization_id, call.user_id, call.model ?? 'm'],
+  );
+  return id;
+}

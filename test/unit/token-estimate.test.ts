@@ -1,0 +1,23 @@
+import { countTokens } from '../../src/lib/token-estimate';
+
+describe('countTokens', () => {
+  it('counts as the vocabulary does', () => {
+    expect(countTokens('')).toBe(0);
+    expect(countTokens('hello world')).toBe(2);
+  });
+
+  it('takes the names of special tokens for text', () => {
+    expect(countTokens('<|endoftext|><|im_start|>')).toBeGreaterThan(2);
+  });
+
+  it.each([
+    ['a word without an end', 'a'.repeat(1_000_000)],
+    ['nothing but spaces', ' '.repeat(1_000_000)],
+    ['a language without spaces', '堰は川の水位を測る低いダムです。'.repeat(60_000)],
+  ])('is done with %s before anybody notices', (_name, text) => {
+    const startedAt = performance.now();
+    expect(countTokens(text)).toBeGreaterThan(1_000);
+    // Bounded, not timed: the fault that this guards against took minutes.
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+});
