@@ -37,6 +37,8 @@ export interface Answer {
   pieceMs?: number;
   /** After so many pieces the connection is destroyed. */
   cutAfter?: number;
+  /** After so many pieces the answer ends politely, without finish, usage or [DONE]. */
+  endAfter?: number;
   /** After so many pieces this error object comes as an event, and then nothing: no finish, no usage, no [DONE]. */
   errorAfter?: { pieces: number; error: Record<string, unknown> };
   /** false: the stream ends without [DONE]. */

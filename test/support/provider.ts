@@ -125,6 +125,7 @@ async function stream(response: ServerResponse, answer: Answer, record: Recorded
       await send(JSON.stringify({ error: answer.errorAfter.error }));
       return void response.end();
     }
+    if (answer.endAfter === index) return void response.end();
     if (answer.cutAfter === index) {
       // What was written goes out before the connection dies.
       await new Promise((resolve) => setImmediate(resolve));

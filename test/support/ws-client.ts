@@ -86,11 +86,10 @@ export function connectWs(url: string, token: string | null): TestWsClient {
   const client: Client = createClient({
     url: url.replace(/^http/, 'ws'),
     webSocketImpl: ObservedSocket,
-    connectionParams: token ? { Authorization: `Bearer ${token}` } : {},
+    connectionParams: token ? { Authorization: `Bearer ${token}`, authorization: `Bearer ${token}` } : {},
     retryAttempts: 0,
     // Connected for the life of the client, not of its operations.
-    lazy: true,
-    lazyCloseTimeout: 60_000,
+    lazy: false,
     onNonLazyError: () => {},
   });
   const subscribe = <E>(query: string, variables: Record<string, unknown> = {}): Subscription<E> => {
@@ -124,15 +123,13 @@ export function connectWs(url: string, token: string | null): TestWsClient {
       get over() {
         return over;
       },
-      waitFor: (predicate, deadlineMs = 5_000) =>
-        waitFor(
-          () => {
-            const found = events.find(predicate);
-            if (found === undefined && over) throw new Error(`the operation ended: ${JSON.stringify(events.at(-1))} ${JSON.stringify(errors)}`);
-            return found;
-          },
-          { deadlineMs, what: `an event that ${predicate.toString()}` },
-        ) as Promise<E>,
+      waitFor: async (predicate, deadlineMs = 5_000) => {
+        const what = `an event that ${predicate.toString()}`;
+        await waitFor(() => over || events.some(predicate), { deadlineMs, what });
+        const found = events.find(predicate);
+        if (found === undefined) throw new Error(`the operation ended without ${what}; events: ${JSON.stringify(events).slice(0, 2_000)}; errors: ${errors.map(textOfError).join('; ')}`);
+        return found;
+      },
       unsubscribe,
     };
   };
@@ -149,6 +146,12 @@ export function connectWs(url: string, token: string | null): TestWsClient {
     },
   };
 }
+
+/** A GraphQL error, an exception, or the close event of the socket. */
+const textOfError = (error: unknown): string => {
+  const { message, code, reason } = error as { message?: string; code?: number; reason?: string };
+  return message || `closed: ${code} ${reason}`;
+};
 
 /** The text that the deltas of a stream carry. */
 export const textOf = (events: StreamEvent[]): string => events.filter((event) => event.__typename === 'TextDelta').map((event) => event.text).join('');

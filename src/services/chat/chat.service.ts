@@ -101,12 +101,18 @@ export class ChatService implements ChatServiceApi {
     if (refused) return refused;
     const model = route.served!;
     const maxTokens = boundMaxTokens(principal.plan, model, input);
-    if (input.projectId && !(await deps.people.visibleProject(viewer, input.projectId))) throw notFound('input.projectId');
+    if (input.projectId) await this.checkProject(viewer, input.projectId);
     const branch = input.conversationId ? await deps.conversations.branch(viewer, input.conversationId, input.afterMessageId ?? null) : null;
     const fitted = fitHistory(branch?.messages ?? [], input, model.contextWindow, maxTokens);
     if (fitted.tooLong) return contextTooLong(fitted.tooLong.countedTokens, fitted.tooLong.allowedTokens, modelsWithRoomFor(principal.plan, catalog, fitted.tooLong.countedTokens));
     const conversation = branch && { conversation: branch.conversation, branch: branch.messages };
     return { principal, input, context, model, maxTokens, conversation, history: fitted.history, omittedMessages: fitted.omitted, startedAt };
+  }
+
+  /** An operator sees the projects of others, but a call is booked in one's own organisation. */
+  private async checkProject(viewer: Viewer, projectId: string): Promise<void> {
+    const project = await this.deps.people.visibleProject(viewer, projectId);
+    if (project?.organizationId !== viewer.organizationId) throw notFound('input.projectId');
   }
 
   /** Step 4, and the call runs. */

@@ -12,7 +12,8 @@ export class ConversationService implements ConversationServiceApi {
 
   /** Throws NOT_FOUND for a project that the caller may not see. */
   async create(viewer: Viewer, input: { title?: string | null; projectId?: string | null }): Promise<Conversation> {
-    if (input.projectId && !(await this.deps.people.visibleProject(viewer, input.projectId))) throw notFound('input.projectId');
+    // An operator sees the projects of others, too.
+    if (input.projectId && (await this.deps.people.visibleProject(viewer, input.projectId))?.organizationId !== viewer.organizationId) throw notFound('input.projectId');
     return this.deps.store.insert({ id: newId('conversation'), organizationId: viewer.organizationId, userId: viewer.userId, projectId: input.projectId ?? null, title: input.title ?? null });
   }
 

@@ -56,11 +56,9 @@ export class CompletionClient implements ModelUpstream {
         body: JSON.stringify(request.body),
       });
       if (response.statusCode < 200 || response.statusCode > 299) throw await this.httpError(response);
+      begun = true;
       sink.head(this.headOf(response.headers));
-      const onBytes = (): void => {
-        begun = true;
-        watchdog.expectWithin(this.options.timeouts.idleMs);
-      };
+      const onBytes = (): void => watchdog.expectWithin(this.options.timeouts.idleMs);
       if (request.body.stream) await new SseReader(this.kind, this.maxBytes, sink, onBytes).read(response.body);
       else await readAnswer(this.kind, response.body, this.maxBytes, sink, onBytes);
     } catch (error) {

@@ -1,0 +1,109 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Client } from 'pg';
+import { openDatabase } from '../../src/entities/data-source';
+import { migrate } from '../../src/entities/migrate';
+import { createWorld } from '../../test/support/factories';
+import { startPostgres } from '../../test/support/postgres';
+import { freePort } from '../../src/launch/ports';
+import { LOAD_CORE, pinSelf, startServer, type ServerProcess } from './processes';
+
+/** bench/dist/bench/lib → the repository. */
+const ROOT = path.join(__dirname, '..', '..', '..', '..');
+const COMPILED = path.join(__dirname, '..');
+
+export interface Rig {
+  upstreamPort: number;
+  /** API token of a member, valid at every server of the rig. */
+  token: string;
+  startWeir(): Promise<ServerProcess>;
+  startTypical(): Promise<ServerProcess>;
+  startFloor(): Promise<ServerProcess>;
+  /** Settled calls and calls in flight, as the database of the product has them. */
+  countCalls(): Promise<{ settled: number; inFlight: number }>;
+  close(): Promise<void>;
+}
+
+/**
+ * Everything that a measurement needs: a Postgres that keeps its promises (fsync on), a stand-in upstream, and servers that are started
+ * one at a time on a core of their own. The baselines have a database of their own with the same tables and the same token.
+ */
+export async function createRig(): Promise<Rig> {
+  const main = path.join(ROOT, 'dist', 'main.js');
+  if (!existsSync(main)) throw new Error('dist/main.js is missing: npm run build');
+  pinSelf();
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-bench-'));
+  const closers: (() => Promise<void> | void)[] = [() => rmSync(folder, { recursive: true, force: true })];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const postgres = await startPostgres({ durable: true });
+    closers.push(() => postgres.stop());
+    const token = await prepareDatabases(postgres.url);
+    const upstreamPort = await freePort();
+    const upstream = await startServer({ script: path.join(COMPILED, 'upstream.js'), args: [String(upstreamPort)], port: upstreamPort, core: LOAD_CORE, readyPath: '/v1/models', logFile: path.join(folder, 'upstream.log') });
+    closers.push(() => upstream.stop());
+    const llmBaseUrl = `http://127.0.0.1:${upstreamPort}/v1`;
+    const start = async (script: string, readyPath: string, makeArgs: (port: number) => string[], makeEnv: (port: number) => Record<string, string>): Promise<ServerProcess> => {
+      const port = await freePort();
+      const server = await startServer({ script, args: makeArgs(port), port, env: makeEnv(port), readyPath, logFile: path.join(folder, `${path.basename(script)}.log`) });
+      closers.push(() => server.stop());
+      return server;
+    };
+    return {
+      upstreamPort,
+      token,
+      startWeir: () =>
+        start(main, '/health/ready', () => [], (port) => ({
+          PORT: String(port), DATABASE_URL: postgres.url('weir'), LLM_BASE_URL: llmBaseUrl, LLM_PROVIDER: 'direct', WEIR_SECRET_KEY: randomBytes(32).toString('base64'), DATABASE_POOL_SIZE: '10',
+        })),
+      startTypical: () => start(path.join(COMPILED, 'baselines', 'typical.js'), '/', (port) => [String(port)], () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl })),
+      startFloor: () => start(path.join(COMPILED, 'baselines', 'http-floor.js'), '/v1/models', (port) => [String(port), String(upstreamPort)], () => ({})),
+      countCalls: () => countCalls(postgres.url('weir')),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function prepareDatabases(url: (database: string) => string): Promise<string> {
+  const admin = new Client({ connectionString: url('postgres') });
+  await admin.connect();
+  try {
+    await admin.query('CREATE DATABASE weir');
+    await migrate({ url: url('weir') });
+    const db = await openDatabase({ url: url('weir'), poolSize: 2 }, () => {});
+    const world = await createWorld(db, { name: 'Bench' });
+    await db.close();
+    await admin.query('CREATE DATABASE typical TEMPLATE weir');
+    return world.member.token;
+  } finally {
+    await admin.end();
+  }
+}
+
+async function countCalls(url: string): Promise<{ settled: number; inFlight: number }> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ settled: number; in_flight: number }>('SELECT (SELECT count(*)::int FROM llm_usage) AS settled, (SELECT count(*)::int FROM calls_in_flight) AS in_flight');
+    return { settled: rows[0]!.settled, inFlight: rows[0]!.in_flight };
+  } finally {
+    await client.end();
+  }
+}
+
+/** Runs a measurement with a rig and leaves nothing behind. */
+export async function withRig(measure: (rig: Rig) => Promise<void>): Promise<void> {
+  const rig = await createRig();
+  try {
+    await measure(rig);
+  } finally {
+    await rig.close();
+  }
+}

@@ -1,0 +1,11 @@
+// npm run build: compiles src/ to dist/ and bundles the explorer, whether something changed or not.
+import { ensureBuilt, ensureInstalled, requireNode } from './lib/prepare.mjs';
+
+requireNode();
+try {
+  await ensureInstalled();
+  await ensureBuilt({ force: true });
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}

@@ -1,0 +1,155 @@
+import { hostname } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import type { Config } from './config';
+import { openDatabase, type Db } from './entities/data-source';
+import type { Logger } from './lib/logger';
+import { loadTokenizer } from './lib/token-estimate';
+import { buildGraphSchema } from './resolvers/schema';
+import { createServer, type GraphServer } from './server/server';
+import { CallStore } from './services/chat/call.store';
+import { ChatService } from './services/chat/chat.service';
+import { Housekeeping } from './services/chat/housekeeping';
+import { ConversationService } from './services/conversation/conversation.service';
+import { ConversationStore } from './services/conversation/conversation.store';
+import { KeyService } from './services/key/key.service';
+import { LitellmAdmin } from './services/litellm/admin';
+import { CompletionClient } from './services/litellm/client';
+import { directHealth, litellmHealth } from './services/litellm/detect';
+import { DirectModelSource } from './services/model/direct-model-source';
+import { LitellmModelSource } from './services/model/litellm-model-source';
+import { ModelCatalog } from './services/model/model-catalog';
+import { ModelService } from './services/model/model.service';
+import { allows } from './services/plan/plan.rule';
+import { PlanService } from './services/plan/plan.service';
+import { PriceBook } from './services/pricing/price-book';
+import { PriceService } from './services/pricing/price.service';
+import { RunningCalls } from './services/running-calls';
+import type { Services } from './services/services';
+import { StatusService } from './services/status/status.service';
+import { UsageService } from './services/usage/usage.service';
+import { AuthService } from './services/viewer/auth.service';
+import { PeopleService } from './services/viewer/people.service';
+
+export interface App {
+  /** Opens the doors. `url` is the GraphQL endpoint. */
+  start(): Promise<{ url: string; port: number }>;
+  /** Stop listening → refuse new operations → running calls finish or are stopped at the deadline → close. Resolves when everything is closed. */
+  stop(): Promise<void>;
+  services: Services;
+  db: Db;
+  running: RunningCalls;
+}
+
+export const VERSION = '0.1.0';
+
+/** The composition root: builds everything in order, against a migrated database. Each resource pushes its own end at the line where it is opened. */
+export async function createApp(config: Config, logger: Logger): Promise<App> {
+  const closers: (() => Promise<void> | void)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const db = await openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize }, (error) => logger.warn({ err: error }, 'a database connection was lost'));
+    closers.push(() => db.close());
+
+    const running = new RunningCalls();
+    const callStore = new CallStore(db);
+    const housekeeping = new Housekeeping({ store: callStore, logger });
+    await housekeeping.start();
+    closers.push(() => housekeeping.stop());
+
+    // Upstream: a proxy with virtual keys, or one server with one key.
+    const { upstream: target } = config;
+    const admin = target.kind === 'LITELLM' ? new LitellmAdmin({ baseUrl: target.baseUrl, masterKey: target.masterKey }) : null;
+    if (admin) closers.push(() => admin.close());
+    const client = new CompletionClient({ kind: target.kind, baseUrl: target.kind === 'LITELLM' ? `${target.baseUrl}/v1` : target.baseUrl, timeouts: config.timeouts });
+    closers.push(() => client.close());
+
+    const prices = new PriceBook({ db, logger });
+    await prices.start();
+
+    // Plans, models and keys know each other: a plan's models are known when the catalogue is, and the proxy is told of both.
+    const plans: PlanService = new PlanService({ db, logger, onChanged: (plan) => keys.syncPlan(plan) });
+    const catalog: ModelCatalog = new ModelCatalog({
+      db,
+      logger,
+      source: admin ? new LitellmModelSource({ admin }) : new DirectModelSource(target as Extract<typeof target, { kind: 'DIRECT' }>),
+      safeModeModels: config.safeModeModels,
+      refreshMs: config.modelRefreshMs,
+      onRefreshed: async (listed) => {
+        await prices.record(listed.prices);
+        await keys.syncAll();
+      },
+    });
+    const keys: KeyService = new KeyService({
+      db,
+      admin,
+      secretKey: config.secretKey,
+      plans,
+      modelsOf: (plan) => catalog.snapshot().models.filter((model) => allows(plan, model)).map((model) => model.id),
+      logger,
+    });
+    await plans.start();
+    closers.push(() => plans.stop());
+    await catalog.start();
+    closers.push(() => catalog.stop());
+    keys.start();
+    closers.push(() => keys.stop());
+
+    const auth = new AuthService({ db, config: config.auth, logger, plans });
+    closers.push(() => auth.stop());
+    let server: GraphServer | null = null;
+    const people = new PeopleService({
+      db, plans, keys, auth, logger,
+      onAccessEnded: (userId) => {
+        running.stopWhere((call) => call.viewer.userId === userId, 'AUTHORIZATION');
+        server?.endViewers((viewer) => viewer.userId === userId);
+      },
+    });
+    const conversations = new ConversationService({ store: new ConversationStore(db), people });
+    const usage = new UsageService({ db });
+    const chat = new ChatService({
+      plans, people, conversations, usage, running,
+      store: callStore,
+      defaultModel: config.defaultModel,
+      owner: `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`,
+      run: {
+        upstream: client,
+        keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
+        catalog,
+        settle: { store: callStore, priceOf: (model, deployment, organizationId) => prices.forCall(model, deployment, organizationId), modelOf: (id) => catalog.find(id), logger },
+        logger,
+        totalMs: config.timeouts.totalMs,
+      },
+    });
+    const status = new StatusService({
+      version: VERSION,
+      upstream: target.kind,
+      checkDatabase: async () => {
+        await db.query('SELECT 1');
+        return { state: 'UP', detail: null };
+      },
+      checkProxy: () => (target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey)),
+    });
+
+    const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans }), prices: new PriceService({ book: prices }), keys, conversations, usage, chat, status };
+    server = await createServer({ config, schema: await buildGraphSchema(), services, logger, readiness: () => status.readiness() });
+    const doors = server;
+    return {
+      services, db, running,
+      start: () => {
+        loadTokenizer();
+        return doors.listen();
+      },
+      stop: async () => {
+        await doors.stopAccepting();
+        await running.drain(config.shutdownMs);
+        await doors.close();
+        await closeAll();
+      },
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}

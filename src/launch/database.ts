@@ -1,0 +1,67 @@
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { canConnect } from './databases.store';
+import { startPostgres, type RunningPostgres } from './postgres';
+import type { Progress } from './progress';
+import type { HomeSecrets } from './secrets';
+import type { Shutdown } from './shutdown';
+
+export interface LaunchDatabase {
+  /** Weir's own database. */
+  url: string;
+  /** LiteLLM's database in the same Postgres; null: the Postgres is somebody else's. */
+  litellmUrl: string | null;
+}
+
+export interface EmbeddedOptions {
+  home: string;
+  secrets: HomeSecrets;
+  /** The passwords are new although the data may be older. */
+  resetPassword: boolean;
+  progress: Progress;
+  shutdown: Shutdown;
+}
+
+/** The Postgres under WEIR_HOME, with Weir's database and LiteLLM's. */
+export async function openEmbedded({ home, secrets, resetPassword, progress, shutdown }: EmbeddedOptions): Promise<LaunchDatabase> {
+  const starting = progress.step('database', () =>
+    startPostgres({
+      folder: path.join(home, 'postgres'),
+      password: secrets.postgresPassword,
+      resetPassword,
+      databases: [
+        { name: 'weir', password: secrets.weirDatabasePassword },
+        { name: 'litellm', password: secrets.litellmDatabasePassword },
+      ],
+      onNotice: (text) => progress.line(`  - ${text}`),
+    }),
+  );
+  let running: RunningPostgres | null = null;
+  shutdown.add('postgres', { title: 'the database', stop: async () => (await starting.catch(() => null))?.stop(), kill: () => running?.kill() });
+  running = await starting;
+  void running.exited.then(() => {
+    if (shutdown.signal.aborted) return;
+    progress.line(`The embedded Postgres ended by itself; ${path.join(home, 'postgres', 'postgres.log')} says why.`);
+    void shutdown.stop(1);
+  });
+  return { url: running.url('weir', secrets.weirDatabasePassword), litellmUrl: running.url('litellm', secrets.litellmDatabasePassword) };
+}
+
+/** Milliseconds: a database that is being started beside us. */
+const EXTERNAL_WAIT_MS = 60_000;
+
+/** A Postgres of somebody else: waited for, with growing pauses. Throws when it does not answer. */
+export async function waitForDatabase(url: string, progress: Progress): Promise<LaunchDatabase> {
+  await progress.step('database (DATABASE_URL)', async (step) => {
+    const giveUpAt = Date.now() + EXTERNAL_WAIT_MS;
+    for (let pauseMs = 250; ; pauseMs = Math.min(pauseMs * 2, 5_000)) {
+      const problem = await canConnect(url);
+      if (problem === null) return;
+      // A wrong password does not get better by waiting.
+      if (!problem.temporary || Date.now() + pauseMs > giveUpAt) throw new Error(`The database of DATABASE_URL cannot be used: ${problem.message}`);
+      step.note(`waiting: ${problem.message}`);
+      await wait(pauseMs);
+    }
+  });
+  return { url, litellmUrl: null };
+}

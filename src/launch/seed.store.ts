@@ -1,0 +1,97 @@
+import { Client } from 'pg';
+import { newId } from '../lib/ids';
+import { hashOfSecret } from '../services/viewer/credentials';
+import type { PlanContent } from './seed-plans';
+
+export interface SeedPlanRow extends PlanContent {
+  name: string;
+  maxOutputTokens: number | null;
+}
+export interface SeedUserRow {
+  organizationId: string;
+  planId: string;
+  name: string;
+  email: string;
+  /** How a later start finds the user again. */
+  externalId: string;
+  role: string;
+}
+
+/** The few statements of the demonstration seed, in one transaction. */
+export class SeedStore {
+  private constructor(private readonly client: Client) {}
+
+  static async transaction<T>(databaseUrl: string, work: (store: SeedStore) => Promise<T>): Promise<T> {
+    const client = new Client({ connectionString: databaseUrl });
+    await client.connect();
+    try {
+      await client.query('BEGIN');
+      const result = await work(new SeedStore(client));
+      await client.query('COMMIT');
+      return result;
+    } finally {
+      await client.end();
+    }
+  }
+
+  async isEmpty(): Promise<boolean> {
+    const { rows } = await this.client.query('SELECT EXISTS (SELECT 1 FROM organizations) OR EXISTS (SELECT 1 FROM plans) AS used');
+    return !(rows[0] as { used: boolean }).used;
+  }
+
+  async insertOrganization(name: string): Promise<string> {
+    const id = newId('organization');
+    await this.client.query('INSERT INTO organizations (id, name) VALUES ($1, $2)', [id, name]);
+    return id;
+  }
+
+  async insertPlan(plan: SeedPlanRow): Promise<string> {
+    const id = newId('plan');
+    await this.client.query('INSERT INTO plans (id, name, models, default_model, max_output_tokens) VALUES ($1, $2, $3, $4, $5)', [
+      id,
+      plan.name,
+      plan.models,
+      plan.defaultModel,
+      plan.maxOutputTokens,
+    ]);
+    return id;
+  }
+
+  /** Changes a plan only where it still is what `before` says: what a person edited stays. */
+  async refreshPlan(id: string, before: PlanContent, after: PlanContent): Promise<boolean> {
+    const { rowCount } = await this.client.query(
+      'UPDATE plans SET models = $4, default_model = $5, updated_at = weir.now() WHERE id = $1 AND models = $2 AND default_model IS NOT DISTINCT FROM $3',
+      [id, before.models, before.defaultModel, after.models, after.defaultModel],
+    );
+    return rowCount === 1;
+  }
+
+  async insertUser(user: SeedUserRow): Promise<void> {
+    await this.client.query('INSERT INTO users (id, organization_id, name, email, external_id, role, plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7)', [
+      newId('user'),
+      user.organizationId,
+      user.name,
+      user.email,
+      user.externalId,
+      user.role,
+      user.planId,
+    ]);
+  }
+
+  /** Null: there is none any more. */
+  async findUser(externalId: string): Promise<string | null> {
+    const { rows } = await this.client.query('SELECT id FROM users WHERE external_id = $1 AND deleted_at IS NULL ORDER BY created_at LIMIT 1', [externalId]);
+    return (rows[0] as { id: string } | undefined)?.id ?? null;
+  }
+
+  /** A token that is there already, revoked ones included, is left as it is. */
+  async ensureToken(userId: string, secret: string): Promise<void> {
+    await this.client.query('INSERT INTO api_tokens (id, user_id, name, hash, hint) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (hash) DO NOTHING', [
+      newId('apiToken'),
+      userId,
+      'demonstration',
+      hashOfSecret(secret),
+      secret.slice(-4),
+    ]);
+  }
+}

@@ -1,0 +1,11 @@
+import type { ObservedPrice } from '../pricing/pricing.types';
+import type { CatalogModel } from './model.types';
+
+/** What an upstream serves now, and what it says that it costs. */
+export interface ModelSourceAnswer { models: CatalogModel[]; prices: ObservedPrice[] }
+
+/** Whoever can be asked for models. Rejects when it cannot be asked, or when the answer is none. */
+export interface ModelSourceClient {
+  readonly upstream: 'LITELLM' | 'DIRECT';
+  fetch(): Promise<ModelSourceAnswer>;
+}

@@ -1,0 +1,98 @@
+import type { Db } from '../../entities/data-source';
+import type { Logger } from '../../lib/logger';
+import { FALLBACK_PRICES_AS_OF, knownModel } from './fallback-prices';
+import { inForceAt, missingPrices, pickRecord, type NewPrice } from './price-lookup';
+import { PriceStore } from './price.store';
+import type { ObservedPrice, PriceRecord } from './pricing.types';
+
+/**
+ * The price book in memory: every record of `model_prices`, found without a query. It is read again at each `record`, so that the records of
+ * other replicas arrive with the next refresh of the model list.
+ */
+export class PriceBook {
+  private readonly store: PriceStore;
+  private readonly byModel = new Map<string, PriceRecord[]>();
+  private lastNumber = 0;
+  /** Milliseconds that the database's clock is ahead of ours: a record that it has just written is in force here, too. */
+  private clockAheadMs = 0;
+
+  constructor(private readonly deps: { db: Db; logger: Logger }) {
+    this.store = new PriceStore(deps.db);
+  }
+
+  /** Loads the book. */
+  async start(): Promise<void> {
+    await this.reload();
+  }
+
+  /** Reads what was appended since. */
+  async reload(): Promise<void> {
+    this.take(await this.store.after(this.lastNumber));
+  }
+
+  /** Appends what the upstream says now, where the book says something else: a price of the upstream as PROXY, one of the shipped table as FALLBACK. */
+  async record(observed: readonly ObservedPrice[]): Promise<void> {
+    await this.reload();
+    if (this.missing(observed).length === 0) return;
+    const added = await this.deps.db.transaction(async (tx) => {
+      await this.store.lock(tx);
+      // Another replica may have appended the same while this one waited.
+      this.take(await this.store.after(this.lastNumber, tx));
+      const missing = this.missing(observed);
+      if (missing.length > 0) await this.store.append(tx, missing);
+      return missing;
+    });
+    await this.reload();
+    if (added.length > 0) this.deps.logger.info({ prices: added.length, priceBook: this.lastNumber }, 'price records appended');
+  }
+
+  /**
+   * The record that prices a call, or null: no price is known. `deployment` as the upstream named it, null where it did not. `at`: default
+   * now by the database's clock.
+   */
+  forCall(servedModel: string, deployment: string | null, organizationId: string, at?: Date): PriceRecord | null {
+    const records = this.byModel.get(servedModel);
+    return records ? pickRecord(records, deployment, organizationId, at?.getTime() ?? this.nowMs()) : null;
+  }
+
+  /** What a model costs this organisation now; where its deployments differ, the dearest one's record. */
+  current(model: string, organizationId: string): PriceRecord | null {
+    return this.forCall(model, null, organizationId);
+  }
+
+  /** All records in force at a time (default now), by model. */
+  inForce(at: Date | null, model: string | null): PriceRecord[] {
+    const models = model === null ? [...this.byModel.keys()].sort() : [model];
+    const atMs = at?.getTime() ?? this.nowMs();
+    return models.flatMap((id) => inForceAt(this.byModel.get(id) ?? [], atMs));
+  }
+
+  private missing(observed: readonly ObservedPrice[]): NewPrice[] {
+    const byModel = new Map<string, ObservedPrice[]>();
+    for (const price of observed) byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
+    return [...byModel].flatMap(([model, prices]) => {
+      const records = this.byModel.get(model) ?? [];
+      const unpriced = prices.filter((price) => price.rates === null).map((price) => ({ ...price, rates: knownModel(price.knownAs)?.rates ?? null }));
+      return [
+        ...missingPrices(records, prices, 'PROXY', this.nowMs(), null),
+        ...missingPrices(records, unpriced, 'FALLBACK', this.nowMs(), `list price of ${FALLBACK_PRICES_AS_OF}`),
+      ];
+    });
+  }
+
+  private take({ records, now }: { records: PriceRecord[]; now: Date }): void {
+    this.clockAheadMs = now.getTime() - Date.now();
+    for (const record of records) {
+      // Two reads at the same time bring the same records.
+      if (record.number <= this.lastNumber) continue;
+      this.lastNumber = record.number;
+      const known = this.byModel.get(record.model);
+      if (known) known.push(record);
+      else this.byModel.set(record.model, [record]);
+    }
+  }
+
+  private nowMs(): number {
+    return Date.now() + this.clockAheadMs;
+  }
+}

@@ -1,0 +1,104 @@
+import type { Db } from '../../entities/data-source';
+import { canonicalDecimal } from '../../lib/decimal';
+import type { ScopedFilter } from './usage-scope';
+import { allOf, Parameters, whereOf, whereSettled } from './usage-where.store';
+import type { CallRecord } from './usage.types';
+
+/** Where a page goes on: time with microseconds as text (a JavaScript date would cut them, and lose calls of the same millisecond), then id. */
+export type CallKey = readonly [occurredAt: string, id: string];
+
+interface CallSql {
+  key: string; id: string; occurred_at: Date; organization_id: string; user_id: string; project_id: string | null; conversation_id: string | null; trace_id: string;
+  agent: string | null; scenario: string; model: string; served_model: string; provider: string | null; deployment: string | null; upstream: string; status: string;
+  error_code: string | null; streamed: boolean; uncached_prompt_tokens: number; cache_read_tokens: number; cache_write_tokens: number; cache_write_one_hour_tokens: number;
+  output_tokens: number; reasoning_tokens: number; usage_source: string; cost: string | null; cost_input: string | null; cost_cache_read: string | null;
+  cost_cache_write: string | null; cost_output: string | null; cost_reasoning: string | null; cost_request: string | null; proxy_cost: string | null;
+  latency_ms: number | null; time_to_first_token_ms: number | null;
+}
+
+const KEY = `to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS key`;
+const COMMON = `${KEY}, id, occurred_at, organization_id, user_id, project_id, conversation_id, trace_id, agent, scenario, model, upstream, streamed`;
+const SETTLED = `
+  SELECT ${COMMON}, served_model, provider, deployment, status, error_code, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens,
+    output_tokens, reasoning_tokens, usage_source, cost, cost_input, cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms,
+    time_to_first_token_ms
+  FROM llm_usage`;
+// One row per call: where the usage row is there already, that one counts.
+const IN_FLIGHT = `
+  SELECT ${COMMON}, model AS served_model, NULL::text AS provider, NULL::text AS deployment, 'RUNNING' AS status, NULL::text AS error_code, 0 AS uncached_prompt_tokens,
+    0 AS cache_read_tokens, 0 AS cache_write_tokens, 0 AS cache_write_one_hour_tokens, 0 AS output_tokens, 0 AS reasoning_tokens, 'NONE' AS usage_source,
+    NULL::numeric AS cost, NULL::numeric AS cost_input, NULL::numeric AS cost_cache_read, NULL::numeric AS cost_cache_write, NULL::numeric AS cost_output,
+    NULL::numeric AS cost_reasoning, NULL::numeric AS cost_request, NULL::numeric AS proxy_cost, NULL::integer AS latency_ms, NULL::integer AS time_to_first_token_ms
+  FROM calls_in_flight AS f`;
+const NOT_SETTLED = 'NOT EXISTS (SELECT FROM llm_usage u WHERE u.organization_id = f.organization_id AND u.occurred_at = f.occurred_at AND u.id = f.id)';
+
+/** Single calls: settled ones and those in flight, in one order. */
+export class CallsStore {
+  constructor(private readonly db: Db) {}
+
+  /** Newest first, one row more than `first`: the last one only tells that there are more. */
+  async page(filter: ScopedFilter, first: number, after: CallKey | null): Promise<{ call: CallRecord; key: CallKey }[]> {
+    const parameters = new Parameters();
+    const limit = parameters.add(first + 1);
+    const before = after ? [`(occurred_at, id) < (${parameters.add(after[0])}::timestamptz, ${parameters.add(after[1])}::text)`] : [];
+    const parts: string[] = [];
+    const part = (select: string, conditions: string[]): void => {
+      parts.push(`(${select} WHERE ${allOf([...conditions, ...before])} ORDER BY occurred_at DESC, id DESC LIMIT ${limit})`);
+    };
+    part(SETTLED, whereSettled(filter, parameters));
+    if (!filter.providers && (!filter.statuses || filter.statuses.includes('RUNNING'))) part(IN_FLIGHT, [...whereOf(filter, parameters), NOT_SETTLED]);
+    const rows = await this.db.query<CallSql>(`SELECT * FROM (${parts.join(' UNION ALL ')}) AS calls ORDER BY occurred_at DESC, id DESC LIMIT ${limit}`, parameters.values);
+    return rows.map((row) => ({ call: mapCall(row), key: [row.key, row.id] }));
+  }
+
+  async find(id: string): Promise<CallRecord | null> {
+    const [row] = await this.db.query<CallSql>(`${SETTLED} WHERE id = $1 UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${NOT_SETTLED}) LIMIT 1`, [id]);
+    return row ? mapCall(row) : null;
+  }
+}
+
+const decimal = (value: string | null): string => canonicalDecimal(value ?? '0');
+
+const mapCall = (row: CallSql): CallRecord => ({
+  id: row.id,
+  occurredAt: row.occurred_at,
+  organizationId: row.organization_id,
+  userId: row.user_id,
+  projectId: row.project_id,
+  conversationId: row.conversation_id,
+  traceId: row.trace_id,
+  agent: row.agent,
+  scenario: row.scenario as CallRecord['scenario'],
+  model: row.model,
+  servedModel: row.served_model,
+  provider: row.provider,
+  deployment: row.deployment,
+  upstream: row.upstream as CallRecord['upstream'],
+  status: row.status as CallRecord['status'],
+  errorCode: row.error_code,
+  streamed: row.streamed,
+  tokens: {
+    uncachedPrompt: row.uncached_prompt_tokens,
+    cacheRead: row.cache_read_tokens,
+    cacheWrite: row.cache_write_tokens,
+    cacheWriteOneHour: row.cache_write_one_hour_tokens,
+    output: row.output_tokens,
+    reasoning: row.reasoning_tokens,
+  },
+  usageSource: row.usage_source as CallRecord['usageSource'],
+  cost:
+    row.cost === null
+      ? null
+      : {
+          input: decimal(row.cost_input),
+          cacheRead: decimal(row.cost_cache_read),
+          cacheWrite: decimal(row.cost_cache_write),
+          output: decimal(row.cost_output),
+          reasoning: decimal(row.cost_reasoning),
+          request: decimal(row.cost_request),
+          total: decimal(row.cost),
+          reportedByProxy: row.proxy_cost === null ? null : canonicalDecimal(row.proxy_cost),
+        },
+  latencyMs: row.latency_ms,
+  timeToFirstTokenMs: row.time_to_first_token_ms,
+});
