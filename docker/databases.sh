@@ -6,6 +6,7 @@ make_database() {
   psql --set ON_ERROR_STOP=1 --set name="$1" --set password="$2" --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 CREATE ROLE :"name" LOGIN PASSWORD :'password';
 CREATE DATABASE :"name" OWNER :"name";
+ALTER ROLE :"name" SET search_path = public;
 REVOKE CONNECT ON DATABASE :"name" FROM PUBLIC;
 SQL
 }

@@ -39,8 +39,9 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     logging: false,
     poolSize: options.poolSize,
     applicationName: options.applicationName ?? 'weir',
-    // Times are written and read as text in some places: always in UTC.
-    extra: { options: '-c TimeZone=UTC', statement_timeout: options.statementTimeoutMs ?? 30_000, connectionTimeoutMillis: 5_000, keepAlive: true },
+    // Times are written and read as text in some places: always in UTC. And a role called `weir` would have the schema of that name first
+    // on its path, where the tables are not looked for at the next start.
+    extra: { options: '-c TimeZone=UTC -c search_path=public', statement_timeout: options.statementTimeoutMs ?? 30_000, connectionTimeoutMillis: 5_000, keepAlive: true },
   });
 
 export async function openDatabase(options: DatabaseOptions, onPoolError: (error: Error) => void): Promise<Db> {

@@ -18,6 +18,8 @@ export async function ensureDatabases(adminUrl: string, wanted: readonly Databas
       const { roles, databases } = known.rows[0] as { roles: number; databases: number };
       await client.query(`${roles ? 'ALTER' : 'CREATE'} ROLE ${identifier} LOGIN PASSWORD ${secret}`);
       if (!databases) await client.query(`CREATE DATABASE ${identifier} OWNER ${identifier}`);
+      // Else a schema that is called like the role (Weir has one) would take every table that is made without a schema's name.
+      await client.query(`ALTER ROLE ${identifier} SET search_path = public`);
       await client.query(`REVOKE CONNECT ON DATABASE ${identifier} FROM PUBLIC`);
     }
   } finally {

@@ -7,7 +7,7 @@ const PROVIDER_KEY = 'sk-canary-5f2d8a71c9e04b36';
 describe('a whole answer', () => {
   let fixture: Fixture;
   beforeAll(async () => {
-    fixture = await createFixture({ apiKey: PROVIDER_KEY, config: { timeouts: { firstByteMs: 300 } } });
+    fixture = await createFixture({ apiKey: PROVIDER_KEY, config: { timeouts: { firstByteMs: 300, idleMs: 300 } } });
   });
   afterAll(() => fixture.close());
 
@@ -44,7 +44,8 @@ describe('a whole answer', () => {
     ['a context that is too long', faults.contextTooLong, { __typename: 'ContextTooLong', code: 'CONTEXT_TOO_LONG', retryable: false }],
     ['content that its policy forbids', faults.contentPolicy, { __typename: 'ContentBlocked', code: 'CONTENT_BLOCKED', retryable: false }],
     ['silence', () => ({ holdHead: forever }), { __typename: 'UpstreamFailed', code: 'UPSTREAM_TIMEOUT', retryable: true }],
-    ['a cut in the middle of the body', () => ({ status: 200, headers: { 'content-length': '5000' }, body: '{"id": "chatcmpl-1", "choices": [' }), { __typename: 'UpstreamFailed' }],
+    ['a cut in the middle of the body', () => ({ status: 200, headers: { 'content-length': '5000' }, body: '{"id": "chatcmpl-1", "choices": [', cut: true }), { __typename: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', retryable: true }],
+    ['a stall in the middle of the body', () => ({ status: 200, headers: { 'content-length': '5000' }, body: '{"id": "chatcmpl-1", "choices": [' }), { __typename: 'UpstreamFailed', code: 'UPSTREAM_TIMEOUT', retryable: true }],
     ['something that is not JSON', () => ({ status: 200, body: '<html>OK</html>' }), { __typename: 'UpstreamFailed' }],
   ];
   it.each(REFUSALS)('of an upstream that answers with %s is a refusal that says what helps, and has one row', async (_, script, refusal) => {

@@ -49,3 +49,20 @@ it('is made once when several processes migrate at the same time: one works, the
     await asAdmin(serverUrl, `DROP DATABASE ${name} WITH (FORCE)`);
   }
 });
+
+it('keeps its tables in public also for a role that is named like the schema of the functions', async () => {
+  const serverUrl = process.env.WEIR_TEST_PG!;
+  const name = `weir_named_${process.pid}`;
+  await asAdmin(serverUrl, `CREATE ROLE weir LOGIN SUPERUSER PASSWORD 'weir'`);
+  await asAdmin(serverUrl, `CREATE DATABASE ${name} OWNER weir`);
+  try {
+    const url = new URL(databaseUrl(serverUrl, name));
+    url.username = 'weir';
+    url.password = 'weir';
+    expect(await migrate({ url: url.href })).toBe(1);
+    expect(await migrate({ url: url.href })).toBe(0);
+  } finally {
+    await asAdmin(serverUrl, `DROP DATABASE ${name} WITH (FORCE)`);
+    await asAdmin(serverUrl, 'DROP ROLE weir');
+  }
+});

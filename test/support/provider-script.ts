@@ -65,6 +65,8 @@ export interface Failure {
   headers?: Record<string, string>;
   body: string | Record<string, unknown> | ((request: { headers: Record<string, string>; body: unknown }) => string | Record<string, unknown>);
   holdHead?: Gate;
+  /** The connection is destroyed behind the body, whatever its length was to be. */
+  cut?: boolean;
 }
 export type Script = Answer | Failure;
 export const isFailure = (script: Script): script is Failure => 'status' in script;

@@ -203,7 +203,9 @@ function embeddings(body: { model: string; input: string | string[] }): object {
 function sendFailure(response: ServerResponse, failure: Failure, record: RecordedRequest): void {
   const body = typeof failure.body === 'function' ? failure.body(record) : failure.body;
   response.writeHead(failure.status, { 'content-type': 'application/json', ...failure.headers });
-  response.end(typeof body === 'string' ? body : JSON.stringify(body));
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  if (failure.cut) response.write(text, () => setImmediate(() => response.socket?.destroy()));
+  else response.end(text);
 }
 
 function sendJson(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {
