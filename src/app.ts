@@ -65,6 +65,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const client = new CompletionClient({ kind: target.kind, baseUrl: target.kind === 'LITELLM' ? `${target.baseUrl}/v1` : target.baseUrl, timeouts: config.timeouts });
     closers.push(() => client.close());
 
+    const direct = target.kind === 'DIRECT' ? new DirectModelSource(target) : null;
+    if (direct) closers.push(() => direct.close());
+
     const prices = new PriceBook({ db, logger });
     await prices.start();
 
@@ -73,12 +76,11 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const catalog: ModelCatalog = new ModelCatalog({
       db,
       logger,
-      source: admin ? new LitellmModelSource({ admin }) : new DirectModelSource(target as Extract<typeof target, { kind: 'DIRECT' }>),
+      source: admin ? new LitellmModelSource({ admin }) : direct!,
       safeModeModels: config.safeModeModels,
       refreshMs: config.modelRefreshMs,
       onRefreshed: async (listed) => {
-        await prices.record(listed.prices);
-        await keys.syncAll();
+        await Promise.all([prices.record(listed.prices), keys.syncAll()]);
       },
     });
     const keys: KeyService = new KeyService({
@@ -117,7 +119,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         upstream: client,
         keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
         catalog,
-        settle: { store: callStore, priceOf: (model, deployment, organizationId) => prices.forCall(model, deployment, organizationId), modelOf: (id) => catalog.find(id), logger },
+        settle: { store: callStore, priceOf: (...call) => prices.forCall(...call), modelOf: (id) => catalog.find(id), logger },
         logger,
         totalMs: config.timeouts.totalMs,
       },

@@ -15,8 +15,8 @@ import { countPromptTokens } from './history';
 
 export interface SettleDeps {
   store: CallStore;
-  /** The record that a call is priced with, from memory. */
-  priceOf(servedModel: string, deployment: string | null, organizationId: string): PriceRecord | null;
+  /** The record in force at a time that a call is priced with, from memory. */
+  priceOf(servedModel: string, deployment: string | null, organizationId: string, at: Date): PriceRecord | null;
   modelOf(id: string): CatalogModel | null;
   logger: Logger;
 }
@@ -55,7 +55,7 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
   const head = answer.headSeen;
   const servedModel = head?.servedModel ?? call.model.id;
   const usage = usageOf(call, answer);
-  const price = deps.priceOf(servedModel, head?.deployment ?? null, viewer.organizationId);
+  const price = deps.priceOf(servedModel, head?.deployment ?? null, viewer.organizationId, new Date(call.occurredAt));
   const cost = price && (usage.source === 'NONE' ? NO_COST : priceCall(usage.tokens, price.rates));
   const keepAnswer = call.conversation && call.questionId && !(end.status === 'FAILED' && answer.isEmpty);
   return {
