@@ -50,7 +50,8 @@ void withRig(async (rig) => {
   const weir = await rig.startWeir();
   const floor = await rig.startFloor();
   const direct = (port: number) => (model: string): StreamRun => directStream(port, model);
-  const through = (model: string): StreamRun => weirStream(weir.port, rig.token, model);
+  let reader = 0;
+  const through = (model: string): StreamRun => weirStream(weir.port, rig.tokens[(reader += 1) % rig.tokens.length]!, model);
   const rows: [string, Outcome][] = [];
   for (const [name, start, server] of [['upstream, directly', direct(rig.upstreamPort), null], ['bare http proxy (floor)', direct(floor.port), floor], ['weir', through, weir]] as const) {
     await warmUp(start);

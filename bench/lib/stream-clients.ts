@@ -96,7 +96,7 @@ export function weirStream(port: number, token: string, model: string): StreamRu
         }
       });
       socket.on('error', reject);
-      socket.on('close', () => (reader ? resolve(reader.result) : reject(new Error('closed before the stream began'))));
+      socket.on('close', (code, reason) => (reader ? resolve(reader.result) : reject(new Error(`closed before the stream began: ${code} ${String(reason)}`))));
     }),
   };
 }

@@ -38,7 +38,7 @@ describe('a client that leaves in the middle', () => {
         await stream.waitFor((event) => event.__typename === 'TextDelta' && event.text.length > 0);
         const request = lastCompletion();
         const lag = watchLag();
-      const leftAt = performance.now();
+        const leftAt = performance.now();
         leave(client, stream);
         await within(request.closed, 2_000, 'closing the upstream');
         expect(request.closedAt! - leftAt - lag.stop()).toBeLessThan(AT_ONCE);
@@ -61,7 +61,7 @@ describe('a client that leaves in the middle', () => {
       const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted');
       const request = await waitFor(() => provider.requests.slice(before).find(({ path }) => path === '/v1/chat/completions'));
       const lag = watchLag();
-      const leftAt = performance.now();
+        const leftAt = performance.now();
       leave(client, stream);
       await within(request.closed, 2_000, 'closing the upstream');
       expect(request.closedAt! - leftAt - lag.stop()).toBeLessThan(AT_ONCE);
