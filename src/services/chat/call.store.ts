@@ -1,5 +1,6 @@
 import type { Db, Tx } from '../../entities/data-source';
 import { notFound } from '../../errors';
+import { Grouped } from '../../lib/grouped';
 import type { AdmittedCall, CallEnd, NewCall, Question, StoredMessage } from './call.types';
 
 /** Postgres keeps neither NUL nor half a surrogate pair in a text; a model may produce both. */
@@ -14,6 +15,7 @@ const ADMIT = `
   FROM json_to_recordset($1::json) AS call(id text, organization_id text, user_id text, token_id text, project_id text, conversation_id text,
     question_id text, agent text, scenario text, trace_id text, model text, upstream text, streamed boolean, max_tokens integer,
     prompt_tokens_estimate integer, owner text, deadline_ms bigint)
+  ON CONFLICT (id) DO UPDATE SET id = excluded.id
   RETURNING id, occurred_at::text AS "occurredAt"`;
 
 const admitRow = (call: NewCall): Record<string, unknown> => ({
@@ -70,23 +72,22 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
   content: end.answer?.content, reasoning: end.answer?.reasoning, tool_calls: end.answer?.toolCalls?.length ? end.answer.toolCalls : undefined, complete: end.answer?.complete,
 });
 
-/** The only writer of calls in flight and of usage rows. Takes arrays, so that calls can be grouped without changing a caller. */
+/** The only writer of calls in flight and of usage rows. What comes at the same time shares a commit. */
 export class CallStore {
+  private readonly admissions = new Grouped((calls: NewCall[]) => this.writeCalls(calls));
+  private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends));
+
   constructor(private readonly db: Db) {}
 
   /** Writes the calls down, and the questions of those that belong to a conversation. Answers in the order of the calls. */
-  async admit(calls: readonly NewCall[]): Promise<AdmittedCall[]> {
-    const alone = calls.filter((call) => !call.question);
-    const admitted = alone.length ? await this.db.hot<AdmittedCall>('admit', ADMIT, [JSON.stringify(alone.map(admitRow))]) : [];
-    for (const call of calls) if (call.question) admitted.push(await this.db.transaction((tx) => this.admitWithQuestion(tx, call, call.question!)));
-    const byId = new Map(admitted.map((call) => [call.id, call]));
-    return calls.map((call) => byId.get(call.id)!);
+  admit(calls: readonly NewCall[]): Promise<AdmittedCall[]> {
+    return Promise.all(calls.map((call) => (call.question ? this.db.transaction((tx) => this.admitWithQuestion(tx, call, call.question!)) : this.admissions.add(call))));
   }
 
   /** Writes usage rows and answers, removes the calls in flight. Gives the ids of those that were not settled before. */
   async settle(ends: readonly CallEnd[]): Promise<string[]> {
-    const rows = await this.db.hot<{ id: string }>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
-    return rows.map((row) => row.id);
+    const isNew = await Promise.all(ends.map((end) => this.settlements.add(end)));
+    return ends.filter((_, i) => isNew[i]).map((end) => end.id);
   }
 
   /** Calls whose deadline passed without an end: their process died. */
@@ -104,6 +105,19 @@ export class CallStore {
   async ensurePartitions(monthsAhead: number): Promise<number> {
     const [row] = await this.db.query<{ made: number }>('SELECT weir.ensure_usage_partitions($1) AS made', [monthsAhead]);
     return row!.made;
+  }
+
+  /** Repeated after a lost acknowledgement, a call is not written twice. */
+  private async writeCalls(calls: NewCall[]): Promise<AdmittedCall[]> {
+    const rows = await this.db.hot<AdmittedCall>('admit', ADMIT, [JSON.stringify(calls.map(admitRow))]);
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    return calls.map((call) => byId.get(call.id)!);
+  }
+
+  private async writeEnds(ends: CallEnd[]): Promise<boolean[]> {
+    const rows = await this.db.hot<{ id: string }>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
+    const settled = new Set(rows.map((row) => row.id));
+    return ends.map((end) => settled.has(end.id));
   }
 
   private async admitWithQuestion(tx: Tx, call: NewCall, question: Question): Promise<AdmittedCall> {

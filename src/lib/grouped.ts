@@ -1,0 +1,41 @@
+interface Waiting<T, R> { item: T; resolve(result: R): void; reject(error: unknown): void }
+
+/**
+ * Group commit: whatever queued while the last group was being written goes into the next. No timer, and every caller waits for its own
+ * durable commit: alone it costs nothing extra, and under load one round trip serves many. A group that fails is tried again item by
+ * item, so that one that cannot be written keeps no other from it.
+ */
+export class Grouped<T, R> {
+  private readonly queue: Waiting<T, R>[] = [];
+  private working = false;
+
+  /** `work` answers in the order of its items, and must be harmless to repeat. */
+  constructor(
+    private readonly work: (items: T[]) => Promise<R[]>,
+    /** Bounds the statement's size. */
+    private readonly maxItems = 256,
+  ) {}
+
+  add(item: T): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.queue.push({ item, resolve, reject });
+      if (!this.working) void this.drain();
+    });
+  }
+
+  private async drain(): Promise<void> {
+    this.working = true;
+    while (this.queue.length > 0) await this.write(this.queue.splice(0, this.maxItems));
+    this.working = false;
+  }
+
+  private async write(group: Waiting<T, R>[]): Promise<void> {
+    try {
+      const results = await this.work(group.map(({ item }) => item));
+      group.forEach(({ resolve }, i) => resolve(results[i]!));
+    } catch (error) {
+      if (group.length === 1) group[0]!.reject(error);
+      else await Promise.all(group.map((one) => this.write([one])));
+    }
+  }
+}
