@@ -6,13 +6,15 @@ import { CommandFailed, run } from './lib/run.mjs';
 import { step } from './lib/step.mjs';
 
 const resultFile = inRoot('dist', 'test-result.json');
+// What is kept and shown later is no terminal.
+const plain = { ...process.env, NO_COLOR: '1' };
 const tool = (...parts) => inRoot('node_modules', ...parts);
 
 requireNode();
 try {
   await ensureInstalled();
   await step('types', () => run(process.execPath, [tool('typescript', 'bin', 'tsc'), '--noEmit', '-p', '.']));
-  await step('lint', () => run(process.execPath, [tool('oxlint', 'bin', 'oxlint')]));
+  await step('lint', () => run(process.execPath, [tool('oxlint', 'bin', 'oxlint')], { env: plain }));
   await ensureBuilt();
   fs.rmSync(resultFile, { force: true });
   await run(process.execPath, [tool('jest', 'bin', 'jest.js'), '--json', `--outputFile=${resultFile}`, ...process.argv.slice(2)], { show: true });

@@ -7,6 +7,7 @@ export interface BannerOptions {
   /** Null: nothing was seeded. */
   demo: Demo | null;
   demoFile: string;
+  databaseUrlFile: string;
   upstream: string;
   warning: string | null;
   explorer: boolean;
@@ -26,7 +27,7 @@ export function bannerLines(options: BannerOptions): string[] {
   lines.push('', `  GraphQL    ${options.url}`, `  WebSocket  ${options.websocket}`);
   if (options.explorer) lines.push(`  Explorer   ${options.url} (in a browser)`);
   if (options.demo) return [...lines, ...demoLines(options, options.demo, strong)];
-  return [...lines, '', '  No demonstration users here. The first operator: npm run admin -- create-operator', ''];
+  return [...lines, '', '  No demonstration users here. The first operator, if there is none yet:', `    DATABASE_URL=$(cat ${options.databaseUrlFile}) npm run admin -- create-operator --name "Your name"`, ''];
 }
 
 function demoLines(options: BannerOptions, { tokens }: Demo, strong: (text: string) => string): string[] {

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { createApp, VERSION } from '../app';
 import { ConfigError, readConfig, type Config } from '../config';
 import { migrate } from '../entities/migrate';
@@ -10,7 +11,7 @@ import { launchLogger } from './log-file';
 import { createProgress, type Progress, type Terminal } from './progress';
 import { demoFileOf, seedDemo, writeDemo, type Demo } from './seed';
 import { readSeedModels } from './seed-models';
-import { ensureSecrets } from './secrets';
+import { ensureSecrets, writePrivate } from './secrets';
 import { Shutdown } from './shutdown';
 import { findUpstream, StoppedMeanwhile, type Env, type FoundUpstream } from './upstream';
 import { upstreamTools } from './upstream-tools';
@@ -33,7 +34,9 @@ export async function launch(options: LaunchOptions): Promise<void> {
   try {
     await start(options, progress, shutdown);
   } catch (error) {
-    if (error instanceof StoppedMeanwhile) return;
+    // A program that was in the foreground may have ended by the same Ctrl-C, and be noticed first.
+    await setImmediate();
+    if (error instanceof StoppedMeanwhile || shutdown.signal.aborted) return;
     progress.line(`\n${reasonOf(error)}`);
     await shutdown.stop(1);
   }
@@ -68,6 +71,8 @@ async function start(options: LaunchOptions, progress: Progress, shutdown: Shutd
   const websocket = served.url.replace(/^http/, 'ws');
   const demo: Demo | null = tokens ? { graphql: served.url, websocket, tokens } : null;
   if (demo) writeDemo(home, demo);
+  // For psql and npm run admin; the port of the embedded Postgres is another one at each start.
+  writePrivate(path.join(home, 'database-url'), `${databaseUrl}\n`);
   lock.announce(served.url);
   const usual = path.join(root, '.weir');
   const lines = bannerLines({
@@ -76,6 +81,7 @@ async function start(options: LaunchOptions, progress: Progress, shutdown: Shutd
     websocket,
     demo,
     demoFile: path.relative(process.cwd(), demoFileOf(home)),
+    databaseUrlFile: path.relative(process.cwd(), path.join(home, 'database-url')),
     upstream: found.description,
     warning: found.warning,
     explorer: config.explorer,

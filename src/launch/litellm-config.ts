@@ -21,16 +21,21 @@ export interface ConfigOptions {
   demo: LitellmModel[];
   /** Seconds between writes of spend rows. LiteLLM adds a few of its own. */
   spendWriteSeconds?: number;
+  /** A Redis (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD) for what several proxies have to know of each other: keys and limits. */
+  redis?: boolean;
 }
 
-const RETRIES = 2;
+/** LiteLLM waits between tries, and as long as a provider asks: with two, a refusal took up to 22 s to come. */
+const RETRIES = 1;
 /** Longer than Weir's own deadline for a whole call, which is the one that counts. */
 const REQUEST_TIMEOUT_SECONDS = 900;
+
+const REDIS = { host: 'os.environ/REDIS_HOST', port: 'os.environ/REDIS_PORT', password: 'os.environ/REDIS_PASSWORD' };
 
 /** The variables of providers that have a key. */
 export const providersWithKey = (env: ConfigOptions['env']): string[] => PROVIDERS.filter(({ key }) => env[key]?.trim()).map(({ key }) => key);
 
-export function litellmConfig({ env, demo, spendWriteSeconds = 10 }: ConfigOptions): LitellmConfig {
+export function litellmConfig({ env, demo, spendWriteSeconds = 10, redis = false }: ConfigOptions): LitellmConfig {
   const keys = new Set(providersWithKey(env));
   return {
     model_list: keys.size > 0 ? providerModels(keys) : demo,
@@ -40,11 +45,14 @@ export function litellmConfig({ env, demo, spendWriteSeconds = 10 }: ConfigOptio
       num_retries: RETRIES,
       request_timeout: REQUEST_TIMEOUT_SECONDS,
       turn_off_message_logging: true,
+      // Answers are never taken from a cache: the same question twice is two calls.
+      ...(redis && { cache: true, cache_params: { type: 'redis', mode: 'default_off', ...REDIS } }),
     },
     router_settings: {
       num_retries: RETRIES,
       // With one deployment per model, a cooldown after a single failure would refuse everybody's calls for seconds.
       disable_cooldowns: true,
+      ...(redis && { redis_host: REDIS.host, redis_port: REDIS.port, redis_password: REDIS.password }),
     },
     general_settings: {
       master_key: 'os.environ/LITELLM_MASTER_KEY',
@@ -52,6 +60,8 @@ export function litellmConfig({ env, demo, spendWriteSeconds = 10 }: ConfigOptio
       database_connection_pool_limit: 10,
       store_model_in_db: true,
       proxy_batch_write_at: spendWriteSeconds,
+      // Without it a call that is ended before its first byte keeps the provider working, and leaves no spend row.
+      cancel_on_disconnect: true,
     },
   };
 }

@@ -1,4 +1,4 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -50,8 +50,9 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   const data = path.join(folder, 'data');
   await stopStalePostgres(data, options.onNotice);
   setAsideBrokenData(data, options.onNotice);
-  const runAs = initialised(data) ? findRunAs(binaries.initdb, data) : await initialise(folder, data, binaries, options.password);
-  if (options.resetPassword) resetPassword(binaries, runAs, data, options.password);
+  const isOld = initialised(data);
+  const runAs = isOld ? findRunAs(binaries.initdb, data) : await initialise(folder, data, binaries, options.password);
+  if (isOld && options.resetPassword) await resetPassword(binaries, runAs, data, options.password);
   const server = await launchServer(binaries, runAs, data, path.join(folder, 'postgres.log'), options.settings ?? []);
   const running = describe(server, options.password);
   try {
@@ -102,10 +103,13 @@ async function initialise(folder: string, data: string, binaries: PostgresBinari
 
 const LIBRARIES_HINT = 'It needs a system with glibc (not Alpine). Where it does not run, set DATABASE_URL to a Postgres of yours.';
 
-function resetPassword(binaries: PostgresBinaries, runAs: RunAs, data: string, password: string): void {
-  const [file, args] = runAs.command(binaries.postgres, ['--single', '-D', data, 'postgres']);
-  const result = spawnSync(file, args, { cwd: '/', uid: runAs.uid, gid: runAs.gid, input: resetPasswordStatement(password), timeout: READY_MS });
-  if (result.status !== 0) throw new Error(`The database's password could not be set anew: ${result.stderr?.toString().trim()}`);
+async function resetPassword(binaries: PostgresBinaries, runAs: RunAs, data: string, password: string): Promise<void> {
+  const child = spawnAs(runAs, binaries.postgres, ['--single', '-D', data, 'postgres'], ['pipe', 'ignore', 'pipe']);
+  let output = '';
+  child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stdin?.on('error', () => undefined).end(resetPasswordStatement(password));
+  const failure = await ended(child);
+  if (failure) throw new Error(`The database's password could not be set anew (${failure}): ${output.trim()}`);
 }
 
 async function launchServer(binaries: PostgresBinaries, runAs: RunAs, data: string, logFile: string, settings: readonly string[]): Promise<{ child: ChildProcess; port: number }> {

@@ -42,10 +42,12 @@ async function ownLitellm(options: ToolsOptions): Promise<{ baseUrl: string; mas
   const { env, root, home, secrets, database, progress, shutdown } = options;
   const { signal } = shutdown;
   await stopStaleLitellm(home);
-  const install = await progress.step('LiteLLM: packages', (step) => installLitellm({ home, repositoryRoot: root, env, report: step.note, signal }));
+  const installed = await progress.step('LiteLLM: packages', (step) => installLitellm({ home: env.LITELLM_HOME?.trim() || home, repositoryRoot: root, env, report: step.note, signal }));
+  // Several folders may share one installation; what runs belongs to this folder.
+  const { folder, log, pidFile, config: configFile } = litellmPaths(home, root);
+  const install: LitellmInstall = { ...installed, paths: { ...installed.paths, folder, log, pidFile, config: configFile } };
   const providers = providersWithKey(env);
   const demo = providers.length > 0 ? [] : demoModels(root, await demoProvider(options));
-  const { config: configFile } = litellmPaths(home, root);
   writeLitellmConfig(configFile, litellmConfig({ env, demo }));
   const databaseUrl = await litellmDatabase(await database, options);
   const masterKey = env.LITELLM_MASTER_KEY?.trim() || secrets.litellmMasterKey;

@@ -40,7 +40,7 @@ describe("LiteLLM's configuration", () => {
   it('is committed for docker compose as it is made with every key', () => {
     const committed = fs.readFileSync(path.join(repositoryRoot, 'litellm/config.yaml'), 'utf8');
     const everyKey = Object.fromEntries(PROVIDERS.map(({ key }) => [key, 'set']));
-    expect(committed.replace(/^#.*\n/gm, '')).toBe(toYaml(litellmConfig({ env: everyKey, demo }) as never));
+    expect(committed.replace(/^#.*\n/gm, '')).toBe(toYaml(litellmConfig({ env: everyKey, demo, redis: true }) as never));
   });
 
   it('is written readable by its owner only', () => {
