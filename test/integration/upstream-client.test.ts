@@ -1,4 +1,4 @@
-import { UpstreamError } from '../../src/services/litellm/map-error';
+import type { UpstreamError } from '../../src/services/litellm/map-error';
 import { CompletionClient } from '../../src/services/litellm/client';
 import { Answer, type Piece } from '../../src/services/chat/answer';
 import type { UpstreamRequest } from '../../src/services/litellm/upstream.types';

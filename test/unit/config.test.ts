@@ -1,4 +1,4 @@
-import { ConfigError, readConfig } from '../../src/config';
+import { type ConfigError, readConfig } from '../../src/config';
 
 const good = { DATABASE_URL: 'postgres://u:p@localhost/weir', LLM_BASE_URL: 'http://localhost:4000/v1/', WEIR_SECRET_KEY: Buffer.alloc(32).toString('base64') };
 function problems(env: Record<string, string>): string[] {

@@ -1,4 +1,4 @@
-import { AbortableIterator } from '../../lib/abortable-iterator';
+import type { AbortableIterator } from '../../lib/abortable-iterator';
 import type { Piece } from './answer';
 import type { ChatEvent } from './chat.types';
 

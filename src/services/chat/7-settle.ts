@@ -20,7 +20,12 @@ export interface SettleDeps {
   modelOf(id: string): CatalogModel | null;
   logger: Logger;
 }
-export type EndState = { status: 'COMPLETED' } | { status: 'STOPPED' } | { status: 'FAILED'; errorCode: string };
+export interface EndState {
+  status: 'COMPLETED' | 'STOPPED' | 'FAILED';
+  errorCode: string | null;
+  /** We hung up, so that an upstream that had said nothing yet may have read the prompt all the same, and may charge for it. */
+  hungUp: boolean;
+}
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
 const NO_COST: CostParts = { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0' };
@@ -54,7 +59,7 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
   const { viewer } = call.principal;
   const head = answer.headSeen;
   const servedModel = head?.servedModel ?? call.model.id;
-  const usage = usageOf(call, answer);
+  const usage = usageOf(call, answer, end);
   const price = deps.priceOf(servedModel, head?.deployment ?? null, viewer.organizationId, new Date(call.occurredAt));
   const cost = price && (usage.source === 'NONE' ? NO_COST : priceCall(usage.tokens, price.rates));
   const keepAnswer = call.conversation && call.questionId && !(end.status === 'FAILED' && answer.isEmpty);
@@ -77,7 +82,7 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
     upstream: call.upstream,
     attempts: head?.attempts ?? 1,
     status: end.status,
-    errorCode: end.status === 'FAILED' ? end.errorCode : null,
+    errorCode: end.errorCode,
     finishReason: finishOf(answer, end),
     tokens: usage.tokens,
     usageSource: usage.source,
@@ -106,10 +111,10 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
 }
 
 /** What the provider said; else what can be counted here. Nothing was used where the upstream refused before it began. */
-function usageOf(call: HeldCall, answer: Answer): { tokens: TokenBuckets; source: UsageSource } {
+function usageOf(call: HeldCall, answer: Answer, end: EndState): { tokens: TokenBuckets; source: UsageSource } {
   const seen = answer.usageSeen;
   if (seen) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
-  if (!answer.headSeen) return { tokens: NO_TOKENS, source: 'NONE' };
+  if (!answer.headSeen && !(answer.wasAsked && end.hungUp)) return { tokens: NO_TOKENS, source: 'NONE' };
   const tools = answer.toolCalls.map((tool) => tool.name + tool.arguments).join('');
   const tokens = {
     ...NO_TOKENS,

@@ -12,6 +12,7 @@ const FINISH: Record<string, FinishReason> = { stop: 'STOP', end_turn: 'STOP', l
 
 /** Collects an answer while it comes, and hands every piece on at once. */
 export class Answer implements UpstreamSink {
+  wasAsked = false;
   headSeen: UpstreamHead | null = null;
   usageSeen: UpstreamUsage | null = null;
   finishReason: FinishReason | null = null;
@@ -36,6 +37,9 @@ export class Answer implements UpstreamSink {
     return this.firstPieceAt === null;
   }
 
+  asked(): void {
+    this.wasAsked = true;
+  }
   /** After a retry nothing of the first try may be left; a retry happens before the first piece only. */
   head(head: UpstreamHead): void {
     this.headSeen = head;

@@ -72,7 +72,7 @@ export class CallRun implements RunningCall {
     // A whole answer that did not come in time is a time-out; a stream that was cut there has something to show.
     if (error?.kind === 'ABORTED' && this.stopReason === 'DEADLINE' && answer.isEmpty) error = new UpstreamError('TIMEOUT', `no answer within ${deps.totalMs} ms`, { retryable: true });
     const refusal = error && error.kind !== 'ABORTED' ? this.refuse(error, answer) : null;
-    const end: EndState = refusal ? { status: 'FAILED', errorCode: refusal.code } : error ? { status: 'STOPPED' } : { status: 'COMPLETED' };
+    const end: EndState = { status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT' };
     const reply = await settle(call, answer, end, deps.settle);
     this.log(reply, error);
     if (refusal) return { status: 'FAILED', refusal, partial: answer.isEmpty ? null : reply };

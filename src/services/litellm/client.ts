@@ -43,6 +43,7 @@ export class CompletionClient implements ModelUpstream {
     let begun = false;
     try {
       watchdog.expectWithin(this.options.timeouts.firstByteMs);
+      sink.asked();
       const response = await undiciRequest(this.url, {
         method: 'POST',
         dispatcher: this.agent,

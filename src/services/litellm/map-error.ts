@@ -85,14 +85,17 @@ const CONTENT_BLOCKED = /ContentPolicyViolationError|content_policy|content_filt
 export function mapHttpError(status: number, headers: Headers, bodyText: string): UpstreamError {
   const body = readBody(bodyText);
   const text = `upstream answered ${status}: ${body.type || 'no type'}: ${body.message}`;
-  const wait = retryAfterMs(header(headers, 'retry-after'));
+  // The proxy passes the provider's own wait on under another name.
+  const wait = retryAfterMs(header(headers, 'llm_provider-retry-after')) ?? retryAfterMs(header(headers, 'retry-after'));
   const make = (kind: UpstreamErrorKind, details: UpstreamErrorDetails = {}) => new UpstreamError(kind, text, { status, ...details });
 
   // A budget goes by its type: versions of the proxy have answered 400, 401, 422 and 429 for it.
   if (body.type === 'budget_exceeded') return make('PROXY_BUDGET', { origin: 'PROXY' });
-  if (/_model_access_denied$/.test(body.type)) return make('ACCESS_DENIED', { origin: 'PROXY' });
+  if (body.type.endsWith('_model_access_denied')) return make('ACCESS_DENIED', { origin: 'PROXY' });
   if (['token_not_found_in_db', 'expired_key', 'auth_error'].includes(body.type)) return make('KEY_REJECTED', { origin: 'PROXY' });
   if (body.type === 'all_deployments_in_cooldown') return make('MODEL_UNAVAILABLE', { retryable: true, retryAfterMs: wait ?? 5_000, origin: 'PROXY' });
+  // The team may use it, and the proxy no longer has it: our list is older than its.
+  if (status === 400 && body.message.includes('Invalid model name passed in model=')) return make('MODEL_UNAVAILABLE', { retryable: true, origin: 'PROXY' });
   if (CONTEXT_TOO_LONG.test(body.message) && status < 500) return make('CONTEXT_TOO_LONG');
   if (CONTENT_BLOCKED.test(body.message) && status < 500) return make('CONTENT_BLOCKED');
   if (status === 429) return rateLimited(headers, body, wait, make);
@@ -109,8 +112,7 @@ function rateLimited(headers: Headers, body: ErrorBody, wait: number | null, mak
   const fromProvider = header(headers, 'llm_provider-retry-after') !== null || /RateLimitError: \w+Exception/.test(body.message) || header(headers, 'rate_limit_type') === null;
   const type = header(headers, 'rate_limit_type') ?? '';
   const dimension = /parallel/.test(type) ? 'PARALLEL_CALLS' : /token/.test(type) ? 'TOKENS' : /request/.test(type) ? 'REQUESTS' : 'UNKNOWN';
-  const providerWait = retryAfterMs(header(headers, 'llm_provider-retry-after'));
-  return make('RATE_LIMITED', { retryable: true, retryAfterMs: providerWait ?? wait, origin: fromProvider ? 'PROVIDER' : 'PROXY', dimension });
+  return make('RATE_LIMITED', { retryable: true, retryAfterMs: wait, origin: fromProvider ? 'PROVIDER' : 'PROXY', dimension });
 }
 
 /** An error object inside a stream that had begun with 200. */

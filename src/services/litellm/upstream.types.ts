@@ -36,6 +36,8 @@ export interface UpstreamUsage {
 
 /** Receives an answer piece by piece; a whole answer comes as few large pieces. Nothing is called after the promise of `run` settled. */
 export interface UpstreamSink {
+  /** The request goes out now: from here on a provider may be working on it. */
+  asked(): void;
   head(head: UpstreamHead): void;
   text(text: string): void;
   reasoning(text: string): void;

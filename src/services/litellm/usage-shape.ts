@@ -30,6 +30,8 @@ export function readUsage(raw: unknown, upstream: 'LITELLM' | 'DIRECT', streamed
   if (!counts.every((n): n is number => Number.isInteger(n) && (n as number) >= 0 && (n as number) < ABSURD)) return null;
   const [p, c, read, write, hour, think] = counts as [number, number, number, number, number, number];
   if (read + write > p || think > c || hour > write) return null;
+  // No call is without a prompt: these zeros are the proxy's, where the provider of a whole answer said nothing.
+  if (p === 0 && c === 0) return null;
   const tokens: TokenBuckets = { uncachedPrompt: p - read - write, cacheRead: read, cacheWrite: write, cacheWriteOneHour: hour, output: c - think, reasoning: think };
   // The proxy fills in a count of its own where a streaming provider gave none, and does not say so; the one sign is that the details are missing.
   const fromProvider = upstream === 'DIRECT' || !streamed || (usage.prompt_tokens_details !== undefined && usage.prompt_tokens_details !== null);

@@ -1,0 +1,51 @@
+import { startLitellmRig, type LitellmRig } from '../support/litellm-rig';
+import { callCases } from './litellm/calls.cases';
+import { errorCases } from './litellm/errors.cases';
+import { keyCases } from './litellm/keys.cases';
+import { modelCases } from './litellm/models.cases';
+import { outageCases } from './litellm/outage.cases';
+import { runningCases } from './litellm/running.cases';
+import { spendCases } from './litellm/spend.cases';
+import { streamCases } from './litellm/streams.cases';
+import { virtualKeyCases } from './litellm/virtual-keys.cases';
+
+/**
+ * A real LiteLLM, with the whole product in front of it and the fake provider behind. Numbers in the names are those of docs/litellm.md. One
+ * file, because one LiteLLM takes eight seconds to start and 850 MB.
+ */
+describe('on a real LiteLLM', () => {
+  const rig = {} as LitellmRig;
+
+  // The first run in a clone installs LiteLLM.
+  beforeAll(async () => void Object.assign(rig, await startLitellmRig()), 600_000);
+  afterAll(async () => rig.stop?.(), 60_000);
+
+  describe('running', () => {
+    runningCases(rig);
+  });
+  describe('models', () => {
+    modelCases(rig);
+  });
+  describe('keys and teams', () => {
+    keyCases(rig);
+  });
+  describe("a user's virtual key", () => {
+    virtualKeyCases(rig);
+  });
+  describe('a call', () => {
+    callCases(rig);
+  });
+  describe('a stream', () => {
+    streamCases(rig);
+  });
+  describe('errors', () => {
+    errorCases(rig);
+  });
+  describe('spend rows', () => {
+    spendCases(rig);
+  });
+  // Last: it kills the proxy.
+  describe('the proxy goes away', () => {
+    outageCases(rig);
+  });
+});

@@ -1,0 +1,141 @@
+import { framesOf } from '../../support/litellm';
+import type { LitellmRig } from '../../support/litellm-rig';
+import { faults, forever, gate, type Script } from '../../support/provider-script';
+import { ask } from '../../support/stream-fixture';
+import { settledRow } from '../../support/usage-rows';
+import { isTerminal, textOf, type StreamEvent, type Subscription, type TestWsClient } from '../../support/ws-client';
+import { waitFor, within } from '../../support/wait';
+import { asMeant } from './calls.cases';
+
+const DEADLINE_MS = 10_000;
+const WORDS = ['One ', 'two ', 'three ', 'four.'];
+
+export function streamCases(rig: LitellmRig): void {
+  const open = async (input: Record<string, unknown>): Promise<{ client: TestWsClient; stream: Subscription<StreamEvent> }> => {
+    const client = rig.app.connect((await rig.user()).token);
+    return { client, stream: client.chatStream(input) };
+  };
+  /** The terminal event, and that nothing comes after it. */
+  const lastOf = async (stream: Subscription<StreamEvent>): Promise<StreamEvent> => {
+    const last = await stream.waitFor(isTerminal, DEADLINE_MS);
+    await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+    expect(stream.errors).toEqual([]);
+    expect(stream.events.filter(isTerminal)).toHaveLength(1);
+    expect(stream.events.at(-1)).toBe(last);
+    return last;
+  };
+  const script = (...scripts: Script[]): void => rig.litellm.provider.script('test-chat', ...scripts);
+
+  it('arrives while the provider is still writing', async () => {
+    // The second word is not written before the first was seen here.
+    const seen = gate();
+    script({ pieces: WORDS, hold: { after: 1, until: seen } });
+    const { stream } = await open(ask('count'));
+    await stream.waitFor((event) => event.__typename === 'TextDelta', DEADLINE_MS);
+    expect(textOf(stream.events)).toBe('One ');
+    seen.open();
+    const last = await lastOf(stream);
+    expect(last).toMatchObject({ __typename: 'StreamCompleted', reply: { finishReason: 'STOP', answer: { content: WORDS.join(''), complete: true } } });
+    expect(textOf(stream.events)).toBe(WORDS.join(''));
+  });
+
+  it('[29, 30] ends with a chunk that has usage and cost, before [DONE]; the headers have no cost', async () => {
+    const { text, headers } = await rig.litellm.complete('test-chat', { stream: true });
+    expect(Number(headers.get('x-litellm-response-cost') ?? 0)).toBe(0);
+    const frames = framesOf(text);
+    const finish = frames.findIndex((frame) => frame.choices?.[0]?.finish_reason);
+    const usage = frames.findIndex((frame) => frame.usage);
+    expect(usage).toBeGreaterThanOrEqual(finish);
+    expect(frames[usage].usage).toMatchObject({ prompt_tokens: 11, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 0 } });
+    expect(asMeant(frames[usage].usage.cost)).toBe('0.0000675');
+    expect(frames.at(-1)).toBe('[DONE]');
+
+    const { stream } = await open(ask('hello'));
+    const { reply } = await lastOf(stream);
+    expect(reply).toMatchObject({ usage: { promptTokens: 11, completionTokens: 3, source: 'PROVIDER' }, cost: { total: '0.0000575' } });
+    const row = (await settledRow(rig.database.db, reply.call.id)) as any;
+    expect(asMeant(row.proxy_cost)).toBe('0.0000575');
+    expect(row).toMatchObject({ status: 'COMPLETED', streamed: true, served_model: 'test-chat', deployment: 'test-chat-1' });
+  });
+
+  it('[31] whose provider gives no usage gets a count of the proxy, without details: the row says that it is an estimate', async () => {
+    script({ usage: null });
+    const frames = framesOf((await rig.litellm.complete('test-chat', { stream: true })).text);
+    const { usage } = frames.find((frame) => frame.usage);
+    expect(usage.completion_tokens).toBeGreaterThan(0);
+    expect(usage.prompt_tokens_details ?? null).toBeNull();
+
+    script({ usage: null });
+    const { stream } = await open(ask('hello'));
+    const { reply } = await lastOf(stream);
+    expect(reply.usage.source).toBe('ESTIMATED');
+    expect(await settledRow(rig.database.db, reply.call.id)).toMatchObject({ status: 'COMPLETED', usage_source: 'ESTIMATED' });
+  });
+
+  it.each([
+    ['sends an error object', { errorAfter: { pieces: 2, error: { message: 'The server had an error', type: 'server_error', code: null } } }],
+    ['is cut off', { cutAfter: 2 }],
+  ])('[32] whose provider %s in the middle ends with an error frame and no [DONE]: what came is kept, and one event says that it broke off', async (_name, answer) => {
+    script({ pieces: WORDS, ...answer });
+    const raw = await rig.litellm.complete('test-chat', { stream: true });
+    expect(raw.status).toBe(200);
+    expect(framesOf(raw.text).at(-1)).toMatchObject({ error: { message: expect.any(String), code: '500' } });
+
+    script({ pieces: WORDS, ...answer });
+    const { stream } = await open(ask('count'));
+    const last = await lastOf(stream);
+    expect(last).toMatchObject({ __typename: 'StreamFailed', refusal: { __typename: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', retryable: true }, partial: { answer: { content: 'One two ', complete: false } } });
+    expect(await settledRow(rig.database.db, last.partial.call.id)).toMatchObject({ status: 'FAILED', error_code: 'STREAM_INTERRUPTED', usage_source: 'ESTIMATED' });
+  });
+
+  it('[33] that is refused before its first chunk is refused with a status and a body, as a whole answer is', async () => {
+    script(faults.contextTooLong());
+    const raw = await rig.litellm.complete('test-chat', { stream: true });
+    expect(raw).toMatchObject({ status: 400, body: { error: { type: 'invalid_request_error' } } });
+    script(faults.contextTooLong());
+    const { stream } = await open(ask('hello'));
+    expect(await lastOf(stream)).toMatchObject({ __typename: 'StreamFailed', refusal: { __typename: 'ContextTooLong' }, partial: null });
+  });
+
+  const stopped: string[] = [];
+  it.each(['stopStream', 'a viewer who leaves'])('[34] that is ended by %s is closed at the provider too; one row says STOPPED', async (how) => {
+    script({ pieces: WORDS, hold: { after: 2, until: forever } });
+    const before = rig.litellm.provider.requests.length;
+    const user = await rig.user();
+    const client = rig.app.connect(user.token);
+    const stream = client.chatStream(ask('count'));
+    await stream.waitFor(() => textOf(stream.events) === 'One two ', DEADLINE_MS);
+    const { streamId, callId } = stream.events[0]!;
+    const atProvider = rig.litellm.provider.requests[before]!;
+    if (how === 'stopStream') {
+      const { data } = await rig.app.graphql(user.token, 'mutation ($id: ID!) { stopStream(streamId: $id) { stopped } }', { id: streamId });
+      expect(data.stopStream.stopped).toBe(true);
+      expect(await lastOf(stream)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED', answer: { content: 'One two ', complete: false } } });
+    } else {
+      stream.unsubscribe();
+    }
+    await within(atProvider.closed, 2_000, "the end of the provider's connection");
+    expect(atProvider.finished).toBe(false);
+    const row = await settledRow(rig.database.db, callId);
+    expect(row).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED', finish_reason: 'STOPPED' });
+    expect(Number(row.cost)).toBeGreaterThan(0);
+    stopped.push(callId);
+  });
+
+  it('[50] that is stopped before its first chunk is closed at the provider too', async () => {
+    script({ holdHead: forever });
+    const before = rig.litellm.provider.requests.length;
+    const { client, stream } = await open(ask('count'));
+    const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted', DEADLINE_MS);
+    await waitFor(() => rig.litellm.provider.requests[before]);
+    client.cut();
+    await within(rig.litellm.provider.requests[before]!.closed, 2_000, "the end of the provider's connection");
+    expect(await settledRow(rig.database.db, callId)).toMatchObject({ status: 'STOPPED' });
+    expect(await rig.litellm.spendRows(callId)).toMatchObject([{ status: 'failure' }]);
+  });
+
+  it('[34] that was stopped has its spend row at the proxy', async () => {
+    expect(stopped).toHaveLength(2);
+    for (const callId of stopped) expect(await rig.litellm.spendRows(callId)).toMatchObject([{ litellm_call_id: callId, model_group: 'test-chat' }]);
+  });
+}
