@@ -6,7 +6,7 @@ import { GraphQLError, type GraphQLFormattedError, type GraphQLSchema } from 'gr
 import type { Logger } from '../lib/logger';
 import type { RequestContext } from './context';
 import { formatError } from './format-error';
-import { LIMITS, OperationGuard, parseOptions, sizeRule, tooLong } from './guards';
+import { LIMITS, OperationGuard, parseOptions, sizeRule } from './guards';
 import { OperationRunner, type OperationResult } from './jit';
 
 export interface ApolloDeps {
@@ -62,9 +62,6 @@ function executionPlugin({ schema, logger, production, jit }: ApolloDeps): Apoll
   const runner = new OperationRunner({ hideSuggestions: production, jit });
   // One for all requests: it keeps nothing of them.
   const listener: GraphQLRequestListener<RequestContext> = {
-    async didResolveSource({ source }) {
-      if (source.length > LIMITS.queryLength) throw tooLong();
-    },
     async didResolveOperation({ request, document, operation, contextValue }) {
       if (!operation) return;
       if (operation.operation === 'subscription') {
@@ -74,10 +71,10 @@ function executionPlugin({ schema, logger, production, jit }: ApolloDeps): Apoll
       if (refused) throw refused;
     },
     async responseForOperation(context) {
-      const { request, document, operation, operationName, contextValue, queryHash } = context;
+      const { request, document, operation, operationName, contextValue } = context;
       // An operation that cannot be told among several: Apollo words that error.
       if (!operation) return null;
-      const result = await runner.run({ schema, document, operation, operationName, variables: request.variables, contextValue, documentKey: queryHash ?? document.loc?.source.body ?? '' });
+      const result = await runner.run({ schema, document, operation, operationName, variables: request.variables, contextValue });
       const errors = result.errors?.map((error) => formatError(error, { logger, requestId: contextValue.requestId }));
       const http = { status: statusFor(result, errors), headers: new HeaderMap() };
       const retryAfterMs = http.status === 503 ? errors?.[0]?.extensions?.retryAfterMs : undefined;

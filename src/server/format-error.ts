@@ -47,9 +47,10 @@ function describe(error: unknown, scope: ErrorScope): Described {
   if (known) return describeAppError(known, original, error, scope);
 
   if (original instanceof GraphQLError) {
-    const { code, argument } = original.extensions;
+    // graphql-jit's own errors have none.
+    const { code, argument } = original.extensions ?? {};
     if (code === 'BAD_USER_INPUT' || (typeof code === 'string' && code in PROTOCOL_CODES)) {
-      return { message: publicText(original.message), extensions: { code, ...(typeof argument === 'string' ? { argument } : {}) } };
+      return { message: publicText(original.message), extensions: { code, ...(typeof argument === 'string' ? { argument: publicText(argument) } : {}) } };
     }
     // A nullable variable that is null, given to an argument that may not be: found only at execution, and the client's mistake.
     const name = /^Argument "([^"]+)" of (?:non-null|required) type /.exec(original.message)?.[1];
@@ -77,11 +78,11 @@ function describeAppError(known: AppError, original: unknown, error: unknown, sc
 const withRequestId = (described: Described, scope: ErrorScope): Described =>
   scope.requestId === undefined ? described : { ...described, extensions: { ...described.extensions, requestId: scope.requestId } };
 
-/** graphql-js wraps what resolvers throw, sometimes twice. */
+/** graphql-js wraps what resolvers throw, sometimes twice. An error that Apollo has given a code is the original: it wraps one of graphql-js without. */
 function originalOf(error: unknown): unknown {
   let current = error;
   for (let depth = 0; depth < 5; depth += 1) {
-    if (!(current instanceof GraphQLError) || !current.originalError) break;
+    if (!(current instanceof GraphQLError) || !current.originalError || String(current.extensions?.code) in PROTOCOL_CODES) break;
     current = current.originalError;
   }
   return current;

@@ -171,8 +171,13 @@ export function parseAndValidate(schema: GraphQLSchema, query: string, hideSugge
   } catch (error) {
     return { errors: [withCode(error instanceof GraphQLError ? error : new GraphQLError('The document cannot be read.'), 'GRAPHQL_PARSE_FAILED')] };
   }
-  const errors = validate(schema, document, [...specifiedRules, sizeRule], { maxErrors: LIMITS.errors, hideSuggestions });
-  return errors.length ? { errors: errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')) } : { document };
+  try {
+    const errors = validate(schema, document, [...specifiedRules, sizeRule], { maxErrors: LIMITS.errors, hideSuggestions });
+    return errors.length ? { errors: errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')) } : { document };
+  } catch (error) {
+    // graphql-js 16 throws where a subscription's root field has `@include(if: $variable)`.
+    return { errors: [withCode(error instanceof GraphQLError ? error : new GraphQLError('The document cannot be validated.'), 'GRAPHQL_VALIDATION_FAILED')] };
+  }
 }
 
 export const tooLong = (): GraphQLError =>

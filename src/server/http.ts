@@ -1,6 +1,7 @@
 import { HeaderMap, type ApolloServer } from '@apollo/server';
 import cors from '@fastify/cors';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { GraphQLError, GraphQLSchema } from 'graphql';
 import type { Config } from '../config';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
@@ -8,7 +9,8 @@ import type { Services } from '../services/services';
 import type { Viewer } from '../services/viewer/viewer.types';
 import type { RequestContext } from './context';
 import type { Explorer } from './explorer';
-import { formatError, statusOf, toAppError } from './format-error';
+import { formatError, statusOf, toAppError, type ErrorScope } from './format-error';
+import { LIMITS, parseAndValidate, tooLong } from './guards';
 import { charsetOf, jsonText } from './json-body';
 import { contextOf, requestIdOf, traceIdOf } from './request';
 
@@ -16,6 +18,7 @@ export interface Readiness { ready: boolean; [component: string]: unknown }
 export interface HttpDeps {
   config: Config;
   apollo: ApolloServer<RequestContext>;
+  schema: GraphQLSchema;
   services: Services;
   logger: Logger;
   readiness: () => Promise<Readiness>;
@@ -81,13 +84,13 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
 }
 
 /** Runs before the body is read: what nobody may ask costs nothing. Throws UNAUTHENTICATED, SERVICE_UNAVAILABLE. */
-async function admit({ services, explorer, isStopping }: HttpDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function admit({ services, explorer, isStopping }: HttpDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
   if (isStopping()) {
     reply.header('connection', 'close');
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server is stopping.' });
   }
   // A browser that opens the address: the explorer's page holds no data and asks for it with a token like everybody.
-  if (explorer && request.method === 'GET' && request.headers.accept?.includes('text/html')) return void (await explorer.sendPage(request, reply));
+  if (explorer && request.method === 'GET' && request.headers.accept?.includes('text/html')) return explorer.sendPage(request, reply);
   request.viewer = await services.auth.authenticate(request.headers.authorization);
   const charset = charsetOf(request.headers['content-type']);
   // Exotic charsets were a denial of service in GraphQL servers (CVE-2026-23897); JSON is UTF-8.
@@ -103,7 +106,10 @@ const APOLLO_HEADERS = ['content-type', 'accept', 'x-apollo-operation-name', 'ap
  * Own integration instead of `@as-integrations/fastify`: that one builds a URL from the `Host` header for each request, which throws (a 500) for a
  * malformed one, and copies every header for plugins that we do not have.
  */
-async function handle({ apollo, services }: HttpDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function handle(deps: HttpDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { apollo, services } = deps;
+  const refused = refuseDocument(deps, request);
+  if (refused) return sendErrors(reply, 400, refused, { logger: deps.logger, requestId: request.id });
   const headers = new HeaderMap();
   for (const name of APOLLO_HEADERS) {
     const value = request.headers[name];
@@ -119,6 +125,18 @@ async function handle({ apollo, services }: HttpDeps, request: FastifyRequest, r
   if (response.body.kind === 'complete') return reply.send(response.body.string);
   // Only @defer and @stream answer in parts, and the graph has neither.
   throw new AppError('INTERNAL_SERVER_ERROR', { internal: 'an answer in parts' });
+}
+
+/**
+ * What Apollo would answer with a 500: it hashes a document of any length before it looks at it, and graphql-js 16 throws while it validates a
+ * subscription whose root field has `@include(if: $variable)`. Only documents with that word in them pay for the second look.
+ */
+function refuseDocument({ schema, config }: HttpDeps, request: FastifyRequest): readonly GraphQLError[] | null {
+  const query = request.method === 'GET' ? new URLSearchParams(request.url.split('?')[1]).get('query') : (request.body as { query?: unknown } | null | undefined)?.query;
+  if (typeof query !== 'string') return null;
+  if (query.length > LIMITS.queryLength) return [tooLong()];
+  if (!query.includes('subscription')) return null;
+  return parseAndValidate(schema, query, config.env === 'production').errors ?? null;
 }
 
 /** A refusal that has a status of HTTP and no code of its own. */
@@ -141,6 +159,10 @@ function takeJsonOnly(app: FastifyInstance): void {
       done(error as Error);
     }
   });
+}
+
+function sendErrors(reply: FastifyReply, status: number, errors: readonly unknown[], scope: ErrorScope): FastifyReply {
+  return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify({ errors: errors.map((error) => formatError(error, scope)) }));
 }
 
 function sendError(reply: FastifyReply, error: unknown, scope: { logger: Logger; requestId: string; config: Config; status?: number }): FastifyReply {

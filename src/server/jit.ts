@@ -3,7 +3,6 @@ import {
   type DocumentNode, type ExecutionResult, type GraphQLError, type GraphQLSchema, type OperationDefinitionNode, type TypeNode, type VariableDefinitionNode,
 } from 'graphql';
 import { compileQuery, isCompiledQuery, type CompiledQuery } from 'graphql-jit';
-import { LruMap } from '../lib/lru-map';
 import { variableErrors } from './format-error';
 
 export interface Operation {
@@ -13,8 +12,6 @@ export interface Operation {
   operationName: string | null;
   variables: Record<string, unknown> | null | undefined;
   contextValue: unknown;
-  /** The document's hash: the cache's key, together with the operation's name. */
-  documentKey: string;
 }
 export interface OperationResult extends ExecutionResult {
   /** The variables could not be read: nothing was executed. */
@@ -38,7 +35,10 @@ const COERCED = new GraphQLScalarType({ name: 'WeirCoerced', parseValue: (value)
  *   (0.8: `__MAGIC_DATE__…` becomes `new Date(…)` unescaped), so that documents with strings, objects or lists in them are never compiled.
  */
 export class OperationRunner {
-  private readonly entries = new LruMap<string, Entry>(MAX_COMPILED);
+  /** By the operation's node, which Apollo's cache of documents gives again: a lookup is cheaper than any key. */
+  private readonly entries = new WeakMap<OperationDefinitionNode, Entry>();
+  /** Oldest first. */
+  private readonly compiled = new Set<Entry>();
 
   constructor(private readonly options: { hideSuggestions: boolean; jit?: boolean }) {}
 
@@ -46,7 +46,10 @@ export class OperationRunner {
     const variables = this.readVariables(operation);
     if (variables.errors) return { errors: variableErrors(variables.errors), badVariables: true };
     const compiled = this.options.jit === false ? null : this.compiledOf(operation);
-    if (compiled) return compiled.query(undefined, operation.contextValue, variables.coerced) as Promise<ExecutionResult> | ExecutionResult;
+    if (compiled) {
+      const result = compiled.query(undefined, operation.contextValue, variables.coerced) as Promise<ExecutionResult> | ExecutionResult;
+      return result instanceof Promise ? result.then(oneErrorPerNull) : oneErrorPerNull(result);
+    }
     return execute({
       schema: operation.schema,
       document: operation.document,
@@ -65,13 +68,37 @@ export class OperationRunner {
   }
 
   private compiledOf(operation: Operation): CompiledQuery | null {
-    const key = `${operation.documentKey} ${operation.operationName ?? ''}`;
-    let entry = this.entries.get(key);
-    if (!entry) this.entries.set(key, (entry = { uses: 0, compiled: null }));
+    let entry = this.entries.get(operation.operation);
+    if (!entry) this.entries.set(operation.operation, (entry = { uses: 0, compiled: null }));
     entry.uses += 1;
-    if (entry.uses === COMPILE_AT_USE && isCompilable(operation)) entry.compiled = compile(operation);
+    if (entry.uses === COMPILE_AT_USE && isCompilable(operation)) this.compile(entry, operation);
     return entry.compiled;
   }
+
+  private compile(entry: Entry, operation: Operation): void {
+    entry.compiled = compile(operation);
+    if (!entry.compiled) return;
+    this.compiled.add(entry);
+    if (this.compiled.size <= MAX_COMPILED) return;
+    const [oldest] = this.compiled;
+    this.compiled.delete(oldest!);
+    // One that is still in use is compiled again.
+    Object.assign(oldest!, { uses: 0, compiled: null });
+  }
+}
+
+/** Where several fields take the same parent along, the specification and graphql-js tell of the first alone; graphql-jit tells of all. */
+function oneErrorPerNull(result: ExecutionResult): ExecutionResult {
+  if (!result.errors || result.errors.length < 2) return result;
+  const told = new Set<string>();
+  const errors = result.errors.filter(({ path }) => {
+    let place: unknown = result.data;
+    let depth = 0;
+    for (; depth < (path?.length ?? 0) && place !== null && place !== undefined; depth += 1) place = (place as Record<string, unknown>)[path![depth]!];
+    const key = JSON.stringify(path?.slice(0, depth));
+    return !told.has(key) && told.add(key);
+  });
+  return { ...result, errors };
 }
 
 function compile({ schema, document, operation, operationName }: Operation): CompiledQuery | null {

@@ -41,7 +41,7 @@ export async function createServer(deps: ServerDeps): Promise<GraphServer> {
   const isStopping = (): boolean => stopping;
   const apollo = await startApollo({ schema, logger, production: config.env === 'production', jit: deps.jit });
   const explorer = config.explorer ? openExplorer({ config, logger }) : null;
-  const app = await buildHttp({ config, apollo, services, logger, readiness: deps.readiness, explorer, isStopping });
+  const app = await buildHttp({ config, apollo, schema, services, logger, readiness: deps.readiness, explorer, isStopping });
   const sockets = openWebSocketDoor({ config, schema, services, logger, server: app.server, path: GRAPHQL_PATH, isStopping });
   await app.ready();
 

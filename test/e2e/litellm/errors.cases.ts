@@ -146,7 +146,7 @@ export function errorCases(rig: LitellmRig): void {
       const { data } = await app.chat(user.token, ask('hello'));
       expect(data!.chat).toMatchObject({ __typename: 'UpstreamFailed', code: 'UPSTREAM_TIMEOUT', retryable: true });
       await waitFor(() => rig.litellm.provider.requests[before]?.closedAt);
-      expect((await settledRows(rig.database.db)).findLast((row) => row.user_id === user.id)).toMatchObject({ status: 'FAILED', error_code: 'UPSTREAM_TIMEOUT', usage_source: 'NONE' });
+      expect((await settledRows(rig.database.db)).findLast((row) => row.user_id === user.id)).toMatchObject({ status: 'FAILED', error_code: 'UPSTREAM_TIMEOUT', usage_source: 'ESTIMATED', completion_tokens: 0 });
     } finally {
       await app.stop();
     }
