@@ -1,0 +1,166 @@
+import { insertUsage, usageRow } from '../integration/usage/usage-rows';
+import { newId } from '../../src/lib/ids';
+import { startTestApp, type TestApp } from './app';
+import { createTestDatabase, type TestDatabase } from './database';
+import { createToken, createUser, createWorld, type TestUser, type World } from './factories';
+import { startProvider, type FakeProvider } from './provider';
+import { forever } from './provider-script';
+import { ask } from './stream-fixture';
+import type { Probe } from './schema-walk';
+import { within, waitFor } from './wait';
+import type { TestWsClient } from './ws-client';
+
+export const SECRET_MODEL = 'priced-for-one-organisation';
+/** What answers a test looks at: times and generated secrets are left out by the documents. */
+export interface Answer { data: unknown; errors: { message: string; code: string; path: unknown; argument: unknown }[] }
+
+/** Two organisations with one user of each role, a colleague of the one whose things are protected, and something of everything. */
+export class AccessScene {
+  private readonly sockets = new Map<string, TestWsClient>();
+
+  private constructor(
+    readonly database: TestDatabase,
+    readonly provider: FakeProvider,
+    readonly app: TestApp,
+    /** The organisation whose objects are protected; `owner` is its member. */
+    readonly ours: World,
+    readonly colleague: TestUser,
+    readonly theirs: World,
+  ) {}
+
+  static async open(): Promise<AccessScene> {
+    const database = await createTestDatabase();
+    const { db } = database;
+    const provider = await startProvider();
+    const ours = await createWorld(db, { name: 'Ours', plan: { models: ['test-chat'] } });
+    const theirs = await createWorld(db, { name: 'Theirs', plan: { models: ['test-chat'] } });
+    const colleague = await createUser(db, { organizationId: ours.organizationId, planId: ours.planId, name: 'Colleague' });
+    // Read when the server starts.
+    await db.query(`INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) VALUES (1, $1, $2, 'ADMIN', now() - interval '1 day', '{"input":"0.000001","output":"0.000002"}')`, [SECRET_MODEL, ours.organizationId]);
+    const app = await startTestApp({ database, upstream: provider });
+    const scene = new AccessScene(database, provider, app, ours, colleague, theirs);
+    // Everybody has something of everything, so that an answer without a filter would show.
+    for (const user of scene.everybody) await scene.call(user, await scene.conversation(user));
+    return scene;
+  }
+
+  async close(): Promise<void> {
+    await this.app.stop();
+    await this.provider.close();
+    await this.database.close();
+  }
+
+  get owner(): TestUser {
+    return this.ours.member;
+  }
+  get everybody(): TestUser[] {
+    return [this.owner, this.colleague, this.ours.analyst, this.ours.admin, this.ours.operator, this.theirs.member, this.theirs.analyst, this.theirs.admin];
+  }
+  /** Nobody of the other organisation sees anything of ours. */
+  get foreigners(): TestUser[] {
+    return [this.theirs.member, this.theirs.analyst, this.theirs.admin];
+  }
+
+  /** A query or mutation by HTTP, a subscription by WebSocket. */
+  async answer(user: TestUser, document: string, variables: object): Promise<Answer> {
+    if (/^\s*(#.*\n\s*)*subscription/.test(document)) return this.subscribe(user, document, variables);
+    const { data, errors } = await this.app.graphql(user.token, document, variables as Record<string, unknown>);
+    return { data, errors: (errors ?? []).map(({ message, path, extensions: { code, argument } }) => ({ message, code, path, argument })) };
+  }
+
+  private async subscribe(user: TestUser, document: string, variables: object): Promise<Answer> {
+    let socket = this.sockets.get(user.id);
+    if (!socket) this.sockets.set(user.id, (socket = this.app.connect(user.token)));
+    const stream = socket.subscribe<unknown>(document, variables as Record<string, unknown>);
+    await within(stream.ended, 5_000, 'the end of a subscription');
+    const errors = stream.errors as { message: string; path?: unknown; extensions?: { code: string; argument?: unknown } }[];
+    return { data: stream.events, errors: errors.map(({ message, path, extensions }) => ({ message, code: extensions!.code, path, argument: extensions!.argument })) };
+  }
+
+  /** A running stream; gives its id. */
+  async stream(user: TestUser): Promise<string> {
+    this.provider.script('test-chat', { pieces: ['one '], hold: { after: 1, until: forever } });
+    const stream = this.app.connect(user.token).chatStream(ask('Go on'));
+    const { streamId } = await stream.waitFor(({ __typename }) => __typename === 'StreamStarted');
+    await waitFor(() => this.provider.running > 0, { what: 'the upstream request' });
+    return streamId;
+  }
+
+  async project(organizationId: string): Promise<string> {
+    const id = newId('project');
+    await this.database.db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [id, organizationId, 'Secret project']);
+    return id;
+  }
+
+  /** A conversation with a project, a question and an answer. */
+  async conversation(user: TestUser): Promise<string> {
+    const { db } = this.database;
+    const id = newId('conversation');
+    await db.query('INSERT INTO conversations (id, organization_id, user_id, project_id, title) VALUES ($1, $2, $3, $4, $5)', [id, user.organizationId, user.id, await this.project(user.organizationId), 'Secret title']);
+    await this.message(id);
+    return id;
+  }
+
+  async message(conversationId: string, callId: string | null = null): Promise<string> {
+    const id = newId('message');
+    await this.database.db.query(`INSERT INTO messages (id, conversation_id, role, content, call_id) VALUES ($1, $2, 'ASSISTANT', 'Secret answer', $3)`, [id, conversationId, callId]);
+    return id;
+  }
+
+  /** A settled call in a conversation, with the answer that it gave. */
+  async call(user: TestUser, conversationId: string | null = null, fields: object = {}): Promise<string> {
+    const row = usageRow({ organization_id: user.organizationId, user_id: user.id, occurred_at: new Date(Date.now() - 1_000).toISOString(), conversation_id: conversationId, project_id: await this.project(user.organizationId), ...fields });
+    await insertUsage(this.database.db, [row]);
+    if (conversationId) await this.message(conversationId, row.id);
+    return row.id;
+  }
+
+  async token(user: TestUser): Promise<string> {
+    return (await createToken(this.database.db, user.id)).tokenId;
+  }
+
+  async user(world: World = this.ours): Promise<string> {
+    return (await createUser(this.database.db, { organizationId: world.organizationId, planId: world.planId, name: 'Somebody' })).id;
+  }
+
+  /** The contract's rule about who may see what, written down a second time, on the rows themselves. */
+  async maySee(user: TestUser, { __typename: type, id }: Probe): Promise<boolean> {
+    const { role, organizationId, id: self } = user;
+    const row = async (sql: string): Promise<{ organization_id: string; user_id: string } | undefined> => (await this.database.db.query<{ organization_id: string; user_id: string }>(sql, [id]))[0];
+    const inReach = (organization?: string): boolean => role === 'OPERATOR' || organization === organizationId;
+    switch (type) {
+      case 'Plan':
+        return true;
+      case 'Viewer':
+        return id === self;
+      case 'Organization':
+        return inReach(id);
+      case 'Project':
+        return inReach((await row('SELECT organization_id, NULL AS user_id FROM projects WHERE id = $1'))?.organization_id);
+      case 'User':
+        return id === self || (role !== 'MEMBER' && inReach((await row('SELECT organization_id, id AS user_id FROM users WHERE id = $1'))?.organization_id));
+      case 'ApiToken': {
+        const token = await row('SELECT u.organization_id, u.id AS user_id FROM api_tokens t JOIN users u ON u.id = t.user_id WHERE t.id = $1');
+        return token?.user_id === self || ((role === 'ADMIN' || role === 'OPERATOR') && inReach(token?.organization_id));
+      }
+      case 'Call': {
+        const call = await row('SELECT organization_id, user_id FROM llm_usage WHERE id = $1 UNION ALL SELECT organization_id, user_id FROM calls_in_flight WHERE id = $1');
+        return call?.user_id === self || (role !== 'MEMBER' && inReach(call?.organization_id));
+      }
+      case 'Conversation':
+        return (await row('SELECT organization_id, user_id FROM conversations WHERE id = $1'))?.user_id === self;
+      case 'Message':
+        return (await row('SELECT c.organization_id, c.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = $1'))?.user_id === self;
+      default:
+        throw new Error(`no rule for ${type}`);
+    }
+  }
+
+  /** Everything that a refused operation could have changed, as one text. */
+  async state(): Promise<string> {
+    const tables = ['organizations', 'plans', 'projects', 'users', 'conversations', 'messages', 'llm_usage', 'calls_in_flight', '(SELECT id, user_id, name, revoked_at FROM api_tokens)'];
+    const sums = tables.map((table) => `(SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM ${table} AS t)`);
+    const [row] = await this.database.db.query<{ state: string }>(`SELECT concat_ws(' ', ${sums.join(', ')}) AS state`);
+    return row!.state;
+  }
+}

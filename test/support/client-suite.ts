@@ -1,0 +1,185 @@
+import { WebSocket } from 'ws';
+import type { TestApp } from './app';
+import { forever, gate } from './provider-script';
+import { ask, createFixture, type Fixture } from './stream-fixture';
+import { settledRows } from './usage-rows';
+import { waitFor, within } from './wait';
+import { isTerminal, textOf, type StreamEvent } from './ws-client';
+
+/** What a client makes of one `chatStream`. */
+export interface ClientStream {
+  events: StreamEvent[];
+  errors: unknown[];
+  /** Resolves when the client calls the stream over, in good or bad. */
+  ended: Promise<void>;
+  leave(): void;
+}
+
+/** One of the clients that applications use, with its usual settings. */
+export interface ClientUnderTest {
+  /** A query or mutation of schema/operations, by HTTP. Rejects when there are errors. */
+  run(operation: 'models' | 'chat' | 'stop-stream', variables: Record<string, unknown>): Promise<any>;
+  stream(input: Record<string, unknown>): ClientStream;
+  close(): Promise<void>;
+}
+
+export interface ClientPlace {
+  app: TestApp;
+  token: string;
+  /** To be given to the client: it keeps hold of the raw sockets. */
+  webSocketImpl: typeof WebSocket;
+  /** Without a delay between attempts: tests do not sleep. */
+  retryWait: () => Promise<void>;
+}
+
+/** Raw sockets of a client, so that a test can cut them as a network does. */
+class Sockets {
+  readonly opened: WebSocket[] = [];
+  readonly impl: typeof WebSocket;
+
+  constructor() {
+    const { opened } = this;
+    this.impl = class extends WebSocket {
+      constructor(address: string | URL, protocols?: string | string[]) {
+        super(address, protocols);
+        opened.push(this);
+      }
+    } as typeof WebSocket;
+  }
+
+  /** No close frame, no goodbye. */
+  cut(): void {
+    this.opened.at(-1)!.terminate();
+  }
+}
+
+/** Collects what a client hands out; the end may be told by more than one callback. */
+export function collector(): ClientStream & { next(event: StreamEvent): void; fail(error: unknown): void; end(): void } {
+  let end!: () => void;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  const events: StreamEvent[] = [];
+  const errors: unknown[] = [];
+  return { events, errors, ended, end, leave: () => {}, next: (event) => void events.push(event), fail: (error) => (errors.push(error), end()) };
+}
+
+const WORDS = ['Words ', 'come ', 'one ', 'by ', 'one, ', 'naïve ', '🙂 ', 'and ', 'all.'];
+const DEADLINE_MS = 3_000;
+
+/** What every client has to be able to do with us. */
+export function describeClient(name: string, create: (place: ClientPlace) => ClientUnderTest): void {
+  describe(name, () => {
+    let fixture: Fixture;
+    let sockets: Sockets;
+    let client: ClientUnderTest;
+    beforeEach(async () => {
+      fixture = await createFixture();
+      sockets = new Sockets();
+      client = create({ app: fixture.app, token: fixture.member.token, webSocketImpl: sockets.impl, retryWait: async () => {} });
+    });
+    afterEach(async () => {
+      await client.close();
+      await fixture.close();
+    });
+
+    const seen = (stream: ClientStream, what: string, predicate: (event: StreamEvent) => boolean): Promise<StreamEvent> =>
+      waitFor(() => stream.events.find(predicate), { deadlineMs: DEADLINE_MS, what: `${what}; events: ${JSON.stringify(stream.events).slice(0, 500)}; errors: ${String(stream.errors)}` });
+    const started = (stream: ClientStream): Promise<StreamEvent> => seen(stream, 'the start of the stream', ({ __typename }) => __typename === 'StreamStarted');
+    /** Pieces follow each other without gap or overlap, text is whole, and one terminal event is the last. */
+    const expectWhole = (events: StreamEvent[], text: string): void => {
+      let next = 1;
+      for (const { fromSeq, seq } of events) {
+        expect(fromSeq).toBe(next);
+        expect(seq).toBeGreaterThanOrEqual(fromSeq);
+        next = seq + 1;
+      }
+      expect(textOf(events)).toBe(text);
+      expect(events.filter(isTerminal)).toEqual([events.at(-1)]);
+    };
+
+    it('lists the models of its plan', async () => {
+      const { models } = await client.run('models', {});
+      expect(models).toMatchObject({ stale: false, source: 'DIRECT' });
+      expect(models.items.map(({ id, available }: { id: string; available: boolean }) => [id, available])).toEqual([['test-chat', true], ['test-small', true], ['test-unpriced', true]]);
+    });
+
+    it('chats, and gets answer, usage and refusal by the same document', async () => {
+      const { chat } = await client.run('chat', { input: ask('Hello') });
+      expect(chat).toMatchObject({ __typename: 'ChatReply', finishReason: 'STOP', answer: { role: 'ASSISTANT', content: 'You said: Hello' }, usage: { promptTokens: 11, completionTokens: 3 }, route: { model: 'test-chat', upstream: 'DIRECT' } });
+      const refused = await client.run('chat', { input: { ...ask('Hello'), model: 'no-such-model' } });
+      expect(refused.chat).toMatchObject({ __typename: 'ModelNotAllowed', code: 'MODEL_NOT_ALLOWED', retryable: false, model: 'no-such-model', plansThatAllow: [] });
+      expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: chat.call.id, status: 'COMPLETED', streamed: false })]);
+    });
+
+    it('sees an answer word by word, each as it comes, complete and in order', async () => {
+      const rest = gate();
+      fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: rest } });
+      const stream = client.stream(ask('Go'));
+      // The provider has said two words and is silent: they are here already.
+      await waitFor(() => textOf(stream.events) === 'Words come ', { deadlineMs: DEADLINE_MS, what: 'the first words' });
+      expect(stream.events.some(isTerminal)).toBe(false);
+      rest.open();
+      await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+      expect(stream.errors).toEqual([]);
+      expectWhole(stream.events, WORDS.join(''));
+      expect(stream.events[0]).toMatchObject({ __typename: 'StreamStarted', fromSeq: 1, model: 'test-chat' });
+      expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { finishReason: 'STOP', answer: { content: WORDS.join(''), complete: true }, usage: { completionTokens: WORDS.length } } });
+      expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: stream.events[0]!.callId, status: 'COMPLETED', streamed: true })]);
+    });
+
+    it('is told of a refusal in the stream', async () => {
+      const stream = client.stream({ ...ask('Go'), model: 'no-such-model' });
+      await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+      expect(stream.events).toEqual([expect.objectContaining({ __typename: 'StreamRefused', fromSeq: 1, seq: 1, refusal: expect.objectContaining({ code: 'MODEL_NOT_ALLOWED', retryable: false }) })]);
+    });
+
+    it('stops a stream in the middle by HTTP: what came is kept, the upstream is closed, one row is written', async () => {
+      fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: forever } });
+      const stream = client.stream(ask('Go'));
+      const { streamId, callId } = await started(stream);
+      await seen(stream, 'the second word', ({ __typename, seq }) => __typename === 'TextDelta' && seq >= 3);
+      expect(await client.run('stop-stream', { streamId })).toMatchObject({ stopStream: { streamId, stopped: true } });
+      await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+      expect(stream.errors).toEqual([]);
+      expectWhole(stream.events, 'Words come ');
+      expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED', answer: { content: 'Words come ', complete: false } } });
+      await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
+      expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: callId, status: 'STOPPED' })]);
+    });
+
+    it('leaves a stream: the upstream is closed, and the connection serves the next one', async () => {
+      fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 1, until: forever } });
+      const first = client.stream(ask('Go'));
+      await seen(first, 'the first word', ({ __typename }) => __typename === 'TextDelta');
+      const second = client.stream({ ...ask('Next'), model: 'test-small' });
+      await within(second.ended, DEADLINE_MS, 'the end of the second stream');
+      first.leave();
+      await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
+      expectWhole(second.events, 'You said: Next');
+      expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['STOPPED', 'COMPLETED']);
+      expect(sockets.opened).toHaveLength(1);
+    });
+
+    it('comes back after a cut connection: the lost stream is asked again as a call of its own, new operations work, each call has one row', async () => {
+      fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: forever } }, { pieces: WORDS });
+      const stream = client.stream(ask('Go'));
+      const lost = await started(stream);
+      await seen(stream, 'the second word', ({ __typename, seq }) => __typename === 'TextDelta' && seq >= 3);
+      sockets.cut();
+      // The viewer is gone, and the upstream with it.
+      await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the first upstream request');
+      // By itself the client connects again and repeats the subscription.
+      await within(stream.ended, DEADLINE_MS, 'the end of the repeated stream');
+      expect(sockets.opened).toHaveLength(2);
+      const repeated = stream.events.filter(({ __typename }) => __typename === 'StreamStarted').at(-1)!;
+      expect(repeated.streamId).not.toBe(lost.streamId);
+      expectWhole(stream.events.slice(stream.events.indexOf(repeated)), WORDS.join(''));
+
+      const next = client.stream(ask('And now'));
+      await within(next.ended, DEADLINE_MS, 'a new stream');
+      expectWhole(next.events, 'You said: And now');
+      const rows = await settledRows(fixture.database.db);
+      expect(rows.map(({ id, status }) => [id, status])).toEqual([[lost.callId, 'STOPPED'], [repeated.callId, 'COMPLETED'], [next.events[0]!.callId, 'COMPLETED']]);
+      expect(fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions')).toHaveLength(3);
+    });
+  });
+}
