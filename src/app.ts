@@ -9,6 +9,7 @@ import { createServer, type GraphServer } from './server/server';
 import { CallStore } from './services/chat/call.store';
 import { ChatService } from './services/chat/chat.service';
 import { Housekeeping } from './services/chat/housekeeping';
+import { RemoteStops } from './services/chat/remote-stops';
 import { ConversationService } from './services/conversation/conversation.service';
 import { ConversationStore } from './services/conversation/conversation.store';
 import { KeyService } from './services/key/key.service';
@@ -33,7 +34,7 @@ import { PeopleService } from './services/viewer/people.service';
 export interface App {
   /** Opens the doors. `url` is the GraphQL endpoint. */
   start(): Promise<{ url: string; port: number }>;
-  /** Stop listening → refuse new operations → running calls finish or are stopped at the deadline → close. Resolves when everything is closed. */
+  /** Stop listening → refuse new operations → running calls finish or are stopped at the deadline → close. Resolves when everything is closed; rejects then, if calls could not be booked. */
   stop(): Promise<void>;
   services: Services;
   db: Db;
@@ -110,11 +111,14 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });
+    const owner = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+    const remoteStops = new RemoteStops({ store: callStore, running, owner, logger });
+    remoteStops.start();
+    closers.push(() => remoteStops.stopLooking());
     const chat = new ChatService({
-      plans, people, conversations, usage, running,
+      plans, people, conversations, usage, running, remoteStops, owner,
       store: callStore,
       defaultModel: config.defaultModel,
-      owner: `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`,
       run: {
         upstream: client,
         keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
@@ -145,9 +149,10 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       },
       stop: async () => {
         await doors.stopAccepting();
-        await running.drain(config.shutdownMs);
+        const unbooked = await running.drain(config.shutdownMs);
         await doors.close();
         await closeAll();
+        if (unbooked > 0) throw new Error(`${unbooked} calls could not be booked: they will be ended as LOST`);
       },
     };
   } catch (error) {

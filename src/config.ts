@@ -35,6 +35,7 @@ export interface Config {
   explorer: boolean;
   /** File with the demonstration tokens, read by the explorer in development. */
   demoFile: string | null;
+  /** Running calls may go on for so long; telling, booking and closing take a few seconds more, and orchestrators kill after 30. */
   shutdownMs: number;
 }
 
@@ -164,7 +165,7 @@ export function readConfig(env: Env = process.env): Config {
     logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
     explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
     demoFile: null,
-    shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 30_000, 0, 600_000),
+    shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 20_000, 0, 600_000),
   };
   if (reader.problems.length) throw new ConfigError(reader.problems);
   return config;

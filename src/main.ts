@@ -25,13 +25,19 @@ async function main(): Promise<void> {
     stopping = true;
     logger.info({ signal }, 'stopping');
     app.stop().then(
-      () => logger.flush().then(() => process.exit(0)),
+      () => logger.flush().then(() => process.exit()),
       (error: unknown) => {
         logger.error({ err: error }, 'stopping failed');
-        process.exit(1);
+        void logger.flush().then(() => process.exit(1));
       },
     );
   };
+  // A fault that nobody caught: what runs is ended and booked as far as it goes, and whoever watches the process starts a new one.
+  process.on('uncaughtException', (error) => {
+    logger.error({ err: error }, 'uncaught exception');
+    process.exitCode = 1;
+    stop('uncaughtException');
+  });
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
 }

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import type { Pool } from 'pg';
+import { Pool } from 'pg';
 import { DataSource, type EntityManager } from 'typeorm';
 import { ENTITIES } from './entities';
 import { FirstSchema20261121080000 } from './migrations/20261121080000-first-schema';
@@ -12,7 +12,7 @@ export interface Tx {
 }
 
 export interface Db extends Tx {
-  /** A statement of the hot path: named, so that Postgres parses and plans it once per connection. */
+  /** A statement of the data path, on connections of its own: no report can keep a call waiting for one. Named, so that Postgres parses and plans it once per connection. */
   hot<R = Record<string, unknown>>(name: string, sql: string, params: readonly unknown[]): Promise<R[]>;
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
   readonly dataSource: DataSource;
@@ -28,6 +28,22 @@ export interface DatabaseOptions {
   applicationName?: string;
 }
 
+// Times are written and read as text in some places: always in UTC. And a role called `weir` would have the schema of that name first on its
+// path, where the tables are not looked for at the next start.
+const SESSION = '-c TimeZone=UTC -c search_path=public';
+/** Statements of the data path look rows up by their keys. Planned once, while tables are small, they would keep the full scans that suit small tables. */
+const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
+/** What queues while one is busy shares its next commit: more connections than this only take from each other. */
+const HOT_CONNECTIONS = 4;
+const CONNECT_MS = 5_000;
+
+const connectionOf = (options: DatabaseOptions, session: string): Record<string, unknown> => ({
+  options: session,
+  statement_timeout: options.statementTimeoutMs ?? 30_000,
+  connectionTimeoutMillis: CONNECT_MS,
+  keepAlive: true,
+});
+
 export const buildDataSource = (options: DatabaseOptions): DataSource =>
   new DataSource({
     type: 'postgres',
@@ -39,9 +55,7 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     logging: false,
     poolSize: options.poolSize,
     applicationName: options.applicationName ?? 'weir',
-    // Times are written and read as text in some places: always in UTC. And a role called `weir` would have the schema of that name first
-    // on its path, where the tables are not looked for at the next start.
-    extra: { options: '-c TimeZone=UTC -c search_path=public', statement_timeout: options.statementTimeoutMs ?? 30_000, connectionTimeoutMillis: 5_000, keepAlive: true },
+    extra: connectionOf(options, SESSION),
   });
 
 export async function openDatabase(options: DatabaseOptions, onPoolError: (error: Error) => void): Promise<Db> {
@@ -50,16 +64,20 @@ export async function openDatabase(options: DatabaseOptions, onPoolError: (error
   // The driver's own pg pool: prepared statements have no door in TypeORM.
   const pool = (dataSource.driver as unknown as { master: Pool }).master;
   pool.on('error', onPoolError);
+  const hot = new Pool({ connectionString: options.url, max: HOT_CONNECTIONS, application_name: options.applicationName ?? 'weir', ...connectionOf(options, `${SESSION} ${BY_KEY}`) });
+  hot.on('error', onPoolError);
   return {
     dataSource,
     manager: dataSource.manager,
     query: async (sql, params = []) => (await pool.query(sql, params as unknown[])).rows,
-    hot: async (name, text, values) => (await pool.query({ name, text, values: values as unknown[] })).rows,
+    hot: async (name, text, values) => (await hot.query({ name, text, values: values as unknown[] })).rows,
     transaction: (work) =>
       dataSource.transaction((manager) =>
         work({ manager, query: async <R>(sql: string, params: readonly unknown[] = []) => rowsOf<R>(await manager.query(sql, params as unknown[])) }),
       ),
-    close: () => dataSource.destroy(),
+    close: async () => {
+      await Promise.all([hot.end(), dataSource.destroy()]);
+    },
   };
 }
 

@@ -15,19 +15,32 @@ export function loadTokenizer(): CountTokens {
   return countO200k;
 }
 
-/** Above this many characters a text is counted from samples: counting costs some 20 ms for each 100 000, on the one event loop. */
-const EXACT_UP_TO = 100_000;
+/**
+ * Bytes of UTF-8 that are really counted, for all texts of one question together: 3 to 10 ms for European text, 40 ms for rare Chinese signs,
+ * on the one event loop. The rest is extrapolated from the beginning and the end of each text.
+ */
+const COUNTED_BYTES = 60_000;
 /** The library's time grows with the square of a word: 100 000 letters without a space took seven seconds. Longer words are cut, which adds a token each at most. */
-const LONG_RUN = /(\S{400}|\s{400})/;
+const LONG_RUN = /(\S{100}|\s{100})/;
 
-export function countTokens(text: string): number {
-  if (text.length === 0) return 0;
-  if (text.length <= EXACT_UP_TO) return countExactly(text);
-  const sample = text.slice(0, EXACT_UP_TO / 2) + text.slice(-EXACT_UP_TO / 2);
-  return Math.ceil((countExactly(sample) / EXACT_UP_TO) * text.length);
+export const countTokens = (text: string): number => countEach([text])[0]!;
+
+/** Tokens of each text. */
+export function countEach(texts: readonly string[]): number[] {
+  const bytes = texts.map((text) => Buffer.byteLength(text));
+  const total = bytes.reduce((sum, n) => sum + n, 0);
+  if (total <= COUNTED_BYTES) return texts.map(countExactly);
+  return texts.map((text, i) => {
+    const characters = Math.max(32, Math.floor((text.length * COUNTED_BYTES) / total));
+    if (text.length <= characters || bytes[i] === 0) return countExactly(text);
+    const half = Math.ceil(characters / 2);
+    const sample = text.slice(0, half) + text.slice(-half);
+    return Math.ceil((countExactly(sample) / sample.length) * text.length);
+  });
 }
 
 function countExactly(text: string): number {
+  if (text === '') return 0;
   const count = loadTokenizer();
   return LONG_RUN.test(text) ? text.split(LONG_RUN).reduce((sum, part) => sum + (part === '' ? 0 : count(part)), 0) : count(text);
 }

@@ -7,8 +7,8 @@ export interface RunningCall {
   readonly callId: string;
   readonly viewer: Viewer;
   readonly streamed: boolean;
-  /** Settled when the usage row is written, or could not be. Never rejects. */
-  readonly done: Promise<void>;
+  /** Resolves when the call has ended: whether its usage row is written. Never rejects. */
+  readonly done: Promise<boolean>;
   /** Aborts the upstream at once; what came is kept. Harmless when repeated. */
   stop(reason: StopReason): void;
 }
@@ -17,6 +17,7 @@ export interface RunningCall {
 export class RunningCalls {
   private readonly calls = new Map<string, RunningCall>();
   private accepting = true;
+  private unbooked = 0;
 
   get size(): number {
     return this.calls.size;
@@ -29,7 +30,10 @@ export class RunningCalls {
 
   add(call: RunningCall): void {
     this.calls.set(call.callId, call);
-    void call.done.then(() => this.calls.delete(call.callId));
+    void call.done.then((booked) => {
+      this.calls.delete(call.callId);
+      if (!booked) this.unbooked += 1;
+    });
   }
 
   find(callId: string): RunningCall | null {
@@ -43,9 +47,10 @@ export class RunningCalls {
     return matching.length;
   }
 
-  /** No new calls; those that run may finish until the deadline, then they are stopped. Returns when every one is settled. */
-  async drain(deadlineMs: number): Promise<void> {
+  /** No new calls; those that run may finish until the deadline, then they are stopped. Resolves when every one has ended: how many of them could not be booked. */
+  async drain(deadlineMs: number): Promise<number> {
     this.accepting = false;
+    this.unbooked = 0;
     const finished = this.finished();
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadlineMs)));
@@ -53,6 +58,7 @@ export class RunningCalls {
     clearTimeout(timer);
     this.stopWhere(() => true, 'DEPLOY');
     await finished;
+    return this.unbooked;
   }
 
   /** Looks again after each round: a call that was being written down joins late. */

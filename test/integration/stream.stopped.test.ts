@@ -1,3 +1,4 @@
+import { startTestApp } from '../support/app';
 import { createUser, createWorld } from '../support/factories';
 import { watchLag } from '../support/lag';
 import { forever } from '../support/provider-script';
@@ -44,6 +45,21 @@ describe('a stream that somebody stops', () => {
     // Again: harmless, and still one row.
     expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: false } });
     await settledRow(database.db, callId);
+  });
+
+  it('from another replica: the one that runs it stops it, and the answer comes when it has ended', async () => {
+    const { app, member, database, provider } = fixture;
+    const { stream, streamId, callId } = await beginSilentStream();
+    const other = await startTestApp({ database, upstream: provider });
+    try {
+      expect(await other.graphql(member.token, STOP, { streamId })).toMatchObject({ errors: null, data: { stopStream: { streamId, stopped: true } } });
+      await within(stream.ended, 2_000, 'the end of the stream');
+      expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT' });
+      expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });
+      expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: false } });
+    } finally {
+      await other.stop();
+    }
   });
 
   it('an administrator of the organisation may, and the viewer learns who it was', async () => {

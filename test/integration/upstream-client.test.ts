@@ -58,12 +58,24 @@ describe('a stream', () => {
     expect((await ask(true, { pieces: ['a'], usage: { ...usage, prompt_tokens_details: { cached_tokens: 9 } } })).answer.usageSeen).toBeNull();
   });
 
+  it('keeps of a usage object what can be stored, and takes no word of the upstream for a name of ours', async () => {
+    let deep: object = {};
+    for (let i = 0; i < 500; i += 1) deep = { deep };
+    const usage = { prompt_tokens: 5, completion_tokens: 6, total_tokens: 11, 'x\0y': 1, deep, note: 'x'.repeat(1_000) } as never;
+    const { answer, error } = await ask(true, { pieces: ['a'], usage, finishReason: 'constructor' });
+    expect(error).toBeNull();
+    expect(Object.keys(answer.usageSeen!.raw)).toEqual(['prompt_tokens', 'completion_tokens', 'total_tokens', 'deep']);
+    expect(answer.finishReason).toBe('OTHER');
+  });
+
   it.each<[string, Script, object, string]>([
     ['an error object in the middle', { pieces: ['a', 'b'], errorAfter: { pieces: 1, error: { message: 'litellm.APIConnectionError', type: null, code: '500' } } }, { kind: 'INTERRUPTED' }, 'a'],
     ['a cut connection', { pieces: ['a', 'b'], cutAfter: 1 }, { kind: 'INTERRUPTED' }, 'a'],
     ['half of a JSON text', { pieces: ['a', { raw: 'data: {"choices":[{"delta":{"content":"b"\n\n' }] }, { kind: 'INTERRUPTED' }, 'a'],
     ['silence before the head', { holdHead: forever }, { kind: 'TIMEOUT' }, ''],
     ['silence between pieces', { pieces: ['a', 'b'], hold: { after: 1, until: forever } }, { kind: 'TIMEOUT' }, 'a'],
+    ['an event of another shape', { pieces: ['a', { raw: 'data: {"choices":[{"index":0,"delta":{"tool_calls":{}}}]}\n\n' }] }, { kind: 'INTERRUPTED' }, 'a'],
+    ['nulls where objects belong', { pieces: ['a', { raw: 'data: {"choices":[{"index":0,"delta":{"tool_calls":[null]}}]}\n\n' }] }, { kind: 'INTERRUPTED' }, 'a'],
     ['an endless event', { pieces: ['a', { raw: `data: ${'x'.repeat(200_000)}` }] }, { kind: 'INTERRUPTED' }, 'a'],
   ])('keeps what came before %s', async (_name, script, expected, content) => {
     const { answer, error } = await ask(true, script);

@@ -44,7 +44,9 @@ describe('what is no HTTP answer', () => {
     const now = Date.parse('2026-11-01T00:00:00Z');
     expect(retryAfterMs('1.5', now)).toBe(1_500);
     expect(retryAfterMs('Sun, 01 Nov 2026 00:00:30 GMT', now)).toBe(30_000);
-    expect(retryAfterMs('Sun, 01 Nov 2020 00:00:30 GMT', now)).toBe(0);
+    expect(retryAfterMs('Sun, 01 Nov 2020 00:00:30 GMT', now)).toBe(1_000);
+    expect(retryAfterMs('0', now)).toBe(1_000);
+    expect(retryAfterMs('-5', now)).toBeNull();
     expect(retryAfterMs('soon', now)).toBeNull();
     expect(retryAfterMs(null, now)).toBeNull();
   });

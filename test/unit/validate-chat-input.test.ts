@@ -29,6 +29,7 @@ describe('validateChatInput names the argument', () => {
     ['input.messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://169.254.169.254/latest' }] }] }],
     ['input.messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://[::1]/a' }] }] }],
     ['input.messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://db.internal/a' }] }] }],
+    ['input.messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://litellm.default.svc/a' }] }] }],
     ['input.messages[0].toolCallId', { messages: [{ role: 'TOOL', content: 'a' }] }],
     ['input.messages[0].toolCalls', { messages: [{ role: 'USER', content: 'a', toolCalls: [{ toolCallId: '1', name: 'f', arguments: '{}' }] }] }],
     ['input.maxTokens', { maxTokens: -1 }],

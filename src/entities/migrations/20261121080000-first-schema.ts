@@ -174,8 +174,12 @@ export class FirstSchema20261121080000 implements MigrationInterface {
         prompt_tokens_estimate integer NOT NULL,
         owner text NOT NULL,
         deadline_at timestamptz NOT NULL,
+        -- why somebody at another replica wants it ended; its owner looks every second
+        stop_reason text,
         CONSTRAINT calls_in_flight_pkey PRIMARY KEY (id)
-      );
+        -- Every row is soon a dead one: waiting for a fifth of the table to die would be waiting for ever.
+      ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+      CREATE INDEX calls_in_flight_stop_reason_idx ON calls_in_flight (owner) WHERE stop_reason IS NOT NULL;
       CREATE INDEX calls_in_flight_organization_id_idx ON calls_in_flight (organization_id, occurred_at);
 
       -- One row per call that was admitted. Append-only, by month, organisation first.

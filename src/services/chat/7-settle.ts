@@ -1,6 +1,6 @@
 import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
-import { countTokens } from '../../lib/token-estimate';
+import { countEach } from '../../lib/token-estimate';
 import type { Message } from '../conversation/conversation.types';
 import { priceCall } from '../pricing/price-call';
 import type { CostParts, PriceRecord, TokenBuckets } from '../pricing/pricing.types';
@@ -41,7 +41,8 @@ export async function settle(call: HeldCall, answer: Answer, end: EndState, deps
   return buildReply(call, row, answer);
 }
 
-async function writeEnd(row: CallEnd, deps: SettleDeps): Promise<void> {
+async function writeEnd(end: CallEnd, deps: SettleDeps): Promise<void> {
+  let row = end;
   for (let attempt = 0; ; attempt += 1) {
     try {
       await deps.store.settle([row]);
@@ -49,6 +50,8 @@ async function writeEnd(row: CallEnd, deps: SettleDeps): Promise<void> {
     } catch (cause) {
       const waitMs = RETRY_AFTER_MS[attempt];
       deps.logger.error({ callId: row.id, attempt, err: cause }, 'the end of a call could not be written');
+      // "Data exception": Postgres will not take these values next time either. What others wrote is left out, what was used is kept.
+      if (/^22/.test(String((cause as { code?: unknown }).code))) row = { ...row, rawUsage: null, answer: null };
       if (waitMs === undefined) throw new AppError('SERVICE_UNAVAILABLE', { internal: `call ${row.id} is not settled`, cause });
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
@@ -116,11 +119,12 @@ function usageOf(call: HeldCall, answer: Answer, end: EndState): { tokens: Token
   if (seen) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
   if (!answer.headSeen && !(answer.wasAsked && end.hungUp)) return { tokens: NO_TOKENS, source: 'NONE' };
   const tools = answer.toolCalls.map((tool) => tool.name + tool.arguments).join('');
+  const [output, reasoning] = countEach([answer.content + tools, answer.reasoningText]) as [number, number];
   const tokens = {
     ...NO_TOKENS,
     uncachedPrompt: countPromptTokens([...call.history, ...call.input.messages], call.input),
-    output: countTokens(answer.content + tools),
-    reasoning: countTokens(answer.reasoningText),
+    output,
+    reasoning,
   };
   return { tokens, source: 'ESTIMATED' };
 }

@@ -8,7 +8,9 @@ export type Piece =
   | { kind: 'ReasoningDelta'; text: string }
   | { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null; arguments: string };
 
-const FINISH: Record<string, FinishReason> = { stop: 'STOP', end_turn: 'STOP', length: 'LENGTH', max_tokens: 'LENGTH', tool_calls: 'TOOL_CALLS', function_call: 'TOOL_CALLS', content_filter: 'CONTENT_FILTER' };
+const FINISH: ReadonlyMap<unknown, FinishReason> = new Map<string, FinishReason>([
+  ['stop', 'STOP'], ['end_turn', 'STOP'], ['length', 'LENGTH'], ['max_tokens', 'LENGTH'], ['tool_calls', 'TOOL_CALLS'], ['function_call', 'TOOL_CALLS'], ['content_filter', 'CONTENT_FILTER'],
+]);
 
 /** Collects an answer while it comes, and hands every piece on at once. */
 export class Answer implements UpstreamSink {
@@ -62,7 +64,7 @@ export class Answer implements UpstreamSink {
     this.piece({ kind: 'ToolCallDelta', index, toolCallId, name, arguments: argumentsText });
   }
   finish(reason: string): void {
-    this.finishReason = FINISH[reason] ?? 'OTHER';
+    this.finishReason = FINISH.get(reason) ?? 'OTHER';
   }
   /** Sent twice, the later one counts: it is the total. */
   usage(usage: UpstreamUsage): void {

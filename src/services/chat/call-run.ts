@@ -28,7 +28,7 @@ export interface CallRunDeps {
 
 /** One call from its hold to its end: asks the upstream, can be stopped from anywhere, ends exactly once and is then settled. */
 export class CallRun implements RunningCall {
-  readonly done: Promise<void>;
+  readonly done: Promise<boolean>;
   readonly outcome: Promise<CallOutcome>;
   private readonly abort = new AbortController();
   private stopReason: StopReason | null = null;
@@ -40,8 +40,8 @@ export class CallRun implements RunningCall {
   ) {
     this.outcome = this.run(new Answer(onPiece));
     this.done = this.outcome.then(
-      () => undefined,
-      () => undefined,
+      () => true,
+      () => false,
     );
   }
 

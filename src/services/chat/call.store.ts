@@ -2,6 +2,7 @@ import type { Db, Tx } from '../../entities/data-source';
 import { notFound } from '../../errors';
 import { Grouped } from '../../lib/grouped';
 import type { AdmittedCall, CallEnd, NewCall, Question, StoredMessage } from './call.types';
+import type { StopReason } from './chat.types';
 
 /** Postgres keeps neither NUL nor half a surrogate pair in a text; a model may produce both. */
 export const storable = (text: string): string => text.replaceAll('\0', '\ufffd').toWellFormed();
@@ -99,6 +100,20 @@ export class CallStore {
        FROM calls_in_flight WHERE deadline_at < weir.now() ORDER BY deadline_at LIMIT $1`,
       [limit],
     );
+  }
+
+  /** Asks whoever runs a call to stop it. false: it is not in flight. */
+  async requestStop(id: string, reason: StopReason): Promise<boolean> {
+    return (await this.db.query('UPDATE calls_in_flight SET stop_reason = $2 WHERE id = $1 RETURNING id', [id, reason])).length > 0;
+  }
+
+  /** What others have asked this owner to stop. */
+  async requestedStops(owner: string): Promise<{ id: string; reason: StopReason }[]> {
+    return this.db.query('SELECT id, stop_reason AS reason FROM calls_in_flight WHERE owner = $1 AND stop_reason IS NOT NULL', [owner]);
+  }
+
+  async isInFlight(id: string): Promise<boolean> {
+    return (await this.db.query('SELECT FROM calls_in_flight WHERE id = $1', [id])).length > 0;
   }
 
   /** Monthly partitions of `llm_usage`, the current month's and the following ones. Gives how many were made. */

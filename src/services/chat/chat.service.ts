@@ -14,6 +14,7 @@ import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
 import type { CallStore } from './call.store';
 import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat.types';
 import { fitHistory } from './history';
+import type { RemoteStops } from './remote-stops';
 import { contextTooLong, modelsWithRoomFor } from './refusals';
 import { validateChatInput } from './validate-input';
 
@@ -24,6 +25,8 @@ export interface ChatDeps {
   usage: Pick<UsageServiceApi, 'call'>;
   store: CallStore;
   running: RunningCalls;
+  /** For streams of other replicas. */
+  remoteStops: Pick<RemoteStops, 'stop'>;
   run: CallRunDeps;
   /** LLM_MODEL_CHAT. */
   defaultModel: string | null;
@@ -74,6 +77,7 @@ export class ChatService implements ChatServiceApi {
     return events;
   }
 
+  /** Throws NOT_FOUND, and SERVICE_UNAVAILABLE when the replica that runs the stream does not react. */
   async stop(viewer: Viewer, streamId: string): Promise<{ streamId: string; stopped: boolean }> {
     if (kindOfId(streamId) !== 'stream') throw notFound('streamId');
     const callId = callIdOfStream(streamId);
@@ -83,9 +87,10 @@ export class ChatService implements ChatServiceApi {
       await running.done;
       return { streamId, stopped: true };
     }
-    const ended = running ? null : await this.deps.usage.call(viewer, callId);
-    if (!ended?.streamed) throw notFound('streamId');
-    return { streamId, stopped: false };
+    const call = running ? null : await this.deps.usage.call(viewer, callId);
+    if (!call?.streamed || !mayStop(viewer, call)) throw notFound('streamId');
+    if (call.status !== 'RUNNING') return { streamId, stopped: false };
+    return { streamId, stopped: await this.deps.remoteStops.stop(callId, call.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR') };
   }
 
   /** Steps 1 to 3: everything that can be decided without spending anything. */
@@ -146,5 +151,5 @@ function terminalEvent(outcome: CallOutcome): Parameters<LiveStream['end']>[0] {
 }
 
 /** One's own; administrators those of their organisation; operators all. */
-const mayStop = (viewer: Viewer, owner: Viewer): boolean =>
+const mayStop = (viewer: Viewer, owner: Pick<Viewer, 'userId' | 'organizationId'>): boolean =>
   viewer.userId === owner.userId || viewer.role === 'OPERATOR' || (viewer.role === 'ADMIN' && viewer.organizationId === owner.organizationId);

@@ -1,4 +1,4 @@
-import { countTokens, TOKENS_BEFORE_ANSWER, TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE } from '../../lib/token-estimate';
+import { countEach, TOKENS_BEFORE_ANSWER, TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE } from '../../lib/token-estimate';
 import type { Message } from '../conversation/conversation.types';
 import type { ChatInput, MessageInput } from './chat.types';
 
@@ -11,9 +11,13 @@ const toolsText = (input: ChatInput): string => (input.tools?.length ? JSON.stri
 
 /** Tokens of a prompt by the local tokenizer: an estimate for models of other makers. */
 export function countPromptTokens(messages: readonly MessageInput[], input: ChatInput): number {
-  return messages.reduce((sum, message) => sum + countMessageTokens(message), TOKENS_BEFORE_ANSWER + countTokens(toolsText(input)));
+  return countMessages(messages, input).reduce((sum, n) => sum + n, 0);
 }
-const countMessageTokens = (message: MessageInput): number => TOKENS_PER_MESSAGE + countTokens(textOf(message)) + imagesOf(message) * TOKENS_PER_IMAGE;
+/** Tokens of each message, and last those of everything around them. */
+function countMessages(messages: readonly MessageInput[], input: ChatInput): number[] {
+  const counts = countEach([...messages.map(textOf), toolsText(input)]);
+  return counts.map((tokens, i) => tokens + (i < messages.length ? TOKENS_PER_MESSAGE + imagesOf(messages[i]!) * TOKENS_PER_IMAGE : TOKENS_BEFORE_ANSWER));
+}
 
 /** A quick guess, a token for every four characters: for the row of a running call, where nothing is decided by it. */
 export function guessPromptTokens(messages: readonly MessageInput[], input: ChatInput): number {
@@ -46,9 +50,8 @@ export function fitHistory(stored: readonly Message[], input: ChatInput, context
   const all = [...history, ...input.messages];
   if (room === null || cannotExceed(all, input, room)) return { history, omitted: 0, tooLong: null };
 
-  const fixed = input.messages.reduce((sum, m) => sum + countMessageTokens(m), TOKENS_BEFORE_ANSWER + countTokens(toolsText(input)));
-  const counts = history.map(countMessageTokens);
-  let total = counts.reduce((sum, n) => sum + n, fixed);
+  const counts = countMessages(all, input);
+  let total = counts.reduce((sum, n) => sum + n, 0);
   const kept = history.map(() => true);
   let omitted = 0;
   for (let i = 0; total > room && i < history.length; ) {

@@ -70,13 +70,13 @@ function validatePart(part: ContentPart, role: MessageInput['role'], at: string)
   if (!isPublicImage(part.imageUrl)) throw badInput(`${at}.imageUrl`, 'a data:image/…;base64 URL, or an https URL of a public host');
 }
 
-/** The proxy downloads pictures for some providers: an address inside our own network must not be one of them. */
+/** The proxy downloads pictures for some providers: an address inside our own network must not be one of them. Names can point anywhere: the proxy's own network decides in the end (README, Deploy). */
 function isPublicImage(url: string): boolean {
   if (/^data:image\/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=]+$/.test(url)) return true;
   if (url.length > 8_192 || !URL.canParse(url)) return false;
   const { protocol, hostname, username, password } = new URL(url);
   const named = hostname.includes('.') && !/^[\d.]+$/.test(hostname) && !hostname.startsWith('[');
-  return protocol === 'https:' && named && !username && !password && !/\.(local|internal|localhost|lan|home|corp)\.?$/i.test(hostname);
+  return protocol === 'https:' && named && !username && !password && !/\.(local|localdomain|localhost|internal|intranet|lan|home|corp|private|svc|test|home\.arpa)\.?$/i.test(hostname);
 }
 
 function validateTools(input: ChatInput): void {

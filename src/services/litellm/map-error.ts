@@ -56,11 +56,14 @@ const header = (headers: Headers, name: string): string | null => {
 /** Longest wait that we pass on: providers have been seen asking for days. */
 const MAX_RETRY_AFTER_MS = 600_000;
 
+/** A wait of nothing would make clients that obey it ask in a loop. */
+const MIN_RETRY_AFTER_MS = 1_000;
+
 /** Seconds or an HTTP date, as milliseconds from now; null for nonsense. */
 export function retryAfterMs(value: string | null, nowMs = Date.now()): number | null {
-  if (value === null) return null;
-  const ms = /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) * 1_000 : Date.parse(value) - nowMs;
-  return Number.isFinite(ms) ? Math.min(Math.max(Math.ceil(ms), 0), MAX_RETRY_AFTER_MS) : null;
+  const text = value?.trim() ?? '';
+  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1_000 : /^[A-Z][a-z]{2}, /.test(text) ? Date.parse(text) - nowMs : Number.NaN;
+  return Number.isFinite(ms) ? Math.min(Math.max(Math.ceil(ms), MIN_RETRY_AFTER_MS), MAX_RETRY_AFTER_MS) : null;
 }
 
 interface ErrorBody { message: string; type: string; param: string }

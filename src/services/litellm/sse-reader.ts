@@ -27,6 +27,14 @@ export class SseReader {
 
   read(body: Readable): Promise<void> {
     const parser = createParser({ onEvent: (event) => this.event(event.data) });
+    const feed = (text: string): void => {
+      try {
+        parser.feed(text);
+      } catch (cause) {
+        // An exception in a socket's handler would end the process, and with it everybody's streams.
+        this.failure ??= new UpstreamError('INTERRUPTED', 'an event of the stream is not what the protocol says', { retryable: true, cause });
+      }
+    };
     return new Promise((resolve, reject) => {
       const end = (error: unknown): void => {
         if (error) reject(error);
@@ -36,7 +44,7 @@ export class SseReader {
       body.on('data', (chunk: Buffer) => {
         this.onBytes();
         this.unparsed += chunk.length;
-        parser.feed(this.decoder.decode(chunk, { stream: true }));
+        feed(this.decoder.decode(chunk, { stream: true }));
         if (this.unparsed > this.maxEventBytes) this.failure ??= new UpstreamError('INTERRUPTED', `an event larger than ${this.maxEventBytes} bytes`);
         if (this.failure) end(this.failure);
       });
@@ -45,7 +53,7 @@ export class SseReader {
       body.on('error', cut);
       body.on('end', () => {
         // The end of the stream ends the last event too, with or without its empty line.
-        parser.feed('\n\n');
+        feed('\n\n');
         end(this.failure ?? (this.done || this.finished ? null : new UpstreamError('INTERRUPTED', 'the stream ended before the answer did', { retryable: true })));
       });
       // A socket that is cut ends neither: undici then closes without `end`.

@@ -35,5 +35,17 @@ export function readUsage(raw: unknown, upstream: 'LITELLM' | 'DIRECT', streamed
   const tokens: TokenBuckets = { uncachedPrompt: p - read - write, cacheRead: read, cacheWrite: write, cacheWriteOneHour: hour, output: c - think, reasoning: think };
   // The proxy fills in a count of its own where a streaming provider gave none, and does not say so; the one sign is that the details are missing.
   const fromProvider = upstream === 'DIRECT' || !streamed || (usage.prompt_tokens_details !== undefined && usage.prompt_tokens_details !== null);
-  return { tokens, fromProvider, raw: usage, cost: proxyCost(usage.cost) };
+  return { tokens, fromProvider, raw: keepable(usage), cost: proxyCost(usage.cost) };
+}
+
+/** Figures and short words, a few levels deep: what a usage object is made of. Anything else is cut, since it is stored with every call. */
+function keepable(usage: Shape, depth = 0): Shape {
+  const kept: Shape = {};
+  for (const [key, value] of Object.entries(usage).slice(0, 50)) {
+    if (key.length > 100 || key === '__proto__' || key.includes('\0') || !key.isWellFormed()) continue;
+    if (typeof value === 'number' || typeof value === 'boolean' || value === null) kept[key] = value;
+    else if (typeof value === 'string' && value.length <= 200) kept[key] = value;
+    else if (typeof value === 'object' && !Array.isArray(value) && depth < 3) kept[key] = keepable(value as Shape, depth + 1);
+  }
+  return kept;
 }
