@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Config } from './config';
 import { openDatabase, type Db } from './entities/data-source';
 import type { Logger } from './lib/logger';
+import { LoopLoad } from './lib/loop-load';
 import { loadTokenizer } from './lib/token-estimate';
 import { buildGraphSchema } from './resolvers/schema';
 import { createServer, type GraphServer } from './server/server';
@@ -115,8 +116,11 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const remoteStops = new RemoteStops({ store: callStore, running, owner, logger });
     remoteStops.start();
     closers.push(() => remoteStops.stopLooking());
+    const loopLoad = new LoopLoad();
+    loopLoad.start();
+    closers.push(() => loopLoad.stop());
     const chat = new ChatService({
-      plans, people, conversations, usage, running, remoteStops, owner,
+      plans, people, conversations, usage, running, remoteStops, owner, loopLoad,
       store: callStore,
       defaultModel: config.defaultModel,
       run: {

@@ -52,6 +52,23 @@ describe('LiveStream', () => {
     expect((await joined).value).toMatchObject({ text: 'twothree', fromSeq: 3, seq: 4 });
   });
 
+  it('makes fewer frames where the process is busy, and still hands the first token on at once', async () => {
+    const load = { current: 0.95 };
+    const stream = new LiveStream(() => undefined, load);
+    const viewer = viewerOf(stream);
+    const first = viewer.next();
+    stream.start(started);
+    await first;
+    const token = viewer.next();
+    stream.piece({ kind: 'TextDelta', text: '1' });
+    expect((await token).value).toMatchObject({ text: '1' });
+    const at = performance.now();
+    const joined = viewer.next();
+    stream.piece({ kind: 'TextDelta', text: '2' });
+    expect((await joined).value).toMatchObject({ text: '2' });
+    expect(performance.now() - at).toBeGreaterThan(60);
+  });
+
   it('gives a viewer that attaches later the whole log', async () => {
     const stream = new LiveStream(() => undefined);
     stream.start(started);

@@ -8,8 +8,11 @@ type Terminal = Exclude<Entry, Piece | { kind: 'StreamStarted' }>;
 /** An entry that has no number yet. */
 export type Unnumbered<E> = E extends unknown ? Omit<E, 'fromSeq' | 'seq'> : never;
 
-/** Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds. */
-const JOIN_MS = 20;
+/**
+ * Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds.
+ * Frames are half of a token's cost: a busy process makes fewer of them, or new streams wait for their first token.
+ */
+export const joinMs = (loopLoad: number): number => (loopLoad < 0.6 ? 20 : loopLoad < 0.8 ? 60 : 120);
 
 /** Two neighbouring pieces of one kind as one event, or null. */
 export function joinEvents(last: ChatEvent, next: ChatEvent): ChatEvent | null {
@@ -36,7 +39,10 @@ export class LiveStream {
   private timer: NodeJS.Timeout | null = null;
   private ended = false;
 
-  constructor(private readonly onAbandoned: () => void) {}
+  constructor(
+    private readonly onAbandoned: () => void,
+    private readonly loopLoad: { readonly current: number } = { current: 0 },
+  ) {}
 
   get lastSeq(): number {
     return this.log.length;
@@ -64,8 +70,9 @@ export class LiveStream {
     this.log.push(piece);
     const waited = performance.now() - this.lastFlushAt;
     // The first token goes out at once: nothing was given for long before it.
-    if (waited >= JOIN_MS || this.log.length <= 2) this.flush();
-    else this.timer ??= setTimeout(this.flush, JOIN_MS - waited);
+    const window = joinMs(this.loopLoad.current);
+    if (waited >= window || this.log.length <= 2) this.flush();
+    else this.timer ??= setTimeout(this.flush, window - waited);
   }
 
   /** The one terminal event. */

@@ -28,6 +28,7 @@ export interface ChatDeps {
   /** For streams of other replicas. */
   remoteStops: Pick<RemoteStops, 'stop'>;
   run: CallRunDeps;
+  loopLoad: { readonly current: number };
   /** LLM_MODEL_CHAT. */
   defaultModel: string | null;
   /** Names this process in the rows of its running calls. */
@@ -54,7 +55,7 @@ export class ChatService implements ChatServiceApi {
     const prepared = await this.prepare(viewer, input, context);
     let run: CallRun | null = null;
     let left = false;
-    const stream = new LiveStream(() => run?.stop('DISCONNECT'));
+    const stream = new LiveStream(() => run?.stop('DISCONNECT'), this.deps.loopLoad);
     const events: AbortableIterator<ChatEvent> = new AbortableIterator<ChatEvent>(
       {
         start: () => {
