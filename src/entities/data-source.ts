@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { Pool } from 'pg';
 import { DataSource, type EntityManager } from 'typeorm';
+import { BoundedClient } from './bounded-client';
 import { ENTITIES } from './entities';
 import { FirstSchema20261121080000 } from './migrations/20261121080000-first-schema';
 
@@ -23,7 +24,7 @@ export interface DatabaseOptions {
   url: string;
   /** Connections. */
   poolSize: number;
-  /** Milliseconds after which Postgres gives a statement up; 0: never. */
+  /** Milliseconds after which Postgres gives a statement up, and a second later we do; 0: never. Default: 14 s. */
   statementTimeoutMs?: number;
   applicationName?: string;
 }
@@ -35,11 +36,18 @@ const SESSION = '-c TimeZone=UTC -c search_path=public';
 const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 /** What queues while one is busy shares its next commit: more connections than this only take from each other. */
 const HOT_CONNECTIONS = 4;
+/** Milliseconds to wait for a connection, be it a new one or a place in the queue. */
 const CONNECT_MS = 5_000;
+const STATEMENT_MS = 14_000;
+const HOT_STATEMENT_MS = 4_000;
+/** Milliseconds by which our own limit is later: it is only for a Postgres that does not answer at all, and costs the connection. */
+const ANSWER_MARGIN_MS = 1_000;
 
-const connectionOf = (options: DatabaseOptions, session: string): Record<string, unknown> => ({
+const connectionOf = (session: string, statementMs: number): Record<string, unknown> => ({
+  Client: BoundedClient,
   options: session,
-  statement_timeout: options.statementTimeoutMs ?? 30_000,
+  statement_timeout: statementMs,
+  ...(statementMs > 0 ? { query_timeout: statementMs + ANSWER_MARGIN_MS } : {}),
   connectionTimeoutMillis: CONNECT_MS,
   keepAlive: true,
 });
@@ -55,7 +63,7 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     logging: false,
     poolSize: options.poolSize,
     applicationName: options.applicationName ?? 'weir',
-    extra: connectionOf(options, SESSION),
+    extra: connectionOf(SESSION, options.statementTimeoutMs ?? STATEMENT_MS),
   });
 
 export async function openDatabase(options: DatabaseOptions, onPoolError: (error: Error) => void): Promise<Db> {
@@ -64,7 +72,7 @@ export async function openDatabase(options: DatabaseOptions, onPoolError: (error
   // The driver's own pg pool: prepared statements have no door in TypeORM.
   const pool = (dataSource.driver as unknown as { master: Pool }).master;
   pool.on('error', onPoolError);
-  const hot = new Pool({ connectionString: options.url, max: HOT_CONNECTIONS, application_name: options.applicationName ?? 'weir', ...connectionOf(options, `${SESSION} ${BY_KEY}`) });
+  const hot = new Pool({ connectionString: options.url, max: HOT_CONNECTIONS, application_name: options.applicationName ?? 'weir', ...connectionOf(`${SESSION} ${BY_KEY}`, options.statementTimeoutMs ?? HOT_STATEMENT_MS) });
   hot.on('error', onPoolError);
   return {
     dataSource,

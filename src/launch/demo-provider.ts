@@ -17,6 +17,8 @@ export interface RunningDemo {
   /** Without `/v1`. */
   url: string;
   pid: number;
+  log: string;
+  exited: Promise<unknown>;
   stop(): Promise<void>;
   kill(): void;
 }
@@ -49,7 +51,7 @@ export async function startDemo({ home, repositoryRoot, port = 0, tokenDelayMs, 
     for (;;) {
       const output = fs.readFileSync(log, 'utf8');
       const url = /demonstration provider: (http:\/\/\S+)\/v1\n/.exec(output)?.[1];
-      if (url) return { url, pid: group.pid, stop: () => group.stop(STOP_MS), kill: () => group.kill() };
+      if (url) return { url, pid: group.pid, log, exited: group.exited, stop: () => group.stop(STOP_MS), kill: () => group.kill() };
       if (group.ended() || Date.now() > giveUpAt) throw new Error(`the demonstration provider did not start: ${output.trim().split('\n').at(-1)}`);
       await wait(CHECK_MS, undefined, { signal });
     }

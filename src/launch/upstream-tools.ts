@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { LaunchDatabase } from './database';
 import { ensureDatabases } from './databases.store';
-import { startDemo } from './demo-provider';
+import { startDemo, type RunningDemo } from './demo-provider';
+import { KeepRunning } from './keep-running';
 import { probeLitellm, startLitellm, stopStaleLitellm, type RunningLitellm } from './litellm';
 import { demoModels, litellmConfig, providersWithKey, writeLitellmConfig } from './litellm-config';
 import { installLitellm, type LitellmInstall } from './litellm-install';
@@ -57,24 +58,34 @@ async function ownLitellm(options: ToolsOptions): Promise<{ baseUrl: string; mas
 }
 
 async function startOwn({ env, secrets, progress, shutdown }: ToolsOptions, install: LitellmInstall, parts: { configFile: string; databaseUrl: string; masterKey: string }): Promise<RunningLitellm> {
-  const starting = progress.step('LiteLLM: start', (step) =>
-    startLitellm({ ...parts, install, port: 0, env, saltKey: secrets.litellmSaltKey, report: step.note, signal: shutdown.signal }),
-  );
-  let running: RunningLitellm | null = null;
-  shutdown.add('litellm', { title: 'LiteLLM', stop: async () => (await starting.catch(() => null))?.stop(), kill: () => running?.kill() });
-  running = await starting;
-  void running.exited.then(() => {
-    if (!shutdown.signal.aborted) progress.line(`LiteLLM ended by itself; ${running.log} says why. Calls are refused until Weir is started again.`);
+  const { signal } = shutdown;
+  const kept = new KeepRunning<RunningLitellm>({
+    title: 'LiteLLM',
+    start: (before) => progress.step(before ? 'LiteLLM: start again' : 'LiteLLM: start', (step) => startLitellm({ ...parts, install, port: portOf(before?.baseUrl), env, saltKey: secrets.litellmSaltKey, report: step.note, signal })),
+    say: progress.line,
+    hint: ({ log }) => `its log is ${log}; calls are refused`,
+    signal,
   });
-  return running;
+  shutdown.add('litellm', { title: 'LiteLLM', stop: () => kept.stop(), kill: () => kept.kill() });
+  return kept.first;
 }
 
 async function demoProvider({ env, root, home, progress, shutdown }: ToolsOptions): Promise<string> {
-  if (shutdown.signal.aborted) throw new StoppedMeanwhile();
-  const starting = progress.step('demonstration provider', () => startDemo({ home, repositoryRoot: root, env, signal: shutdown.signal }));
-  shutdown.add('demo', { title: 'the demonstration provider', stop: async () => (await starting.catch(() => null))?.stop(), kill: () => void starting.then((demo) => demo.kill(), () => undefined) });
-  return (await starting).url;
+  const { signal } = shutdown;
+  if (signal.aborted) throw new StoppedMeanwhile();
+  const kept = new KeepRunning<RunningDemo>({
+    title: 'The demonstration provider',
+    start: (before) => progress.step(before ? 'demonstration provider: start again' : 'demonstration provider', () => startDemo({ home, repositoryRoot: root, port: portOf(before?.url), env, signal })),
+    say: progress.line,
+    hint: ({ log }) => `its log is ${log}; calls of its models fail`,
+    signal,
+  });
+  shutdown.add('demo', { title: 'the demonstration provider', stop: () => kept.stop(), kill: () => kept.kill() });
+  return (await kept.first).url;
 }
+
+/** The same again for a program that others know by its address; 0: any. */
+const portOf = (url: string | undefined): number => (url === undefined ? 0 : Number(new URL(url).port));
 
 /** In the same Postgres, under a role of its own; in somebody else's Postgres only where that may be made. */
 async function litellmDatabase({ url, litellmUrl }: LaunchDatabase, { env, secrets }: ToolsOptions): Promise<string> {

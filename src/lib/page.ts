@@ -12,11 +12,23 @@ export const encodeCursor = (key: readonly (string | number)[]): string => Buffe
 export function decodeCursor(cursor: string, length: number): (string | number)[] | null {
   try {
     const key: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    const valid = Array.isArray(key) && key.length === length && key.every((part) => typeof part === 'number' || (typeof part === 'string' && !part.includes('\0')));
+    const valid = Array.isArray(key) && key.length === length && key.every((part) => typeof part === 'number' || (typeof part === 'string' && !part.includes('\0') && part.isWellFormed()));
     return valid ? (key as (string | number)[]) : null;
   } catch {
     return null;
   }
+}
+
+/** A time in UTC with the microseconds that Postgres keeps. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
+
+/** The time and the id in a cursor of a list by time; null for anything that is not a real time: Postgres would refuse it. */
+export function decodeTimeCursor(cursor: string): [time: string, id: string] | null {
+  const [time, id] = decodeCursor(cursor, 2) ?? [];
+  if (typeof time !== 'string' || typeof id !== 'string' || !TIME.test(time) || time.startsWith('0000')) return null;
+  // A 30th of February would be read as a day in March.
+  const date = new Date(time);
+  return !Number.isNaN(date.getTime()) && date.toISOString().slice(0, 23) === time.slice(0, 23) ? [time, id] : null;
 }
 
 /** Makes a page of rows that were read with `limit first + 1`: the extra row only tells that there is more. */

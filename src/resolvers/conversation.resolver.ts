@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Extensions, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { RequestContext } from '../server/context';
 import type { Conversation, Message } from '../services/conversation/conversation.types';
 import { callOf, conversationOf, conversationUsageOf, projectOf } from './loaders';
@@ -64,6 +64,7 @@ export class ConversationResolver {
     return toConnection(await context.services.conversations.messages(context.viewer, conversation.id, pageArgs(first, after)));
   }
 
+  @Extensions({ report: true })
   @FieldResolver(() => UsageFiguresType, { description: 'What all its calls used and cost.' })
   usage(@Root() conversation: Conversation, @Ctx() context: RequestContext): Promise<UsageFiguresType> {
     return conversationUsageOf(context).load(conversation.id);

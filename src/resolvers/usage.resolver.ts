@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, Int, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Extensions, FieldResolver, Int, Query, Resolver, Root } from 'type-graphql';
 import type { RequestContext } from '../server/context';
 import type { CallRecord, UsageDimension, UsageGroupRow, UsageInterval, UsageOrder } from '../services/usage/usage.types';
 import { conversationOf, organizationOf, projectOf, userOf } from './loaders';
@@ -14,6 +14,7 @@ import { checkLimit, checkRange, checkTimeZone, pageArgs } from './validate';
 
 @Resolver(() => UsageRowType)
 export class UsageResolver {
+  @Extensions({ report: true })
   @Query(() => UsageReportType, {
     description:
       'What was used and what it cost. Members see themselves; analysts and administrators the organisation, and narrow it with the filter. `from` is inclusive (default: start of the month in `timeZone`), `to` exclusive (default: now). Without `interval` one row per group.',

@@ -1,4 +1,4 @@
-import { Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
+import { Ctx, Extensions, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
 import { AppError } from '../errors';
 import type { RequestContext } from '../server/context';
 import type { Viewer } from '../services/viewer/viewer.types';
@@ -38,6 +38,7 @@ export class ViewerResolver {
     return mustExist(await planOf(context).load(viewer.planId), 'plan of the viewer');
   }
 
+  @Extensions({ report: true })
   @FieldResolver(() => UsageFiguresType, { description: "The caller's own calls of today (UTC)." })
   usageToday(@Root() viewer: Viewer, @Ctx() context: RequestContext): Promise<UsageFiguresType> {
     return context.services.usage.today(viewer);

@@ -4,9 +4,10 @@ import {
 } from '@apollo/server/plugin/disabled';
 import { GraphQLError, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
 import type { Logger } from '../lib/logger';
+import { boundedResult } from './answer-size';
 import type { RequestContext } from './context';
 import { formatError } from './format-error';
-import { LIMITS, OperationGuard, parseOptions, sizeRule } from './guards';
+import { LIMITS, OperationGuard, parseOptions } from './guards';
 import { OperationRunner, type OperationResult } from './jit';
 
 export interface ApolloDeps {
@@ -35,7 +36,6 @@ export async function startApollo({ schema, logger, production, jit }: ApolloDep
     allowBatchedHttpRequests: false,
     csrfPrevention: true,
     parseOptions: { ...parseOptions },
-    validationRules: [sizeRule],
     validationOptions: { maxErrors: LIMITS.errors },
     formatError: (_formatted, error) => formatError(error, { logger }),
     // Compact, and without the line feed of Apollo's own.
@@ -74,7 +74,7 @@ function executionPlugin({ schema, logger, production, jit }: ApolloDeps): Apoll
       const { request, document, operation, operationName, contextValue } = context;
       // An operation that cannot be told among several: Apollo words that error.
       if (!operation) return null;
-      const result = await runner.run({ schema, document, operation, operationName, variables: request.variables, contextValue });
+      const result: OperationResult = boundedResult(await runner.run({ schema, document, operation, operationName, variables: request.variables, contextValue }));
       const errors = result.errors?.map((error) => formatError(error, { logger, requestId: contextValue.requestId }));
       const http = { status: statusFor(result, errors), headers: new HeaderMap() };
       const retryAfterMs = http.status === 503 ? errors?.[0]?.extensions?.retryAfterMs : undefined;

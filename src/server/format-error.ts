@@ -65,7 +65,8 @@ function describeAppError(known: AppError, original: unknown, error: unknown, sc
   if (known.code === 'INTERNAL_SERVER_ERROR') scope.logger.error(fields, 'an operation failed');
   else if (known.code === 'SERVICE_UNAVAILABLE') scope.logger.warn(fields, 'an operation could not be done now');
   const described: Described = {
-    message: publicText(known.public),
+    // Our own words need no redaction, and one of them tells how a bearer token is sent.
+    message: known.public === ERROR_TABLE[known.code].message ? known.public : publicText(known.public),
     extensions: {
       code: known.code,
       ...(known.argument === undefined ? {} : { argument: publicText(known.argument) }),

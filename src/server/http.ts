@@ -10,7 +10,7 @@ import type { Viewer } from '../services/viewer/viewer.types';
 import type { RequestContext } from './context';
 import type { Explorer } from './explorer';
 import { formatError, statusOf, toAppError, type ErrorScope } from './format-error';
-import { LIMITS, parseAndValidate, tooLong } from './guards';
+import { LIMITS, parseAndValidate, SizeGuard, tooLong } from './guards';
 import { charsetOf, jsonText } from './json-body';
 import { contextOf, requestIdOf, traceIdOf } from './request';
 
@@ -42,7 +42,8 @@ declare module 'fastify' {
 
 /** The HTTP door: who is it, is it well-formed, then Apollo. Everything that is refused here has the shape of a GraphQL error. */
 export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
-  const { config, logger } = deps;
+  const { config, logger, schema } = deps;
+  const sizes = new SizeGuard(schema);
   const app = fastify({
     logger: false,
     bodyLimit: config.maxBodyBytes,
@@ -79,7 +80,7 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
   });
   addHealth(app, deps);
   deps.explorer?.addRoutes(app);
-  app.route({ method: ['GET', 'POST'], url: GRAPHQL_PATH, onRequest: (request, reply) => admit(deps, request, reply), handler: (request, reply) => handle(deps, request, reply) });
+  app.route({ method: ['GET', 'POST'], url: GRAPHQL_PATH, onRequest: (request, reply) => admit(deps, request, reply), handler: (request, reply) => handle(deps, sizes, request, reply) });
   return app;
 }
 
@@ -106,15 +107,18 @@ const APOLLO_HEADERS = ['content-type', 'accept', 'x-apollo-operation-name', 'ap
  * Own integration instead of `@as-integrations/fastify`: that one builds a URL from the `Host` header for each request, which throws (a 500) for a
  * malformed one, and copies every header for plugins that we do not have.
  */
-async function handle(deps: HttpDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function handle(deps: HttpDeps, sizes: SizeGuard, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { apollo, services } = deps;
-  const refused = refuseDocument(deps, request);
+  const refused = refuseDocument(deps, sizes, request);
   if (refused) return sendErrors(reply, 400, refused, { logger: deps.logger, requestId: request.id });
   const headers = new HeaderMap();
   for (const name of APOLLO_HEADERS) {
     const value = request.headers[name];
     if (value !== undefined) headers.set(name, String(value));
   }
+  // Apollo refuses a GET that a page of another site could send without asking. Nobody comes here without an `Authorization` header, which such a
+  // page cannot send: browsers ask first. Clients that send queries by GET (urql does) need no header more.
+  if (request.method === 'GET') headers.set('apollo-require-preflight', 'authorization');
   const question = request.url.indexOf('?');
   const response = await apollo.executeHTTPGraphQLRequest({
     httpGraphQLRequest: { method: request.method, headers, search: question < 0 ? '' : request.url.slice(question), body: request.body },
@@ -128,15 +132,15 @@ async function handle(deps: HttpDeps, request: FastifyRequest, reply: FastifyRep
 }
 
 /**
- * What Apollo would answer with a 500: it hashes a document of any length before it looks at it, and graphql-js 16 throws while it validates a
+ * Documents that are too large, which Apollo would validate beside the rules of the language and not before. And what it would answer with a 500: it hashes a document of any length before it looks at it, and graphql-js 16 throws while it validates a
  * subscription whose root field has `@include(if: $variable)`. Only documents with that word in them pay for the second look.
  */
-function refuseDocument({ schema, config }: HttpDeps, request: FastifyRequest): readonly GraphQLError[] | null {
+function refuseDocument({ schema, config }: HttpDeps, sizes: SizeGuard, request: FastifyRequest): readonly GraphQLError[] | null {
   const query = request.method === 'GET' ? new URLSearchParams(request.url.split('?')[1]).get('query') : (request.body as { query?: unknown } | null | undefined)?.query;
   if (typeof query !== 'string') return null;
   if (query.length > LIMITS.queryLength) return [tooLong()];
-  if (!query.includes('subscription')) return null;
-  return parseAndValidate(schema, query, config.env === 'production').errors ?? null;
+  if (query.includes('subscription')) return parseAndValidate(schema, query, config.env === 'production').errors ?? null;
+  return sizes.refuse(query);
 }
 
 /** A refusal that has a status of HTTP and no code of its own. */

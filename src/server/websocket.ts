@@ -9,8 +9,9 @@ import { LruMap } from '../lib/lru-map';
 import type { Logger } from '../lib/logger';
 import type { Services } from '../services/services';
 import type { Viewer } from '../services/viewer/viewer.types';
+import { boundedResult } from './answer-size';
 import { formatError, toAppError } from './format-error';
-import { OperationGuard, parseAndValidate, type Parsed } from './guards';
+import { CACHE, OperationGuard, parseAndValidate, type Parsed } from './guards';
 import { isTooDeep } from './json-body';
 import { contextOf, requestIdOf, traceIdOf } from './request';
 import { startSubscription, type SubscriptionArgs } from './subscription';
@@ -39,9 +40,6 @@ const MAX_SOCKETS_PER_TOKEN = 100;
 const PING_MS = 12_000;
 /** How soon revoked and expired credentials end what they have begun. The acceptance limit is 5 s. */
 const SWEEP_MS = 2_000;
-const MAX_CACHED_DOCUMENTS = 300;
-/** Characters; longer documents are parsed each time. */
-const MAX_CACHED_LENGTH = 16 * 1024;
 
 type Extra = { connection: Connection };
 
@@ -50,14 +48,14 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
   const { config, schema, services, logger } = deps;
   const production = config.env === 'production';
   const connections = new Set<Connection>();
-  const documents = new LruMap<string, Parsed>(MAX_CACHED_DOCUMENTS);
+  const documents = new LruMap<string, Parsed>(CACHE.documents);
   const guard = new OperationGuard();
 
   const documentOf = (query: string): Parsed => {
     let parsed = documents.get(query);
     if (!parsed) {
       parsed = parseAndValidate(schema, query, production);
-      if (query.length <= MAX_CACHED_LENGTH) documents.set(query, parsed);
+      if (query.length <= CACHE.length) documents.set(query, parsed);
     }
     return parsed;
   };
@@ -75,6 +73,7 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
         return false;
       }
       connection.viewer = viewer;
+      connection.admitted();
       return true;
     } catch (error) {
       const known = toAppError(error);
@@ -117,16 +116,19 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
     onSubscribe,
     subscribe: async (args) => startSubscription(args as unknown as SubscriptionArgs),
     onOperation: (context, id, _payload, _args, result) => void context.extra.connection.began(id, result),
-    onNext: (context, _id, _payload, args, result) =>
-      result.errors ? { ...result, errors: result.errors.map((error) => formatError(error, { logger, requestId: requestIdIn(args, context) })) } : undefined,
+    onNext: (context, _id, _payload, args, result) => {
+      const { errors, ...rest } = boundedResult(result);
+      return errors && { ...rest, errors: errors.map((error) => formatError(error, { logger, requestId: requestIdIn(args, context) })) };
+    },
     onError: (context, _id, _payload, errors) => errors.map((error) => formatError(error, { logger, requestId: context.extra.connection.requestId })),
     onComplete: (context, id) => context.extra.connection.ended(id),
   });
 
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: config.maxBodyBytes, handleProtocols, clientTracking: false });
-  const open = (socket: WebSocket, request: IncomingMessage): void => {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: config.maxBodyBytes, handleProtocols, clientTracking: false, autoPong: false });
+  const open = (socket: WebSocket, request: IncomingMessage, network: Duplex): void => {
     const connection = new Connection(socket, requestIdOf(request.headers), traceIdOf(request.headers.traceparent));
     connections.add(connection);
+    connection.watchArrivals(network);
     socket.on('error', (error) => logger.debug({ err: error, requestId: connection.requestId }, 'a connection failed'));
     const closed = protocol.opened(connection.adapter((text) => !isTooDeep(text), (error) => logger.error({ err: error, requestId: connection.requestId }, 'a message could not be handled')), { connection });
     socket.once('close', (code, reason) => {
@@ -138,7 +140,7 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
     socket.on('error', () => socket.destroy());
     const status = refusedUpgrade(deps, request);
     if (status) return void socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    sockets.handleUpgrade(request, socket, head, open);
+    sockets.handleUpgrade(request, socket, head, (opened) => open(opened, request, socket));
   };
   deps.server.on('upgrade', onUpgrade);
 

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { WebSocket as ProtocolSocket } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { AppError } from '../errors';
@@ -8,13 +9,19 @@ import { ResultStream } from './subscription';
  * Close codes. Clients of graphql-ws do not come back after 4401 and 4429, but retry 4403 up to five times and send their (paid) subscriptions again.
  * After 1001 and 1013 they do come back, and shall.
  */
-export const CLOSE = { unauthenticated: 4401, tooMany: 4429, badRequest: 4400, internal: 4500, goingAway: 1001, tryAgain: 1013 } as const;
+export const CLOSE = { unauthenticated: 4401, tooMany: 4429, badRequest: 4400, internal: 4500, goingAway: 1001, tooLarge: 1009, tryAgain: 1013 } as const;
 
 /** How long an ended operation has to tell its client before the socket is closed, and a closed socket to be gone. Milliseconds. */
 const FAREWELL_MS = 500;
 const GONE_MS = 1_000;
 /** Bytes of a close frame's reason. */
 const MAX_REASON = 120;
+/** Bytes that wait to be sent: beyond the first nothing more is read from the client, beyond the second it is cut off. The second is more than two of the largest answers. */
+const PAUSE_AT = 1024 * 1024;
+const CUT_AT = 40 * 1024 * 1024;
+/** What a client may send before its `connection_init` is accepted: that and a ping or two. */
+const STRANGER_BYTES = 64 * 1024;
+const STRANGER_MESSAGES = 10;
 
 /** One socket, its viewer and its running operations. */
 export class Connection {
@@ -23,6 +30,9 @@ export class Connection {
   private answersPings = true;
   private requests = 0;
   private onIdle: (() => void) | null = null;
+  private onAdmitted: (() => void) | null = null;
+  /** Messages that came while nobody was known. */
+  private early = 0;
 
   constructor(
     private readonly socket: WebSocket,
@@ -31,7 +41,60 @@ export class Connection {
     readonly traceparentId: string | null,
   ) {
     socket.on('pong', () => (this.answersPings = true));
+    // Not left to `ws`, which answers however much waits already.
+    socket.on('ping', (data) => {
+      if (socket.readyState !== WebSocket.OPEN) return;
+      socket.pong(data, false, this.onSent);
+      this.regulate();
+    });
   }
+
+  /** Until the viewer is known, looks at what arrives from the network: `ws` would collect a message of the full size first. */
+  watchArrivals(network: Duplex): void {
+    let bytes = 0;
+    const count = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (bytes > STRANGER_BYTES) this.refuseStranger();
+    };
+    network.on('data', count);
+    this.onAdmitted = () => network.off('data', count);
+  }
+
+  /** The viewer is known: the usual limits hold from now on. */
+  admitted(): void {
+    this.onAdmitted?.();
+    this.onAdmitted = null;
+  }
+
+  private refuseStranger(): void {
+    this.admitted();
+    this.close(CLOSE.tooLarge, 'too much before connection_ack');
+    this.socket.pause();
+    setTimeout(() => this.socket.terminate(), GONE_MS).unref();
+  }
+
+  private send(data: string): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.socket.readyState !== WebSocket.OPEN) return resolve();
+      // A failed send ends in the socket's `close`, where everything is cleaned up.
+      this.socket.send(data, () => {
+        this.onSent();
+        resolve();
+      });
+      this.regulate();
+    });
+  }
+
+  /** Who does not read what we say is not read either: else each message of theirs would add to what waits. */
+  private regulate(): void {
+    const { socket } = this;
+    if (socket.bufferedAmount > CUT_AT) socket.terminate();
+    else if (socket.bufferedAmount > PAUSE_AT) socket.pause();
+  }
+
+  private readonly onSent = (): void => {
+    if (this.socket.isPaused && this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount <= PAUSE_AT) this.socket.resume();
+  };
 
   /** Operations of one socket are told apart by their number. */
   nextRequestId(): string {
@@ -97,17 +160,15 @@ export class Connection {
     const { socket } = this;
     return {
       protocol: socket.protocol,
-      send: (data) =>
-        new Promise((resolve) => {
-          if (socket.readyState !== WebSocket.OPEN) return resolve();
-          // A failed send ends in the socket's `close`, where everything is cleaned up.
-          socket.send(data, () => resolve());
-        }),
+      send: (data) => this.send(data),
+      // Without the payload of the ping: nobody needs its echo, and it may be as large as any message.
+      onPing: () => this.send('{"type":"pong"}'),
       close: (code, reason) => socket.close(code, reason?.slice(0, MAX_REASON)),
       onMessage: (handle) =>
         socket.on('message', (data, isBinary) => {
           // Messages that come after our close frame are of nobody.
           if (socket.readyState !== WebSocket.OPEN) return;
+          if (this.onAdmitted && (this.early += 1) > STRANGER_MESSAGES) return this.refuseStranger();
           const text = String(data);
           if (isBinary || !isSane(text)) return socket.close(CLOSE.badRequest, 'Invalid message received');
           handle(text).catch((error: unknown) => {

@@ -25,6 +25,7 @@ const SDL = `
   type Page { edges: [Person!]! }
   type Query {
     hello: String!
+    text(length: Int!): String!
     colour: Colour!
     upper(value: Upper!): Upper!
     take(input: Outer!): String!
@@ -85,6 +86,7 @@ export function tinySchema(): GraphQLSchema {
       ChatEvent: { __resolveType: (value: { kind: string }) => value.kind },
       Query: {
         hello: (_root, _args, context) => `hello ${context.viewer.userId}`,
+        text: (_root, { length }: { length: number }) => 'x'.repeat(length),
         colour: () => 'GREEN',
         upper: (_root, { value }: { value: { lower: string } }) => value.lower,
         take: async (_root, args) => JSON.stringify(args),

@@ -3,6 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import OpenAI from 'openai';
 import { startDemo, type RunningDemo } from '../../src/launch/demo-provider';
+import { KeepRunning } from '../../src/launch/keep-running';
+import { waitFor } from '../support/wait';
 
 const repositoryRoot = path.resolve(__dirname, '../..');
 const NOTICE = "This is Weir's demonstration provider";
@@ -146,6 +148,22 @@ describe('the demonstration provider', () => {
     ['more than the context', { messages: [{ role: 'user' as const, content: 'word '.repeat(33_000) }] }, { status: 400, code: 'context_length_exceeded' }],
   ])('refuses %s like OpenAI does', async (_case, body, error) => {
     await expect(ask('Hello', body)).rejects.toMatchObject(error);
+  });
+
+  it('that is killed is there again, at the address that others know', async () => {
+    const stop = new AbortController();
+    const said: string[] = [];
+    const kept = new KeepRunning<RunningDemo>({
+      title: 'It', say: (text) => said.push(text), hint: ({ log }) => log, signal: stop.signal, waitsMs: [1],
+      start: (before) => startDemo({ home: path.join(home, 'kept'), repositoryRoot, port: before ? Number(new URL(before.url).port) : 0, env: process.env }),
+    });
+    const { url, pid } = await kept.first;
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => said.length > 0, { what: 'a word about it' });
+    await waitFor(async () => (await fetch(`${url}/health`)).ok, { deadlineMs: 15_000, what: 'the new one' });
+    stop.abort();
+    await kept.stop();
+    await expect(fetch(`${url}/health`)).rejects.toThrow();
   });
 
   it('stops as soon as the caller closes the connection', async () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { newId } from '../../lib/ids';
-import type { Conversation, Message } from '../conversation/conversation.types';
+import type { Conversation } from '../conversation/conversation.types';
 import type { CatalogModel } from '../model/model.types';
 import type { Upstream } from '../usage/usage.types';
 import type { Principal } from './1-authenticate';
@@ -16,7 +16,7 @@ export interface PreparedCall {
   context: CallContext;
   model: CatalogModel;
   maxTokens: number;
-  conversation: { conversation: Conversation; branch: Message[] } | null;
+  conversation: { conversation: Conversation; /** Ids of the branch that the call continues, from the first message on. */ ids: string[] } | null;
   history: MessageInput[];
   omittedMessages: number;
   /** performance.now() when the request came. */
@@ -65,7 +65,7 @@ export async function hold(prepared: PreparedCall, store: CallStore, options: Ho
       owner: options.owner,
       deadlineMs: options.totalMs + OVERDUE_MARGIN_MS,
       question: conversation
-        ? { conversationId: conversation.conversation.id, parentId: conversation.branch.at(-1)?.id ?? null, branchIds: conversation.branch.map((m) => m.id), messages }
+        ? { conversationId: conversation.conversation.id, parentId: conversation.ids.at(-1) ?? null, branchIds: conversation.ids, messages }
         : null,
     },
   ]);

@@ -111,8 +111,8 @@ export class ChatService implements ChatServiceApi {
     const branch = input.conversationId ? await deps.conversations.branch(viewer, input.conversationId, input.afterMessageId ?? null) : null;
     const fitted = fitHistory(branch?.messages ?? [], input, model.contextWindow, maxTokens);
     if (fitted.tooLong) return contextTooLong(fitted.tooLong.countedTokens, fitted.tooLong.allowedTokens, modelsWithRoomFor(principal.plan, catalog, fitted.tooLong.countedTokens));
-    const conversation = branch && { conversation: branch.conversation, branch: branch.messages };
-    return { principal, input, context, model, maxTokens, conversation, history: fitted.history, omittedMessages: fitted.omitted, startedAt };
+    const conversation = branch && { conversation: branch.conversation, ids: branch.ids };
+    return { principal, input, context, model, maxTokens, conversation, history: fitted.history, omittedMessages: fitted.omitted + (branch?.omitted ?? 0), startedAt };
   }
 
   /** An operator sees the projects of others, but a call is booked in one's own organisation. */

@@ -1,6 +1,6 @@
 import { badInput, notFound } from '../../errors';
 import { newId } from '../../lib/ids';
-import { decodeCursor, pageOf, type Page } from '../../lib/page';
+import { decodeCursor, decodeTimeCursor, pageOf, type Page } from '../../lib/page';
 import type { ConversationServiceApi, PageArgs, PeopleServiceApi } from '../services';
 import type { Viewer } from '../viewer/viewer.types';
 import type { Branch, ConversationStore } from './conversation.store';
@@ -34,10 +34,10 @@ export class ConversationService implements ConversationServiceApi {
   }
 
   async list(viewer: Viewer, { first, after }: PageArgs): Promise<Page<Conversation>> {
-    const key = after ? decodeCursor(after, 2) : null;
-    if (after && (!key || Number.isNaN(Date.parse(String(key[0]))))) throw badInput('after', 'is not a cursor of this list');
+    const key = after == null ? null : decodeTimeCursor(after);
+    if (after != null && !key) throw badInput('after', 'is not a cursor of this list');
     const rows = await this.deps.store.page(viewer.userId, first, key);
-    return pageOf(rows, first, Boolean(after), (row) => row.key, (row) => row.conversation);
+    return pageOf(rows, first, key !== null, (row) => row.key, (row) => row.conversation);
   }
 
   message(viewer: Viewer, id: string): Promise<Message | null> {
@@ -45,10 +45,10 @@ export class ConversationService implements ConversationServiceApi {
   }
 
   async messages(viewer: Viewer, conversationId: string, { first, after }: PageArgs): Promise<Page<Message>> {
-    const key = after ? decodeCursor(after, 1) : null;
-    if (after && !Number.isSafeInteger(key?.[0])) throw badInput('after', 'is not a cursor of this list');
-    const rows = await this.deps.store.messages(conversationId, viewer.userId, first, key ? Number(key[0]) : null);
-    return pageOf(rows, first, Boolean(after), (row) => [row.position], (row) => row.message);
+    const key = after == null ? null : decodeCursor(after, 1);
+    if (after != null && !Number.isSafeInteger(key?.[0])) throw badInput('after', 'is not a cursor of this list');
+    const { rows, found } = await this.deps.store.messages(conversationId, viewer.userId, first, key ? Number(key[0]) : null);
+    return { ...pageOf(rows, first, key !== null, (row) => [row.position], (row) => row.message), hasNextPage: found > rows.length };
   }
 
   /** What a call continues. Throws NOT_FOUND. */

@@ -1,7 +1,7 @@
 import type { Db } from '../../entities/data-source';
 import type { ContentPart, Conversation, Message, MessageRole, ToolCall } from './conversation.types';
 
-interface ConversationSql { id: string; organization_id: string; user_id: string; project_id: string | null; title: string | null; head_id: string | null; created_at: Date; updated_at: Date; key: string }
+interface ConversationSql { id: string; organization_id: string; user_id: string; project_id: string | null; title: string | null; head_id: string | null; created_at: Date; updated_at: Date }
 interface MessageSql {
   id: string; conversation_id: string; position: string; role: MessageRole; content: string | null; reasoning: string | null; parts: ContentPart[] | null; tool_calls: ToolCall[] | null;
   tool_call_id: string | null; name: string | null; complete: boolean; superseded: boolean; call_id: string | null; created_at: Date;
@@ -19,9 +19,29 @@ const mapMessage = (row: MessageSql): Message => ({
 export interface Branch {
   conversation: Conversation;
   headId: string | null;
-  /** From the first message to the one that the call follows. */
+  /** The whole way from the first message to the one that the call follows. */
+  ids: string[];
+  /** Of the way, oldest first: system messages, then the newest, as far as `MAX_BRANCH_MESSAGES` and `MAX_BYTES` go. No tool result is without its call. */
   messages: Message[];
+  /** How many of the way are not in `messages`. */
+  omitted: number;
 }
+
+/** Bytes of text that one reading of messages may bring into memory. */
+const MAX_BYTES = 8 * 1024 * 1024;
+const MAX_BRANCH_MESSAGES = 2_000;
+
+// Postgres knows the length of a stored text without reading it. Of JSON it knows the compressed size only: that bounds how much is read for the real one.
+const TEXT = `octet_length(coalesce(content, '')) + octet_length(coalesce(reasoning, ''))`;
+const STORED_BYTES = `${TEXT} + coalesce(pg_column_size(parts), 0) + coalesce(pg_column_size(tool_calls), 0)`;
+const BYTES = `${TEXT} + coalesce(octet_length(parts::text), 0) + coalesce(octet_length(tool_calls::text), 0)`;
+/** Rows in an order, until there are MAX_BYTES; at least the first one. */
+const bounded = (rows: string, order: string): string => `
+  SELECT * FROM (
+    SELECT *, row_number() OVER read AS place, sum(${BYTES}) OVER read AS total FROM (
+      SELECT *, row_number() OVER stored AS stored_place, sum(${STORED_BYTES}) OVER stored AS stored_total FROM (${rows}) AS rows WINDOW stored AS (ORDER BY ${order})
+    ) AS candidates WHERE stored_place = 1 OR stored_total <= ${MAX_BYTES} WINDOW read AS (ORDER BY ${order})
+  ) AS measured WHERE place = 1 OR total <= ${MAX_BYTES}`;
 
 export class ConversationStore {
   constructor(private readonly db: Db) {}
@@ -49,9 +69,9 @@ export class ConversationStore {
   }
 
   /** Newest first, one row more than `first`. The key is text, because a JavaScript date would cut the microseconds. */
-  async page(userId: string, first: number, after: readonly (string | number)[] | null): Promise<{ conversation: Conversation; key: readonly [string, string] }[]> {
-    const rows = await this.db.query<ConversationSql>(
-      `SELECT *, created_at::text AS key FROM conversations
+  async page(userId: string, first: number, after: readonly [time: string, id: string] | null): Promise<{ conversation: Conversation; key: readonly [string, string] }[]> {
+    const rows = await this.db.query<ConversationSql & { key: string }>(
+      `SELECT *, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS key FROM conversations
        WHERE user_id = $1 AND ($3::timestamptz IS NULL OR (created_at, id) < ($3::timestamptz, $4)) ORDER BY created_at DESC, id DESC LIMIT $2`,
       [userId, first + 1, after?.[0] ?? null, after?.[1] ?? null],
     );
@@ -63,32 +83,51 @@ export class ConversationStore {
     return row ? mapMessage(row) : null;
   }
 
-  /** In order of writing, one row more than `first`. */
-  async messages(conversationId: string, userId: string, first: number, afterPosition: number | null): Promise<{ message: Message; position: number }[]> {
-    const rows = await this.db.query<MessageSql>(
-      `SELECT m.* FROM messages m JOIN conversations c ON c.id = m.conversation_id
-       WHERE m.conversation_id = $1 AND c.user_id = $2 AND m.position > $4 ORDER BY m.position LIMIT $3`,
-      [conversationId, userId, first + 1, afterPosition ?? 0],
+  /** In order of writing, at most `first`, fewer where they are big. `found`: how many there are, up to one more than `first`. */
+  async messages(conversationId: string, userId: string, first: number, afterPosition: number | null): Promise<{ rows: { message: Message; position: number }[]; found: number }> {
+    const rows = await this.db.query<MessageSql & { found: string }>(
+      `${bounded(
+        `SELECT *, count(*) OVER () AS found FROM (
+           SELECT m.* FROM messages m JOIN conversations c ON c.id = m.conversation_id
+           WHERE m.conversation_id = $1 AND c.user_id = $2 AND m.position > $4 ORDER BY m.position LIMIT $3 + 1) AS page`,
+        'position',
+      )} ORDER BY position LIMIT $3`,
+      [conversationId, userId, first, afterPosition ?? 0],
     );
-    return rows.map((row) => ({ message: mapMessage(row), position: Number(row.position) }));
+    return { rows: rows.map((row) => ({ message: mapMessage(row), position: Number(row.position) })), found: Number(rows[0]?.found ?? 0) };
   }
 
   /** The branch to continue: the current one, or the way to `afterMessageId`. null: no such conversation, or no such message in it. */
   async branch(id: string, userId: string, afterMessageId: string | null): Promise<Branch | null> {
-    const [row] = await this.db.query<ConversationSql>('SELECT * FROM conversations WHERE id = $1 AND user_id = $2', [id, userId]);
-    if (!row) return null;
-    const messages =
-      afterMessageId === null
-        ? // What is not superseded is the current branch, and a message is always written after the one that it follows.
-          await this.db.query<MessageSql>('SELECT * FROM messages WHERE conversation_id = $1 AND NOT superseded ORDER BY position', [id])
-        : await this.db.query<MessageSql>(
-            `WITH RECURSIVE way AS (
-               SELECT * FROM messages WHERE id = $2 AND conversation_id = $1
-               UNION ALL SELECT m.* FROM messages m JOIN way ON m.id = way.parent_id)
-             SELECT * FROM way ORDER BY position`,
-            [id, afterMessageId],
-          );
-    if (afterMessageId !== null && messages.length === 0) return null;
-    return { conversation: mapConversation(row), headId: row.head_id, messages: messages.map(mapMessage) };
+    const [row] = await this.db.query<ConversationSql & { ids: string[]; system_ids: string[] }>(
+      `SELECT c.*, way.* FROM conversations c, LATERAL (
+         SELECT coalesce(array_agg(id ORDER BY position), '{}') AS ids, coalesce(array_agg(id ORDER BY position) FILTER (WHERE role = 'SYSTEM'), '{}') AS system_ids
+         FROM (${afterMessageId === null ? CURRENT : WAY}) AS branch) AS way
+       WHERE c.id = $1 AND c.user_id = $2`,
+      afterMessageId === null ? [id, userId] : [id, userId, afterMessageId],
+    );
+    if (!row || (afterMessageId !== null && row.ids.length === 0)) return null;
+    const candidates = [...new Set([...row.system_ids, ...row.ids.slice(-MAX_BRANCH_MESSAGES)])];
+    const newest = candidates.length
+      ? await this.db.query<MessageSql>(`${bounded('SELECT * FROM messages WHERE id = ANY ($1::text[])', `role <> 'SYSTEM', position DESC`)} ORDER BY position`, [candidates])
+      : [];
+    const messages = fromWholeTurn(newest, newest.length < row.ids.length).map(mapMessage);
+    return { conversation: mapConversation(row), headId: row.head_id, ids: row.ids, messages, omitted: row.ids.length - messages.length };
   }
+}
+
+/** What is not superseded is the current branch, and a message is always written after the one that it follows. */
+const CURRENT = 'SELECT id, role, position FROM messages WHERE conversation_id = c.id AND NOT superseded';
+const WAY = `
+  WITH RECURSIVE steps AS (
+    SELECT id, parent_id, role, position FROM messages WHERE id = $3 AND conversation_id = c.id
+    UNION ALL SELECT m.id, m.parent_id, m.role, m.position FROM messages m JOIN steps ON m.id = steps.parent_id)
+  SELECT id, role, position FROM steps`;
+
+/** Where the start was cut off, what remains begins with a question; within one endless turn at least not with a tool's result. */
+function fromWholeTurn<M extends { role: MessageRole }>(messages: M[], cut: boolean): M[] {
+  if (!cut) return messages;
+  const question = messages.findIndex(({ role }) => role === 'USER');
+  const start = question >= 0 ? question : messages.findIndex(({ role }) => role === 'ASSISTANT');
+  return messages.filter(({ role }, index) => role === 'SYSTEM' || (start >= 0 && index >= start));
 }

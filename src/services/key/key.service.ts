@@ -1,5 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
-import type { Db } from '../../entities/data-source';
+import type { Db, Tx } from '../../entities/data-source';
 import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import { LruMap } from '../../lib/lru-map';
@@ -7,7 +6,7 @@ import { type LitellmAdmin, ProxyRefusedError } from '../litellm/admin';
 import type { Plan } from '../plan/plan.types';
 import type { KeyServiceApi, PlanServiceApi } from '../services';
 import type { Viewer, VirtualKeyInfo } from '../viewer/viewer.types';
-import { SecretCipher } from './cipher';
+import { hashOf, KeySecrets } from './key-secrets';
 import { type KeyRow, KeyStore } from './key.store';
 import { Limiter } from './limiter';
 import { Retry } from './retry';
@@ -35,8 +34,9 @@ const REPAIR_EVERY_MS = 5_000;
  */
 export class KeyService implements KeyServiceApi {
   private readonly store = new KeyStore();
-  private readonly cipher: SecretCipher;
+  private readonly secrets: KeySecrets;
   private readonly keys = new LruMap<string, string>(CACHED_KEYS);
+  private readonly unreadable = new LruMap<string, true>(CACHED_KEYS);
   private readonly repairedAt = new LruMap<string, number>(10_000);
   private readonly making = new Map<string, Promise<string>>();
   private readonly teams: TeamSync | null;
@@ -46,7 +46,7 @@ export class KeyService implements KeyServiceApi {
   private installation: Promise<string> | null = null;
 
   constructor(private readonly deps: KeyServiceDeps) {
-    this.cipher = new SecretCipher(deps.secretKey);
+    this.secrets = new KeySecrets(deps.secretKey);
     const { db, admin, modelsOf } = deps;
     this.teams = admin && new TeamSync({ db, admin, store: this.store, modelsOf: (plan) => modelsOf(plan), teamId: (planId) => this.nameOf(planId), alone: this.alone });
     this.retry = new Retry({ work: () => this.catchUp(), logger: deps.logger });
@@ -106,12 +106,16 @@ export class KeyService implements KeyServiceApi {
     const admin = this.admin();
     let row = await this.store.read(this.deps.db, userId);
     if (!row) {
-      const secret = `sk-weir-${randomBytes(32).toString('base64url')}`;
-      await this.store.claim(this.deps.db, userId, this.cipher.encrypt(secret, userId), secret.slice(-4));
+      const fresh = this.secrets.make(userId);
+      await this.store.claim(this.deps.db, userId, fresh.encrypted, fresh.hint);
+      row = await this.store.read(this.deps.db, userId);
+    }
+    if (row && !row.wanted.deleted && this.secrets.open(row) === null) {
+      await this.replace(this.deps.db, row);
       row = await this.store.read(this.deps.db, userId);
     }
     if (!row || row.wanted.deleted) throw new AppError('UNAUTHENTICATED');
-    const secret = this.cipher.decrypt(row.secret, userId);
+    const secret = this.secrets.read(row);
     if (!row.confirmed || (check && !(await this.inspect(admin, row, secret)))) row = await this.create(admin, row, secret);
     if (row.planId !== row.wanted.planId || row.blocked !== row.wanted.blocked) await this.follow(userId);
     this.keys.set(userId, secret);
@@ -184,7 +188,14 @@ export class KeyService implements KeyServiceApi {
         return;
       }
       if (!row.confirmed) return;
-      const hash = hashOf(this.cipher.decrypt(row.secret, userId));
+      const secret = this.secrets.open(row);
+      if (secret === null) {
+        // The proxy can be told nothing about a key that we cannot name but by its alias.
+        await admin.deleteKey(await this.handleOf(row));
+        await this.replace(tx, row);
+        return;
+      }
+      const hash = hashOf(secret);
       let known = true;
       if (row.planId !== wanted.planId) known = await admin.moveKey(hash, await this.nameOf(wanted.planId), metadataOf(userId, wanted.planId));
       if (known && row.blocked !== wanted.blocked) known = await admin.blockKey(hash, wanted.blocked);
@@ -253,14 +264,18 @@ export class KeyService implements KeyServiceApi {
 
   /** A secret that can no longer be read leaves the alias. */
   private async handleOf(row: KeyRow): Promise<{ hash: string } | { alias: string }> {
-    try {
-      return { hash: hashOf(this.cipher.decrypt(row.secret, row.userId)) };
-    } catch {
-      return { alias: await this.nameOf(row.userId) };
-    }
+    const secret = this.secrets.open(row);
+    return secret === null ? { alias: await this.nameOf(row.userId) } : { hash: hashOf(secret) };
+  }
+
+  /** A new secret for one that cannot be read; `create` then takes the alias from the old key at the proxy. */
+  private async replace(tx: Tx, row: KeyRow): Promise<void> {
+    const { userId } = row;
+    if (!this.unreadable.get(userId)) this.deps.logger.warn({ userId }, 'the key of a user cannot be decrypted, and is replaced by a new one: was WEIR_SECRET_KEY changed?');
+    this.unreadable.set(userId, true);
+    const fresh = this.secrets.make(userId);
+    await this.store.replace(tx, userId, row.secret, fresh.encrypted, fresh.hint);
   }
 }
 
-/** As the proxy names keys. */
-const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
 const metadataOf = (userId: string, planId: string): Record<string, string> => ({ weir_user_id: userId, weir_plan_id: planId });

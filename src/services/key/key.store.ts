@@ -44,6 +44,11 @@ export class KeyStore {
     );
   }
 
+  /** Another secret, which the proxy does not have yet. The first to replace `old` wins. */
+  async replace(tx: Tx, userId: string, old: Buffer, secret: Buffer, hint: string): Promise<void> {
+    await tx.query('UPDATE virtual_keys SET secret = $3, hint = $4, confirmed = false, rotated_at = weir.now() WHERE user_id = $1 AND secret = $2', [userId, old, secret, hint]);
+  }
+
   /** The proxy has the key in this plan's team, not blocked. Returns the row as it is now; null: it was removed meanwhile. */
   async confirm(tx: Tx, userId: string, planId: string): Promise<KeyRow | null> {
     await tx.query('UPDATE virtual_keys SET confirmed = true, plan_id = $2, blocked = false WHERE user_id = $1 AND NOT confirmed', [userId, planId]);

@@ -1,7 +1,7 @@
 import type { Db } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { ScopedFilter } from './usage-scope';
-import { allOf, Parameters, whereOf, whereSettled } from './usage-where.store';
+import { allOf, Parameters, readSnapshot, whereOf, whereSettled } from './usage-where.store';
 import type { CallRecord } from './usage.types';
 
 /** Where a page goes on: time with microseconds as text (a JavaScript date would cut them, and lose calls of the same millisecond), then id. */
@@ -47,7 +47,8 @@ export class CallsStore {
     };
     part(SETTLED, whereSettled(filter, parameters));
     if (!filter.providers && (!filter.statuses || filter.statuses.includes('RUNNING'))) part(IN_FLIGHT, [...whereOf(filter, parameters), NOT_SETTLED]);
-    const rows = await this.db.query<CallSql>(`SELECT * FROM (${parts.join(' UNION ALL ')}) AS calls ORDER BY occurred_at DESC, id DESC LIMIT ${limit}`, parameters.values);
+    const sql = `SELECT * FROM (${parts.join(' UNION ALL ')}) AS calls ORDER BY occurred_at DESC, id DESC LIMIT ${limit}`;
+    const rows = await readSnapshot(this.db, (tx) => tx.query<CallSql>(sql, parameters.values));
     return rows.map((row) => ({ call: mapCall(row), key: [row.key, row.id] }));
   }
 

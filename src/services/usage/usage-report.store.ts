@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { ScopedFilter } from './usage-scope';
-import { allOf, Parameters, whereSettled } from './usage-where.store';
+import { allOf, Parameters, readSnapshot, whereSettled } from './usage-where.store';
 import type { UsageDimension, UsageFigures, UsageGroupRow, UsageInterval, UsageOrder } from './usage.types';
 
 const COLUMNS: Record<UsageDimension, string> = {
@@ -71,8 +71,7 @@ export class UsageReportStore {
 
   /** Totals and rows of one snapshot. `tooMany` is asked before the rows are read, and throws where it does not like their number. */
   async report(query: ReportQuery, tooMany: (rows: number) => void): Promise<ReportAnswer> {
-    return this.db.transaction(async (tx) => {
-      await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+    return readSnapshot(this.db, async (tx) => {
       const totals = await this.totals(tx, query.filter);
       const found = query.groupBy.length > 0 ? await this.groups(tx, query) : [{ ...totals, key: '[]', at: null }];
       const groups = found.slice(0, query.limit);
@@ -88,17 +87,18 @@ export class UsageReportStore {
 
   /** Figures of today (UTC) of one user. */
   async today(organizationId: string, userId: string): Promise<UsageFigures> {
-    const [row] = await this.db.query<FiguresSql>(
-      `SELECT ${FIGURES} FROM llm_usage WHERE organization_id = $1 AND user_id = $2 AND occurred_at >= date_trunc('day', weir.now(), 'UTC')`,
-      [organizationId, userId],
-    );
-    return mapFigures(row!);
+    return readSnapshot(this.db, async (tx) => {
+      const [row] = await tx.query<FiguresSql>(
+        `SELECT ${FIGURES} FROM llm_usage WHERE organization_id = $1 AND user_id = $2 AND occurred_at >= date_trunc('day', weir.now(), 'UTC')`,
+        [organizationId, userId],
+      );
+      return mapFigures(row!);
+    });
   }
 
   async byConversation(ids: readonly string[]): Promise<Map<string, UsageFigures>> {
-    const rows = await this.db.query<FiguresSql & { conversation_id: string }>(
-      `SELECT conversation_id, ${FIGURES} FROM llm_usage WHERE conversation_id = ANY ($1::text[]) GROUP BY conversation_id`,
-      [ids],
+    const rows = await readSnapshot(this.db, (tx) =>
+      tx.query<FiguresSql & { conversation_id: string }>(`SELECT conversation_id, ${FIGURES} FROM llm_usage WHERE conversation_id = ANY ($1::text[]) GROUP BY conversation_id`, [ids]),
     );
     return new Map(rows.map((row) => [row.conversation_id, mapFigures(row)]));
   }

@@ -1,4 +1,13 @@
+import type { Db, Tx } from '../../entities/data-source';
 import type { ScopedFilter } from './usage-scope';
+
+/** Reads from one snapshot. A statement that takes 10 s is given up (SERVICE_UNAVAILABLE): nobody waits for it, and others wait behind it. */
+export const readSnapshot = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
+  db.transaction(async (tx) => {
+    await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+    await tx.query(`SET LOCAL statement_timeout = '10s'`);
+    return work(tx);
+  });
 
 /** Collects the parameters of a statement; `$n` is what stands for them in its text. */
 export class Parameters {

@@ -1,10 +1,11 @@
 import type { Db } from '../../entities/data-source';
 import { badInput } from '../../errors';
 import { kindOfId } from '../../lib/ids';
-import { decodeCursor, pageOf, type Page } from '../../lib/page';
+import { decodeTimeCursor, pageOf, type Page } from '../../lib/page';
 import type { PageArgs, UsageServiceApi } from '../services';
 import type { Viewer } from '../viewer/viewer.types';
 import { CallsStore, type CallKey } from './calls.store';
+import { ReportLane } from './report-lane';
 import { NO_USAGE, UsageReportStore } from './usage-report.store';
 import { scopeFilter } from './usage-scope';
 import type { CallRecord, UsageDimension, UsageFigures, UsageFilter, UsageInterval, UsageQuery, UsageReport } from './usage.types';
@@ -22,13 +23,16 @@ const SHORTEST_MS: Record<UsageInterval, number> = { HOUR: DAY_MS / 24, DAY: DAY
 export class UsageService implements UsageServiceApi {
   private readonly reports: UsageReportStore;
   private readonly callRows: CallsStore;
+  private readonly lane = new ReportLane();
+  // These come from lists, with nobody's name: a queue of their own.
+  private readonly ofLists = new ReportLane({ max: 2, maxWaitingOfUser: 200 });
 
   constructor(deps: { db: Db }) {
     this.reports = new UsageReportStore(deps.db);
     this.callRows = new CallsStore(deps.db);
   }
 
-  /** Throws FORBIDDEN (organisations, for others than operators) and BAD_USER_INPUT. */
+  /** Throws FORBIDDEN (organisations, for others than operators), BAD_USER_INPUT, and as all sums and lists here RATE_LIMITED where too many are asked for at once. */
   async report(viewer: Viewer, query: UsageQuery): Promise<UsageReport> {
     const groupBy = [...new Set<UsageDimension>(query.groupBy)];
     const filter = scopeFilter(viewer, query.filter, groupBy);
@@ -40,9 +44,10 @@ export class UsageService implements UsageServiceApi {
     const from = filter.from ?? clock.monthStart;
     if (from >= to) throw badInput(filter.from ? 'filter.from' : 'filter.to', `must leave a span: from ${from.toISOString()} is not before ${to.toISOString()}`);
     if (query.interval) checkSpan(query.interval, to.getTime() - from.getTime());
-    const answer = await this.reports.report({ ...query, filter: { ...filter, from, to }, groupBy }, (rows) => {
+    const checkRows = (rows: number): void => {
       if (rows > MAX_ROWS) throw badInput('interval', `would make ${rows} rows (groups times intervals), at most ${MAX_ROWS} are allowed: choose a longer interval, a shorter span or a smaller limit`);
-    });
+    };
+    const answer = await this.lane.run(viewer.userId, () => this.reports.report({ ...query, filter: { ...filter, from, to }, groupBy }, checkRows));
     return { from, to, ...answer };
   }
 
@@ -50,7 +55,8 @@ export class UsageService implements UsageServiceApi {
   async calls(viewer: Viewer, filter: UsageFilter, { first, after }: PageArgs): Promise<Page<CallRecord>> {
     if (!Number.isInteger(first) || first < 1 || first > MAX_PAGE) throw badInput('first', `must be between 1 and ${MAX_PAGE}`);
     const key = after == null ? null : callKey(after);
-    const rows = await this.callRows.page(scopeFilter(viewer, filter), first, key);
+    const scoped = scopeFilter(viewer, filter);
+    const rows = await this.lane.run(viewer.userId, () => this.callRows.page(scoped, first, key));
     return pageOf(rows, first, key !== null, (row) => row.key, (row) => row.call);
   }
 
@@ -63,12 +69,12 @@ export class UsageService implements UsageServiceApi {
 
   /** Since midnight UTC, of the caller alone. */
   async today(viewer: Viewer): Promise<UsageFigures> {
-    return this.reports.today(viewer.organizationId, viewer.userId);
+    return this.lane.run(viewer.userId, () => this.reports.today(viewer.organizationId, viewer.userId));
   }
 
   /** In the order of the ids. Who may see the conversations is the caller's to know. */
   async ofConversations(conversationIds: readonly string[]): Promise<UsageFigures[]> {
-    const figures = conversationIds.length > 0 ? await this.reports.byConversation(conversationIds) : new Map<string, UsageFigures>();
+    const figures = conversationIds.length > 0 ? await this.ofLists.run('', () => this.reports.byConversation(conversationIds)) : new Map<string, UsageFigures>();
     return conversationIds.map((id) => figures.get(id) ?? NO_USAGE);
   }
 }
@@ -98,7 +104,7 @@ function isZoneName(name: string): boolean {
 }
 
 function callKey(after: string): CallKey {
-  const [at, id] = decodeCursor(after, 2) ?? [];
-  if (typeof at !== 'string' || typeof id !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(at) || Number.isNaN(Date.parse(at))) throw badInput('after', 'is not a cursor of this list');
-  return [at, id];
+  const key = decodeTimeCursor(after);
+  if (!key) throw badInput('after', 'is not a cursor of this list');
+  return key;
 }

@@ -1,4 +1,4 @@
-import type { Tx } from '../../entities/data-source';
+import type { Db, Tx } from '../../entities/data-source';
 import { newId } from '../../lib/ids';
 import type { Role } from './viewer.types';
 
@@ -19,7 +19,7 @@ const GOOD_TOKEN = 't.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_
 const GOOD_USER = 'NOT u.blocked AND u.deleted_at IS NULL';
 
 export class AuthStore {
-  async ownerOf(db: { hot: <R>(name: string, sql: string, params: readonly unknown[]) => Promise<R[]> }, hash: Buffer): Promise<TokenOwner | null> {
+  async ownerOf(db: Pick<Db, 'hot'>, hash: Buffer): Promise<TokenOwner | null> {
     const [row] = await db.hot<{ token_id: string; last_used_at: Date | null; expires_at: Date | null; user_id: string; organization_id: string; role: Role; plan_id: string }>(
       'weir_auth_token',
       `SELECT t.id AS token_id, t.last_used_at, t.expires_at, u.id AS user_id, u.organization_id, u.role, u.plan_id
@@ -30,8 +30,9 @@ export class AuthStore {
   }
 
   /** Users that are still good, each with those of the tokens that are. */
-  async stillGood(tx: Tx, userIds: string[], tokenIds: string[]): Promise<{ users: Set<string>; tokens: Set<string> }> {
-    const rows = await tx.query<{ user_id: string; token_ids: string[] }>(
+  async stillGood(db: Pick<Db, 'hot'>, userIds: string[], tokenIds: string[]): Promise<{ users: Set<string>; tokens: Set<string> }> {
+    const rows = await db.hot<{ user_id: string; token_ids: string[] }>(
+      'weir_auth_still_good',
       `SELECT u.id AS user_id, ARRAY(SELECT t.id FROM api_tokens t WHERE t.user_id = u.id AND t.id = ANY($2) AND ${GOOD_TOKEN}) AS token_ids
        FROM users u WHERE u.id = ANY($1) AND ${GOOD_USER}`,
       [userIds, tokenIds],

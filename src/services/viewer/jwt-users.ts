@@ -38,7 +38,7 @@ export class JwtUsers {
     await store.insertUser(db, {
       organizationId,
       externalId: identity.subject,
-      name: identity.name ?? identity.subject.slice(0, 200),
+      name: identity.name ?? identity.subject.slice(0, 200).toWellFormed(),
       email: identity.email,
       role: identity.role ?? 'MEMBER',
       planId: plan.id,

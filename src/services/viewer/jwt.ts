@@ -6,6 +6,7 @@ import type { Role } from './viewer.types';
 /** Seconds by which the clocks of the identity provider and of this server may differ. */
 export const CLOCK_SKEW_SECONDS = 30;
 const MAX_TEXT = 200;
+const MAX_SUBJECT = 255;
 
 /** What a JWT says of its bearer. */
 export interface JwtIdentity {
@@ -68,7 +69,8 @@ function refusal(error: unknown): AppError {
 
 export function readClaims(payload: JWTPayload, config: Pick<AuthConfig, 'roleClaim' | 'organizationClaim'>): JwtIdentity {
   const subject = payload.sub;
-  if (typeof subject !== 'string' || !subject || subject.length > 255 || subject.includes('\0')) throw new AppError('UNAUTHENTICATED', { internal: 'JWT: no usable subject' });
+  // Half a surrogate pair would be stored as a replacement character, and two subjects would be one user.
+  if (typeof subject !== 'string' || !subject || subject.length > MAX_SUBJECT || subject.includes('\0') || !subject.isWellFormed()) throw new AppError('UNAUTHENTICATED', { internal: 'JWT: no usable subject' });
   const organization = config.organizationClaim ? claim(payload, config.organizationClaim) : undefined;
   const email = text(payload.email);
   return {
@@ -104,6 +106,6 @@ function readRole(value: unknown): Role {
 
 function text(value: unknown): string | null {
   if (typeof value !== 'string') return null;
-  const clean = value.replace(/[\u0000-\u001f\u007f]/g, ' ').trim().slice(0, MAX_TEXT);
+  const clean = value.replace(/[\u0000-\u001f\u007f]/g, ' ').trim().slice(0, MAX_TEXT).toWellFormed();
   return clean || null;
 }

@@ -194,7 +194,7 @@ export class PeopleService implements PeopleServiceApi {
 const scopeOf = (viewer: Viewer): string | null => (viewer.role === 'OPERATOR' ? null : viewer.organizationId);
 
 function readCursor(cursor: string | null | undefined): After | null {
-  if (!cursor) return null;
+  if (cursor == null) return null;
   const [micros, id] = decodeCursor(cursor, 2) ?? [];
   if (!Number.isSafeInteger(micros) || typeof id !== 'string') throw badInput('after', 'not a cursor of this list');
   return { micros: micros as number, id };

@@ -230,6 +230,35 @@ describe('a change of the user', () => {
   });
 });
 
+describe('a key that cannot be decrypted any more, because WEIR_SECRET_KEY was changed', () => {
+  const withOtherKey = (): KeyService =>
+    new KeyService({ db: database.db, admin, secretKey: randomBytes(32).toString('base64'), plans, modelsOf: (plan: Plan) => catalog.filter((id) => plan.models.includes(id)), logger });
+
+  it('is replaced at the next call: one new key, said once, and the other replica finds it', async () => {
+    const before = await keys.keyFor(user.viewer);
+    const changed = withOtherKey();
+    logger.lines.length = 0;
+    const secrets = await Promise.all([changed.keyFor(user.viewer), changed.keyFor(user.viewer)]);
+    expect(secrets[0]).not.toBe(before);
+    expect(onlyKey()).toMatchObject({ key: secrets[0], alias: await teamOf(user.id), teamId: await teamOf(planId) });
+    expect((await rowOf(user.id))!).toMatchObject({ confirmed: true, hint: secrets[0]!.slice(-4), rotated_at: expect.any(Date) });
+    expect(logger.lines.filter(({ message }) => message.includes('WEIR_SECRET_KEY'))).toMatchObject([{ level: 'warn', fields: { userId: user.id } }]);
+    changed.forget(user.id);
+    await expect(changed.keyFor(user.viewer)).resolves.toBe(secrets[0]);
+  });
+
+  it('does not keep a blocked user in, nor the changes of others waiting', async () => {
+    const second = await createUser(database.db, { organizationId, planId });
+    await keys.keyFor(user.viewer);
+    await keys.keyFor(second.viewer);
+    const changed = withOtherKey();
+    await database.db.query('UPDATE users SET blocked = true WHERE id = ANY($1)', [[user.id, second.id]]);
+    changed.start();
+    await waitFor(() => proxy.keys.size === 0, { what: 'both keys to be deleted' });
+    await changed.stop();
+  });
+});
+
 describe('a repair', () => {
   it('makes the same key again when the proxy has lost everything', async () => {
     const secret = await keys.keyFor(user.viewer);

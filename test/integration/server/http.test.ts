@@ -76,11 +76,30 @@ describe('the HTTP door', () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
   });
 
-  it('takes queries by GET with a header that forms cannot send, and mutations never', async () => {
-    const get = (query: string, headers: Record<string, string>): Promise<Response> => fetch(`${server.url}?query=${encodeURIComponent(query)}`, { headers: { authorization: 'Bearer good', ...headers } });
-    expect((await get('{ hello }', {})).status).toBe(400);
-    expect((await get('{ hello }', { 'apollo-require-preflight': '1' })).status).toBe(200);
-    expect((await get('mutation { touch }', { 'apollo-require-preflight': '1' })).status).toBe(405);
+  it('takes queries by GET from whoever sends a token, which pages of other sites cannot do unasked, and mutations never', async () => {
+    const get = (query: string, headers: Record<string, string>): Promise<Response> => fetch(`${server.url}?query=${encodeURIComponent(query)}`, { headers });
+    const authorization = 'Bearer good';
+    expect((await get('{ hello }', {})).status).toBe(401);
+    expect((await get('{ hello }', { 'apollo-require-preflight': '1' })).status).toBe(401);
+    const answer = await get('{ hello }', { authorization });
+    expect([answer.status, await answer.json()]).toEqual([200, { data: { hello: 'hello ann' } }]);
+    for (let round = 0; round < 2; round += 1) expect((await get('mutation { touch }', { authorization, 'apollo-require-preflight': '1' })).status).toBe(405);
+    expect((await get('subscription { chatStream { __typename } }', { authorization })).status).toBe(405);
+    expect((await fetch(server.url, { method: 'POST', headers: { authorization } })).status).toBe(400);
+  });
+
+  it('tells how credentials are sent', async () => {
+    expect((await graphql(server.url, null, '{ hello }')).errors![0]!.message).toBe('No valid credentials: send Authorization: Bearer <token>.');
+  });
+
+  it('never sends an answer larger than its bound, however often one text is asked for', async () => {
+    const query = 'query ($length: Int!) { a: text(length: $length) b: text(length: $length) c: text(length: $length) d: text(length: $length) e: text(length: $length) }';
+    for (let round = 0; round < 3; round += 1) {
+      const large = await graphql(server.url, 'good', query, { length: 4_000_000 });
+      expect([large.status, large.data, large.errors]).toEqual([200, null, [{ message: expect.stringContaining('16777216 bytes'), extensions: { code: 'BAD_USER_INPUT' } }]]);
+      const fitting = await graphql(server.url, 'good', query, { length: 3_000_000 });
+      expect([fitting.errors, fitting.data.e.length]).toEqual([null, 3_000_000]);
+    }
   });
 
   it('refuses subscriptions by HTTP and says where they go', async () => {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { connectWs, type TestWsClient } from '../../support/ws-client';
@@ -219,6 +220,88 @@ describe('the WebSocket door', () => {
     await subscription.ended;
     expect(subscription.events.map((event) => event.text.length).reduce((a, b) => a + b)).toBe(20_000_000);
     expect(subscription.events.length).toBeLessThan(2_000);
+  });
+
+  /** Bytes that the server takes of a client that says the same again and again and reads nothing; at most, or a little more than, `FLOOD_BYTES`. */
+  const FLOOD_BYTES = 80_000_000;
+  const flood = async (socket: WebSocket, say: () => void): Promise<number> => {
+    socket.pause();
+    const network = (socket as unknown as { _socket: Socket })._socket;
+    const taken = (): number => network.bytesWritten - network.writableLength;
+    let last = 0;
+    let lastAt = performance.now();
+    // It takes no more when nothing has left for half a second.
+    await waitFor(() => {
+      while (network.writableLength < 1_000_000) say();
+      if (taken() !== last) [last, lastAt] = [taken(), performance.now()];
+      return last > FLOOD_BYTES || performance.now() - lastAt > 500;
+    }, { deadlineMs: 25_000, what: 'the server to take no more' });
+    return last;
+  };
+
+  it.each([
+    ['pings of the protocol', (socket: WebSocket) => socket.send('{"type":"ping"}')],
+    ['pings of WebSocket', (socket: WebSocket) => socket.ping('x'.repeat(100))],
+  ])('takes no more of a client that sends %s and reads nothing, and goes on when it reads again', async (_what, say) => {
+    const { socket } = await raw();
+    socket.send(JSON.stringify({ type: 'connection_init', payload: { token: 'good' } }));
+    await once(socket, 'message');
+    // What the system keeps in its own buffers, and a megabyte in ours.
+    expect(await flood(socket, () => say(socket))).toBeLessThan(40_000_000);
+    socket.send(JSON.stringify({ id: 'after', type: 'subscribe', payload: { query: STREAM } }));
+    const answered = new Promise((resolve) => socket.on('message', (data) => String(data).includes('"next"') && resolve(data)));
+    socket.resume();
+    (await waitFor(() => server.streams.at(-1)?.sink, { deadlineMs: 20_000, what: 'the stream behind the pings' })).push(delta(1));
+    await answered;
+    socket.terminate();
+  });
+
+  it('echoes no payload', async () => {
+    const { socket } = await raw();
+    socket.send('{"type":"ping","payload":{"a":"b"}}');
+    expect(String((await once(socket, 'message'))[0])).toBe('{"type":"pong"}');
+    socket.terminate();
+  });
+
+  it('takes little of somebody whom it does not know yet: no large message, no many small ones, no message in many parts', async () => {
+    const roomy = await startServer({ maxBodyBytes: 8_000_000 });
+    const closeCode = async (say: (socket: WebSocket) => void): Promise<[number, number]> => {
+      const socket = new WebSocket(roomy.url.replace('http', 'ws'), 'graphql-transport-ws');
+      const closed = once(socket, 'close');
+      await once(socket, 'open');
+      const since = performance.now();
+      say(socket);
+      return [(await closed)[0] as number, performance.now() - since];
+    };
+    const large = JSON.stringify({ type: 'connection_init', payload: { token: 'good', text: 'x'.repeat(7_000_000) } });
+    const parts = (socket: WebSocket): void => {
+      for (let i = 0; i < 100; i += 1) socket.send('x'.repeat(10_000), { fin: false });
+    };
+    const pings = (socket: WebSocket): void => {
+      for (let i = 0; i < 50; i += 1) socket.send('{"type":"ping"}');
+    };
+    for (const say of [(socket: WebSocket) => socket.send(large), parts, pings]) {
+      const [code, tookMs] = await closeCode(say);
+      expect(code).toBe(1009);
+      expect(tookMs).toBeLessThan(2_500);
+    }
+    // Known, it may send as much as by HTTP.
+    const client = connectWs(roomy.url, 'good');
+    const stream = client.subscribe('subscription ($i: Inner) { chatStream(input: $i) { __typename } }', { i: { text: 'x'.repeat(7_000_000) } });
+    await waitFor(() => roomy.streams.length === 1, { what: 'a stream with a long text' });
+    expect(stream.errors).toEqual([]);
+    client.cut();
+    await roomy.close();
+  });
+
+  it('never sends a frame larger than the bound of an answer', async () => {
+    const client = connect('good');
+    const stream = client.subscribe<any>('subscription { chatStream { ... on TextDelta { a: text b: text c: text } } }');
+    const { sink } = await begun();
+    sink.push(delta(1, 'x'.repeat(6_000_000)));
+    sink.end();
+    await stream.ended;
+    expect(stream.errors).toEqual([{ message: expect.stringContaining('16777216 bytes'), extensions: { code: 'BAD_USER_INPUT' } }]);
   });
 
   it('when stopping: refuses what is new with SERVICE_UNAVAILABLE, lets streams run, then says 1001', async () => {

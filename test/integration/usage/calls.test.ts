@@ -99,6 +99,7 @@ describe('calls', () => {
   it.each([
     ['first', { first: 0 }], ['first', { first: 101 }], ['first', { first: 1.5 }],
     ['after', { first: 1, after: 'nonsense' }], ['after', { first: 1, after: encodeCursor(['yesterday', 'call_1']) }], ['after', { first: 1, after: encodeCursor(['2026-13-40T99:00:00.000000Z', 'x']) }],
+    ['after', { first: 1, after: encodeCursor(['2026-02-30T00:00:00.000000Z', 'x']) }], ['after', { first: 1, after: encodeCursor(['0000-01-01T00:00:00.000000Z', 'x']) }],
     ['after', { first: 1, after: encodeCursor(['2026-11-20T10:00:00.000000Z']) }], ['after', { first: 1, after: '' }],
   ])('refuses a bad %s: %j', async (argument, page) => {
     await expect(usage.calls(world.member.viewer, {}, page)).rejects.toMatchObject({ code: 'BAD_USER_INPUT', argument });
