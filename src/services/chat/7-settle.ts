@@ -51,7 +51,7 @@ async function writeEnd(end: CallEnd, deps: SettleDeps): Promise<void> {
       const waitMs = RETRY_AFTER_MS[attempt];
       deps.logger.error({ callId: row.id, attempt, err: cause }, 'the end of a call could not be written');
       // "Data exception": Postgres will not take these values next time either. What others wrote is left out, what was used is kept.
-      if (/^22/.test(String((cause as { code?: unknown }).code))) row = { ...row, rawUsage: null, answer: null };
+      if (String((cause as { code?: unknown }).code).startsWith('22')) row = { ...row, rawUsage: null, answer: null };
       if (waitMs === undefined) throw new AppError('SERVICE_UNAVAILABLE', { internal: `call ${row.id} is not settled`, cause });
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
