@@ -23,7 +23,7 @@ COPY --from=build /weir/dist ./dist
 COPY package.json ./
 USER node
 EXPOSE 4100
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=130s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Node itself is process 1: signals reach it, and it starts no children that somebody would have to collect.
 CMD ["node", "dist/main.js"]

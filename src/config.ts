@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+
 /** Everything that can be configured, read from environment variables in one place. */
 export interface Config {
   env: 'development' | 'production' | 'test';
@@ -159,8 +161,8 @@ export function readConfig(env: Env = process.env): Config {
       organizationClaim: reader.text('AUTH_ORGANIZATION_CLAIM'),
     },
     secretKey,
-    corsOrigins: reader.text('CORS_ORIGINS') === null && !production ? ['*'] : reader.list('CORS_ORIGINS'),
-    trustedProxies: reader.list('TRUSTED_PROXIES'),
+    corsOrigins: readOrigins(reader, production),
+    trustedProxies: readProxies(reader),
     maxBodyBytes: reader.whole('MAX_BODY_BYTES', 8 * 1024 * 1024, 1_024, 256 * 1024 * 1024),
     logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
     explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
@@ -169,6 +171,26 @@ export function readConfig(env: Env = process.env): Config {
   };
   if (reader.problems.length) throw new ConfigError(reader.problems);
   return config;
+}
+
+function readOrigins(reader: Reader, production: boolean): string[] {
+  if (reader.text('CORS_ORIGINS') === null) return production ? [] : ['*'];
+  const origins = reader.list('CORS_ORIGINS');
+  for (const origin of origins) {
+    if (origin !== '*' && !(URL.canParse(origin) && new URL(origin).origin === origin)) reader.problems.push(`CORS_ORIGINS has ${origin}, which is no origin (scheme, host, port, no path) and not *. Example: CORS_ORIGINS=https://app.example.com`);
+  }
+  return origins;
+}
+
+function readProxies(reader: Reader): string[] {
+  const proxies = reader.list('TRUSTED_PROXIES');
+  for (const proxy of proxies) {
+    const [address = '', bits, ...more] = proxy.split('/');
+    const version = isIP(address);
+    const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 6 ? 128 : 32));
+    if (!version || !fits || more.length > 0) reader.problems.push(`TRUSTED_PROXIES has ${proxy}, which is neither an address nor a range. Example: TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1`);
+  }
+  return proxies;
 }
 
 /**

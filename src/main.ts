@@ -9,6 +9,9 @@ import { probe } from './services/litellm/detect';
 const DATABASE_WAIT_MS = 120_000;
 const PROXY_WAIT_MS = 60_000;
 
+/** Wrong password, wrong role, no such database: waiting does not help. */
+const WILL_NOT_PASS: ReadonlySet<string> = new Set(['28P01', '28000', '3D000']);
+
 /** The production entry: reads the configuration, waits for its neighbours, migrates, serves, and ends in order. */
 async function main(): Promise<void> {
   const config = readConfig();
@@ -70,8 +73,9 @@ async function retry<T>(logger: Logger, what: string, limitMs: number, work: () 
     try {
       return await work();
     } catch (error) {
-      if (waitedMs >= limitMs) throw error;
-      logger.warn({ waitedMs, err: error }, `waiting for ${what}`);
+      const { code, message } = error as { code?: string; message?: string };
+      if (waitedMs >= limitMs || WILL_NOT_PASS.has(code ?? '')) throw error;
+      logger.warn({ waitedMs, code, reason: message }, `waiting for ${what}`);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }

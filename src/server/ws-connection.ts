@@ -140,7 +140,14 @@ export class Connection {
         clearTimeout(timer);
         resolve();
       });
-      this.close(CLOSE.goingAway, 'Going away');
+      const close = (): void => this.close(CLOSE.goingAway, 'Going away');
+      if (this.operations.size === 0) return close();
+      // What has ended still has to tell its client: one that misses `complete` asks again after 1001, and pays again.
+      const farewell = setTimeout(close, FAREWELL_MS);
+      this.onIdle = () => {
+        clearTimeout(farewell);
+        setImmediate(close);
+      };
     });
   }
 

@@ -28,6 +28,8 @@ export interface TestApp extends App {
   graphql<D = any>(token: string | null, query: string, variables?: Record<string, unknown>, options?: Parameters<typeof graphql>[4]): Promise<GraphqlReply<D>>;
   chat(token: string, input: Record<string, unknown>): Promise<GraphqlReply<{ chat: any }>>;
   connect(token: string | null): TestWsClient;
+  /** Stops the server; `stop` closes this test's clients first. */
+  stopServer(): Promise<void>;
 }
 
 /** The whole product, doors included, on a port of the system's choice; only the provider is a fake. */
@@ -60,6 +62,7 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
       clients.push(client);
       return client;
     },
+    stopServer: () => app.stop(),
     stop: async () => {
       await Promise.all(clients.map((client) => client.close()));
       await app.stop();

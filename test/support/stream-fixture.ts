@@ -7,6 +7,8 @@ export interface Fixture extends World {
   database: TestDatabase;
   provider: FakeProvider;
   app: TestApp;
+  /** Stops the server and leaves its clients connected. */
+  stopServer(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -18,6 +20,7 @@ export async function createFixture(options: Pick<TestAppOptions, 'config' | 'ap
   const app = await startTestApp({ database, upstream: provider, config: options.config, apiKey: options.apiKey });
   return {
     ...world, database, provider, app,
+    stopServer: () => app.stopServer(),
     close: async () => {
       await app.stop();
       await provider.close();

@@ -12,8 +12,8 @@ function problems(env: Record<string, string>): string[] {
 
 describe('readConfig', () => {
   it('reports all mistakes at once, each with the name of its variable and an example', () => {
-    const found = problems({ PORT: '99999', LOG_LEVEL: 'loud', DATABASE_URL: 'mysql://x', AUTH_JWKS_URL: 'https://idp.example/jwks', AUTH_ALGORITHMS: 'none', NODE_ENV: 'production' });
-    for (const name of ['PORT', 'LOG_LEVEL', 'DATABASE_URL', 'AUTH_ISSUER', 'AUTH_AUDIENCE', 'AUTH_ALGORITHMS', 'LLM_BASE_URL', 'WEIR_SECRET_KEY']) {
+    const found = problems({ PORT: '99999', LOG_LEVEL: 'loud', DATABASE_URL: 'mysql://x', AUTH_JWKS_URL: 'https://idp.example/jwks', AUTH_ALGORITHMS: 'none', NODE_ENV: 'production', TRUSTED_PROXIES: 'banana', CORS_ORIGINS: 'not a url' });
+    for (const name of ['PORT', 'LOG_LEVEL', 'DATABASE_URL', 'AUTH_ISSUER', 'AUTH_AUDIENCE', 'AUTH_ALGORITHMS', 'LLM_BASE_URL', 'WEIR_SECRET_KEY', 'TRUSTED_PROXIES', 'CORS_ORIGINS']) {
       expect(found.filter((line) => line.startsWith(name))).toEqual([expect.stringMatching(/Example: /)]);
     }
   });

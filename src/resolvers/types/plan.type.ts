@@ -35,7 +35,7 @@ export class PlanType extends NodeInterface {
   limits!: PlanLimitsType;
 }
 
-@InputType('PlanLimitsInput', { description: 'Limits of each user of a plan. Left out or null: unlimited.' })
+@InputType('PlanLimitsInput', { description: 'Limits of each user of a plan. null: unlimited; left out: stays as it was, for a new plan unlimited.' })
 export class PlanLimitsInputType {
   @Field(() => Int, { nullable: true, description: 'Calls per minute, at least 1.' })
   requestsPerMinute?: number | null;
@@ -53,12 +53,12 @@ export class PlanLimitsInputType {
   monthlyBudget?: string | null;
 }
 
-@InputType('PlanInput', { description: 'A plan as it shall be: fields that are left out of an existing plan are emptied.' })
+@InputType('PlanInput', { description: 'A plan as it shall be. Of an existing plan, what is left out stays as it was, and null clears it.' })
 export class PlanInputType {
   @Field(() => ID, { nullable: true, description: 'Left out: a new plan.' })
   id?: string | null;
 
-  @Field(() => String, { description: 'Its name; at most 200 characters.' })
+  @Field(() => String, { description: 'Its name, used by no other plan; at most 100 characters.' })
   name!: string;
 
   @Field(() => [String], { description: 'Exact model ids and `provider/*` patterns.' })
@@ -67,6 +67,6 @@ export class PlanInputType {
   @Field(() => ID, { nullable: true, description: 'The model of a call that names none.' })
   defaultModel?: string | null;
 
-  @Field(() => PlanLimitsInputType, { nullable: true, description: 'Limits of each of its users; left out: none.' })
+  @Field(() => PlanLimitsInputType, { nullable: true, description: 'Limits of each of its users; left out: as they were, for a new plan none; null: none.' })
   limits?: PlanLimitsInputType | null;
 }

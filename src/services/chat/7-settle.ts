@@ -94,7 +94,7 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
     cost,
     proxyCost: answer.usageSeen?.cost ?? head?.cost ?? null,
     latencyMs: Math.round(endedAt - call.startedAt),
-    timeToFirstTokenMs: answer.firstPieceAt === null ? null : Math.round(answer.firstPieceAt - call.startedAt),
+    timeToFirstTokenMs: !call.streamed || answer.firstPieceAt === null ? null : Math.round(answer.firstPieceAt - call.startedAt),
     omittedMessages: call.omittedMessages,
     answer: keepAnswer
       ? {

@@ -32,7 +32,7 @@ function readModels(models: string[]): string[] {
 function readDefaultModel(model: string | null, models: string[]): string | null {
   if (model === null) return null;
   // With a provider/* entry the model may be one of that provider's: only the upstream knows.
-  if (!models.includes(model) && (model.includes('*') || !models.some((entry) => entry.endsWith('/*')))) throw badInput('input.defaultModel', 'it is not among the models of the plan');
+  if (!models.includes(model) && (model.includes('*') || !models.some((entry) => entry.endsWith('/*')))) throw badInput('input.defaultModel', `${model} is not among the models of the plan: name another one, or null`);
   if (model.length > MAX_MODEL_LENGTH || CONTROL.test(model)) throw badInput('input.defaultModel', 'not a model id');
   return model;
 }
