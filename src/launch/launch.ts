@@ -89,7 +89,7 @@ async function start(options: LaunchOptions, progress: Progress, shutdown: Shutd
     home: home === usual ? null : path.relative(process.cwd(), home) || '.',
     color: options.terminal.isTTY === true && !env.NO_COLOR,
   });
-  for (const line of lines) progress.line(line);
+  progress.line(lines.join('\n'));
 }
 
 /** All mistakes at once, before anything is started. What the start itself finds out is filled in for the check. */
