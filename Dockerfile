@@ -16,7 +16,10 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && npm cache clean --force
 
 FROM node:20.20.2-bookworm-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=4100 WEIR_HOME=/tmp/weir
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=4100 WEIR_HOME=/var/lib/weir
+# Ends of calls that the database could not take wait here: it has to outlive the container.
+RUN install -d -m 0700 -o node -g node /var/lib/weir
+VOLUME /var/lib/weir
 WORKDIR /weir
 COPY --from=packages /weir/node_modules ./node_modules
 COPY --from=build /weir/dist ./dist

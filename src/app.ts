@@ -7,13 +7,27 @@ import { LoopLoad } from './lib/loop-load';
 import { loadTokenizer } from './lib/token-estimate';
 import { buildGraphSchema } from './resolvers/schema';
 import { createServer, type GraphServer } from './server/server';
+import { AlertFeed } from './services/budget/alert-feed';
+import { AlertStore } from './services/budget/alert.store';
+import { BudgetService } from './services/budget/budget.service';
+import { BudgetStore } from './services/budget/budget.store';
 import { CallStore } from './services/chat/call.store';
 import { ChatService } from './services/chat/chat.service';
 import { Housekeeping } from './services/chat/housekeeping';
+import { Idempotency } from './services/chat/idempotency';
+import { IdempotencyStore } from './services/chat/idempotency.store';
 import { RemoteStops } from './services/chat/remote-stops';
 import { ConversationService } from './services/conversation/conversation.service';
 import { ConversationStore } from './services/conversation/conversation.store';
 import { KeyService } from './services/key/key.service';
+import { CheckpointStore } from './services/ledger/checkpoint.store';
+import { Checkpoints } from './services/ledger/checkpoints';
+import { Journal } from './services/ledger/journal';
+import { Liveness } from './services/ledger/liveness';
+import { OwnersStore } from './services/ledger/owners.store';
+import { Recovery } from './services/ledger/recovery';
+import { RecoveryStore } from './services/ledger/recovery.store';
+import { SettlementWriter } from './services/ledger/settlement-writer';
 import { LitellmAdmin } from './services/litellm/admin';
 import { CompletionClient } from './services/litellm/client';
 import { directHealth, litellmHealth } from './services/litellm/detect';
@@ -28,6 +42,7 @@ import { PriceService } from './services/pricing/price.service';
 import { RunningCalls } from './services/running-calls';
 import type { Services } from './services/services';
 import { StatusService } from './services/status/status.service';
+import { ReportLane } from './services/usage/report-lane';
 import { UsageService } from './services/usage/usage.service';
 import { AuthService } from './services/viewer/auth.service';
 import { PeopleService } from './services/viewer/people.service';
@@ -59,6 +74,15 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const housekeeping = new Housekeeping({ store: callStore, logger });
     await housekeeping.start();
     closers.push(() => housekeeping.stop());
+    // What an earlier process could not write is written before anybody looks for calls without an end.
+    const writer = new SettlementWriter({ store: callStore, journal: new Journal({ home: config.home, logger }), logger });
+    await writer.start();
+    closers.push(async () => void (await writer.stop()));
+    const checkpoints = new Checkpoints({ store: new CheckpointStore(db), logger });
+    closers.push(() => checkpoints.stop());
+    const alerts = new AlertFeed({ databaseUrl: config.databaseUrl, store: new AlertStore(db), logger });
+    await alerts.start();
+    closers.push(() => alerts.stop());
 
     // Upstream: a proxy with virtual keys, or one server with one key.
     const { upstream: target } = config;
@@ -112,22 +136,44 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });
+    const budgets = new BudgetService({ store: new BudgetStore(db), people, alerts, logger, lane: new ReportLane({ max: 2, maxWaitingOfUser: 200 }) });
+    const idempotency = new Idempotency({ store: new IdempotencyStore(db), running, logger, totalMs: config.timeouts.totalMs });
+    closers.push(() => idempotency.stop());
     const owner = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
     const remoteStops = new RemoteStops({ store: callStore, running, owner, logger });
     remoteStops.start();
     closers.push(() => remoteStops.stopLooking());
+    const liveness = new Liveness({ store: new OwnersStore(db), owner, logger, ...config.ledger });
+    await liveness.start();
+    closers.push(() => liveness.stop());
+    const recovery = new Recovery({
+      store: new RecoveryStore(db),
+      calls: callStore,
+      liveness,
+      records: admin,
+      priceOf: (...call) => prices.forCall(...call),
+      modelOf: (id) => catalog.find(id),
+      isRunning: (id) => running.find(id) !== null,
+      pendingIds: () => writer.pendingIds(),
+      owner,
+      logger,
+      lookEveryMs: config.ledger.lookEveryMs,
+    });
+    recovery.start();
+    closers.push(() => recovery.stop());
     const loopLoad = new LoopLoad();
     loopLoad.start();
     closers.push(() => loopLoad.stop());
     const chat = new ChatService({
-      plans, people, conversations, usage, running, remoteStops, owner, loopLoad,
-      store: callStore,
+      plans, people, conversations, usage, running, remoteStops, idempotency, loopLoad,
       defaultModel: config.defaultModel,
+      hold: { store: callStore, prices, catalog, owner, upstream: client.kind, totalMs: config.timeouts.totalMs },
       run: {
         upstream: client,
         keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
         catalog,
-        settle: { store: callStore, priceOf: (...call) => prices.forCall(...call), modelOf: (id) => catalog.find(id), logger },
+        settle: { writer, priceOf: (...call) => prices.forCall(...call), modelOf: (id) => catalog.find(id) },
+        checkpoints,
         logger,
         totalMs: config.timeouts.totalMs,
       },
@@ -142,7 +188,8 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       checkProxy: () => (target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey)),
     });
 
-    const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans }), prices: new PriceService({ book: prices }), keys, conversations, usage, chat, status };
+    const priceService = new PriceService({ book: prices });
+    const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, budgets, chat, status };
     server = await createServer({ config, schema: await buildGraphSchema(), services, logger, readiness: () => status.readiness() });
     const doors = server;
     return {
@@ -153,10 +200,14 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       },
       stop: async () => {
         await doors.stopAccepting();
-        const unbooked = await running.drain(config.shutdownMs);
+        // Who waits for a call of another replica would keep the doors open.
+        const told = idempotency.stop();
+        await running.drain(config.shutdownMs);
+        await told;
         await doors.close();
+        const unbooked = await writer.stop();
         await closeAll();
-        if (unbooked > 0) throw new Error(`${unbooked} calls could not be booked: they will be ended as LOST`);
+        if (unbooked > 0) throw new Error(`${unbooked} calls could be booked nowhere: recovery will end them`);
       },
     };
   } catch (error) {

@@ -37,6 +37,8 @@ export interface Config {
   explorer: boolean;
   /** File with the demonstration tokens, read by the explorer in development. */
   demoFile: string | null;
+  /** How often a process says that it lives, and how long another one must have seen nothing new of it before it ends its calls; how often it looks for such calls. Milliseconds. */
+  ledger: { renewMs: number; deadAfterMs: number; lookEveryMs: number };
   /** Running calls may go on for so long; telling, booking and closing take a few seconds more, and orchestrators kill after 30. */
   shutdownMs: number;
 }
@@ -115,6 +117,7 @@ export function readConfig(env: Env = process.env): Config {
   const reader = new Reader(env);
   const mode = reader.choice('NODE_ENV', ['development', 'production', 'test'], 'development');
   const production = mode === 'production';
+  const deadAfterMs = reader.whole('OWNER_DEAD_AFTER_MS', 30_000, 1_000, 600_000);
 
   reader.required('DATABASE_URL', 'postgres://weir:secret@localhost:5432/weir', 'the Postgres database that keeps users, conversations and usage');
   const databaseUrl = reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
@@ -167,6 +170,8 @@ export function readConfig(env: Env = process.env): Config {
     logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
     explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
     demoFile: null,
+    // Six renewals: a process that is only slow is not taken for dead.
+    ledger: { renewMs: Math.floor(deadAfterMs / 6), deadAfterMs, lookEveryMs: 60_000 },
     shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 20_000, 0, 600_000),
   };
   if (reader.problems.length) throw new ConfigError(reader.problems);

@@ -4,6 +4,11 @@ import { DataSource, type EntityManager } from 'typeorm';
 import { BoundedClient } from './bounded-client';
 import { ENTITIES } from './entities';
 import { FirstSchema20261121080000 } from './migrations/20261121080000-first-schema';
+import { LedgerTables20261121120000 } from './migrations/20261121120000-ledger-tables';
+import { Admission20261121120100 } from './migrations/20261121120100-admission';
+import { Settlement20261121120200 } from './migrations/20261121120200-settlement';
+import { BudgetFunctions20261121120300 } from './migrations/20261121120300-budget-functions';
+import { LlmCallsView20261121120400 } from './migrations/20261121120400-llm-calls-view';
 
 /** A transaction, or anything else that statements run on. Services take it as an argument, so that they need not import typeorm. */
 export interface Tx {
@@ -57,7 +62,7 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     type: 'postgres',
     url: options.url,
     entities: ENTITIES,
-    migrations: [FirstSchema20261121080000],
+    migrations: [FirstSchema20261121080000, LedgerTables20261121120000, Admission20261121120100, Settlement20261121120200, BudgetFunctions20261121120300, LlmCallsView20261121120400],
     migrationsTableName: 'weir_migrations',
     synchronize: false,
     logging: false,

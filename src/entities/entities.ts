@@ -1,13 +1,23 @@
 import { ApiToken } from './api-token.entity';
+import { BudgetAlertEntity } from './budget-alert.entity';
+import { BudgetPeriod } from './budget-period.entity';
+import { BudgetEntity } from './budget.entity';
+import { CallCheckpoint } from './call-checkpoint.entity';
+import { CallInFlight } from './call-in-flight.entity';
 import { ConversationEntity } from './conversation.entity';
+import { IdempotencyKey } from './idempotency-key.entity';
 import { LlmUsage } from './llm-usage.entity';
 import { MessageEntity } from './message.entity';
 import { ModelPrice } from './model-price.entity';
 import { Organization } from './organization.entity';
+import { Owner } from './owner.entity';
 import { PlanEntity } from './plan.entity';
 import { Project } from './project.entity';
 import { User } from './user.entity';
 import { VirtualKey } from './virtual-key.entity';
 
-/** Tables with an entity. The others (proxy_teams, calls_in_flight, …) are only ever touched by SQL in their stores. */
-export const ENTITIES = [ApiToken, ConversationEntity, LlmUsage, MessageEntity, ModelPrice, Organization, PlanEntity, Project, User, VirtualKey];
+/** Tables with an entity. The others (installation, proxy_teams, model_lists) are only ever touched by SQL in their stores. */
+export const ENTITIES = [
+  ApiToken, BudgetAlertEntity, BudgetEntity, BudgetPeriod, CallCheckpoint, CallInFlight, ConversationEntity, IdempotencyKey, LlmUsage, MessageEntity, ModelPrice, Organization, Owner, PlanEntity,
+  Project, User, VirtualKey,
+];

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /**
- * One row per admitted call, append-only, partitioned by month. TypeORM has no words for partitions, and would keep generated columns in a
+ * One row of kind CALL per admitted call, and two more for each correction of it (a REVERSAL and a CORRECTION). Append-only, partitioned by month. TypeORM has no words for partitions, and would keep generated columns in a
  * table of its own, so its schema comparison leaves this table out; a test compares these columns with the migrated table instead.
  */
 @Entity('llm_usage', { synchronize: false })
@@ -144,4 +144,30 @@ export class LlmUsage {
 
   @Column('timestamptz', { name: 'settled_at', default: () => 'weir.now()' })
   settledAt!: Date;
+
+  /** CALL, REVERSAL (what was booked, negative) or CORRECTION (what is true). */
+  @Column('text', { default: 'CALL' })
+  kind!: string;
+
+  /** Calls that the row counts for: -1 for a reversal, else 1. */
+  @Column({ type: 'smallint', insert: false, update: false })
+  sign!: number;
+
+  /** Reversals and corrections: the id of the call. */
+  @Column('text', { name: 'corrects_id', nullable: true })
+  correctsId!: string | null;
+
+  /** Reversals and corrections: which correction of the call they belong to, from 1. */
+  @Column('integer', { default: 0 })
+  correction!: number;
+
+  @Column('text', { name: 'correction_reason', nullable: true })
+  correctionReason!: string | null;
+
+  /** The period rows that the cost was booked on: ids and dates side by side. */
+  @Column('text', { name: 'budget_ids', array: true, default: [] })
+  budgetIds!: string[];
+
+  @Column('date', { name: 'budget_dates', array: true, default: [] })
+  budgetDates!: string[];
 }

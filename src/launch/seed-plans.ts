@@ -13,7 +13,12 @@ export type SeedPlan = (typeof SEED_PLANS)[number];
 export interface PlanContent {
   models: string[];
   defaultModel: string | null;
+  /** Dollars a month for each of its users; null: no limit. */
+  monthlyBudget: string | null;
 }
+
+/** What a user of the smallest plan may spend in a month, in dollars: so that there is a budget to look at. */
+const FREE_BUDGET = '5';
 
 /** Providers whose models the biggest plan has whether they are served today or not: a key that is added later needs no edit. */
 const USUAL_PROVIDERS = [...PROVIDERS.map(({ name }) => name), 'vertex_ai', 'cohere', 'openrouter', 'together_ai', 'fireworks_ai', 'perplexity', 'bedrock', 'azure', 'ollama', 'demo', 'direct'];
@@ -32,10 +37,12 @@ export function dividePlans(models: readonly SeedModel[]): Record<SeedPlan, Plan
   const providers = new Set([...models.flatMap(({ provider }) => (provider === null ? [] : [provider])), ...USUAL_PROVIDERS]);
   const nameless = models.filter(({ provider }) => provider === null).map(({ id }) => id).sort();
   const defaultModel = chat[0] ?? null;
+  // Under a budget, a model without a price is refused.
+  const isPriced = chat.slice(0, free).every((id) => models.some((model) => model.id === id && (model.outputPrice ?? 0) > 0));
   return {
-    free: { models: chat.slice(0, free), defaultModel },
-    pro: { models: [...chat.slice(0, pro), ...others], defaultModel },
-    team: { models: [...[...providers].sort().map((provider) => `${provider}/*`), ...nameless], defaultModel },
+    free: { models: chat.slice(0, free), defaultModel, monthlyBudget: isPriced && chat.length > 0 ? FREE_BUDGET : null },
+    pro: { models: [...chat.slice(0, pro), ...others], defaultModel, monthlyBudget: null },
+    team: { models: [...[...providers].sort().map((provider) => `${provider}/*`), ...nameless], defaultModel, monthlyBudget: null },
   };
 }
 

@@ -47,12 +47,13 @@ export class SeedStore {
 
   async insertPlan(plan: SeedPlanRow): Promise<string> {
     const id = newId('plan');
-    await this.client.query('INSERT INTO plans (id, name, models, default_model, max_output_tokens) VALUES ($1, $2, $3, $4, $5)', [
+    await this.client.query('INSERT INTO plans (id, name, models, default_model, max_output_tokens, monthly_budget) VALUES ($1, $2, $3, $4, $5, $6)', [
       id,
       plan.name,
       plan.models,
       plan.defaultModel,
       plan.maxOutputTokens,
+      plan.monthlyBudget,
     ]);
     return id;
   }
@@ -60,8 +61,10 @@ export class SeedStore {
   /** Changes a plan only where it still is what `before` says: what a person edited stays. */
   async refreshPlan(id: string, before: PlanContent, after: PlanContent): Promise<boolean> {
     const { rowCount } = await this.client.query(
-      'UPDATE plans SET models = $4, default_model = $5, updated_at = weir.now() WHERE id = $1 AND models = $2 AND default_model IS NOT DISTINCT FROM $3',
-      [id, before.models, before.defaultModel, after.models, after.defaultModel],
+      `UPDATE plans SET models = $4, default_model = $5, monthly_budget = CASE WHEN monthly_budget IS NOT DISTINCT FROM $6::numeric THEN $7::numeric ELSE monthly_budget END, updated_at = weir.now()
+       WHERE id = $1 AND models = $2 AND default_model IS NOT DISTINCT FROM $3`,
+      // What an earlier version remembered has no budget.
+      [id, before.models, before.defaultModel, after.models, after.defaultModel, before.monthlyBudget ?? null, after.monthlyBudget],
     );
     return rowCount === 1;
   }

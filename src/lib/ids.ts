@@ -11,6 +11,8 @@ export const ID_PREFIXES = {
   message: 'msg',
   call: 'call',
   stream: 'str',
+  budget: 'bud',
+  budgetAlert: 'alr',
 } as const;
 export type IdKind = keyof typeof ID_PREFIXES;
 

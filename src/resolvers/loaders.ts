@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import type { RequestContext } from '../server/context';
+import type { Budget } from '../services/budget/budget.types';
 import type { Conversation } from '../services/conversation/conversation.types';
 import type { Plan } from '../services/plan/plan.types';
 import type { CallRecord, UsageFigures } from '../services/usage/usage.types';
@@ -48,6 +49,17 @@ export const callOf = (context: RequestContext): DataLoader<string, CallRecord |
 /** Only for conversations that the viewer has been shown. */
 export const conversationUsageOf = (context: RequestContext): DataLoader<string, UsageFigures> =>
   loader(context, 'conversationUsage', (ids) => context.services.usage.ofConversations(ids));
+
+/** Asks as the viewer: null for budgets that it may not see. */
+export const budgetOf = (context: RequestContext): DataLoader<string, Budget | null> =>
+  loader(context, 'budget', each((id) => context.services.budgets.get(context.viewer, id)));
+
+/** Only for budgets that the viewer has been shown. */
+export function spentTodayOf(context: RequestContext): DataLoader<Budget, string, string> {
+  let found = context.loaders.get('spentToday') as DataLoader<Budget, string, string> | undefined;
+  if (!found) context.loaders.set('spentToday', (found = new DataLoader((budgets) => context.services.budgets.spentToday(budgets), { cacheKeyFn: ({ id }) => id })));
+  return found;
+}
 
 export const plansThatAllow = (context: RequestContext): DataLoader<string, Plan[]> =>
   loader(context, 'plansThatAllow', each((id) => context.services.models.plansThatAllow(id)));

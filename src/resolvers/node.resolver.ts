@@ -1,7 +1,7 @@
 import { Arg, Ctx, ID, Query, Resolver } from 'type-graphql';
 import { kindOfId, type IdKind } from '../lib/ids';
 import type { RequestContext } from '../server/context';
-import { callOf, conversationOf, planOf } from './loaders';
+import { budgetOf, callOf, conversationOf, planOf } from './loaders';
 import { NodeInterface } from './types/node.type';
 
 type Find = (context: RequestContext, id: string) => Promise<NodeInterface | null>;
@@ -15,6 +15,8 @@ const FINDERS: { [K in Exclude<IdKind, 'stream'>]: { kind: string; find: Find } 
   plan: { kind: 'Plan', find: (context, id) => planOf(context).load(id) },
   conversation: { kind: 'Conversation', find: (context, id) => conversationOf(context).load(id) },
   message: { kind: 'Message', find: ({ services, viewer }, id) => services.conversations.message(viewer, id) },
+  budget: { kind: 'Budget', find: (context, id) => budgetOf(context).load(id) },
+  budgetAlert: { kind: 'BudgetAlert', find: ({ services, viewer }, id) => services.budgets.alert(viewer, id) },
   call: { kind: 'Call', find: (context, id) => callOf(context).load(id) },
 };
 

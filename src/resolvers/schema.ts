@@ -2,6 +2,7 @@
 import 'reflect-metadata';
 import type { GraphQLSchema } from 'graphql';
 import { buildSchemaSync, type PubSub } from 'type-graphql';
+import { BudgetAlertResolver, BudgetResolver } from './budget.resolver';
 import { ChatStreamResolver } from './chat-stream.resolver';
 import { ChatResolver, ModelNotAllowedResolver } from './chat.resolver';
 import { ConversationResolver, MessageResolver } from './conversation.resolver';
@@ -17,8 +18,8 @@ import { CallResolver, UsageResolver } from './usage.resolver';
 import { ViewerResolver } from './viewer.resolver';
 
 const RESOLVERS = [
-  CallResolver, ChatResolver, ChatStreamResolver, ConversationResolver, MessageResolver, ModelNotAllowedResolver, ModelResolver, NodeResolver, PeopleResolver,
-  PlanResolver, PriceResolver, ServiceStatusResolver, UsageResolver, ViewerResolver,
+  BudgetAlertResolver, BudgetResolver, CallResolver, ChatResolver, ChatStreamResolver, ConversationResolver, MessageResolver, ModelNotAllowedResolver, ModelResolver, NodeResolver,
+  PeopleResolver, PlanResolver, PriceResolver, ServiceStatusResolver, UsageResolver, ViewerResolver,
 ] as const;
 
 /** type-graphql wants one as soon as there is a subscription. Ours bring their own iterators: whoever reaches this has made a mistake. */

@@ -4,6 +4,7 @@ import type { RequestContext } from '../server/context';
 import type { Viewer } from '../services/viewer/viewer.types';
 import { organizationOf, planOf, userOf } from './loaders';
 import { mustExist } from './map';
+import { BudgetType } from './types/budget.type';
 import { OrganizationType, UserType, ViewerType } from './types/people.type';
 import { PlanType } from './types/plan.type';
 import { UsageFiguresType } from './types/usage.type';
@@ -36,6 +37,11 @@ export class ViewerResolver {
   @FieldResolver(() => PlanType, { description: "The user's plan." })
   async plan(@Root() viewer: Viewer, @Ctx() context: RequestContext): Promise<PlanType> {
     return mustExist(await planOf(context).load(viewer.planId), 'plan of the viewer');
+  }
+
+  @FieldResolver(() => [BudgetType], { description: 'Every budget that applies to the caller: of the organisation, the user and the token used.' })
+  budgets(@Root() viewer: Viewer, @Ctx() context: RequestContext): Promise<BudgetType[]> {
+    return context.services.budgets.list(viewer, {});
   }
 
   @Extensions({ report: true })

@@ -5,13 +5,16 @@ import { PROTOCOL_CODES } from './format-error';
 /** What each refusal means. The type makes the compiler ask for a line here when a code is added. */
 const REFUSALS: Record<Refusal['code'], { type: Refusal['kind']; when: string; remedy: string }> = {
   MODEL_NOT_ALLOWED: { type: 'ModelNotAllowed', when: "The caller's plan does not name the model, or there is no such model (then `plansThatAllow` is empty).", remedy: 'Use one of `allowedModels`, or ask for one of `plansThatAllow`.' },
+  MODEL_UNPRICED: { type: 'ModelUnpriced', when: 'A budget applies, and no price is known for the model: unknown is not free.', remedy: 'Use a model that has a price; operators add prices.' },
   MODEL_UNAVAILABLE: { type: 'ModelUnavailable', when: 'The model is cooling down, has no healthy deployment, or the proxy is away.', remedy: 'Use one of `alternatives`, or repeat after `retryAfterMs`.' },
+  BUDGET_EXCEEDED: { type: 'BudgetExceeded', when: 'The most that the call can cost does not fit a budget: its limit less what is spent and what running calls hold. Nothing was spent.', remedy: 'Ask for at most `maxTokensThatFit`, use one of `modelsThatFit`, or wait until `resetsAt`.' },
   RATE_LIMITED: { type: 'RateLimited', when: 'A limit was reached; `origin` says whose, `dimension` of what.', remedy: 'Repeat after `retryAfterMs`.' },
   CONTEXT_TOO_LONG: { type: 'ContextTooLong', when: 'The messages do not fit into the context of the model.', remedy: 'Send less, or use one of `modelsThatFit`.' },
   CONTENT_BLOCKED: { type: 'ContentBlocked', when: "The provider's or the proxy's content policy refused the input or the answer.", remedy: 'Change the messages.' },
   UPSTREAM_FAILED: { type: 'UpstreamFailed', when: 'The provider or the proxy failed. What it said is for operators, in the log under the call id.', remedy: 'Repeat where `retryable`; else tell the operator `callId`.' },
   UPSTREAM_TIMEOUT: { type: 'UpstreamFailed', when: 'The provider or the proxy took longer than a deadline allows.', remedy: 'Repeat; ask for fewer tokens.' },
   STREAM_INTERRUPTED: { type: 'UpstreamFailed', when: 'The stream broke in the middle. What came before is kept in `partial`.', remedy: 'Continue from what came, or repeat.' },
+  IDEMPOTENCY_CONFLICT: { type: 'IdempotencyConflict', when: 'The idempotency key was used with other input less than 24 hours ago.', remedy: 'Use another key for another question.' },
 };
 
 const CLOSE_CODES: [code: number, when: string, client: string][] = [

@@ -120,9 +120,13 @@ async function handle(deps: HttpDeps, sizes: SizeGuard, request: FastifyRequest,
   // page cannot send: browsers ask first. Clients that send queries by GET (urql does) need no header more.
   if (request.method === 'GET') headers.set('apollo-require-preflight', 'authorization');
   const question = request.url.indexOf('?');
+  const leaving = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) leaving.abort();
+  });
   const response = await apollo.executeHTTPGraphQLRequest({
     httpGraphQLRequest: { method: request.method, headers, search: question < 0 ? '' : request.url.slice(question), body: request.body },
-    context: async () => contextOf(services, request.viewer!, request.id, traceIdOf(request.headers.traceparent)),
+    context: async () => contextOf(services, request.viewer!, request.id, traceIdOf(request.headers.traceparent), leaving.signal),
   });
   for (const [name, value] of response.headers) reply.header(name, value);
   reply.code(response.status ?? 200);

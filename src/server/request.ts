@@ -17,10 +17,11 @@ export function traceIdOf(traceparent: unknown): string | null {
   return typeof traceparent === 'string' ? (TRACEPARENT.exec(traceparent)?.[1] ?? null) : null;
 }
 
-export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null): RequestContext => ({
+export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null, signal?: AbortSignal): RequestContext => ({
   viewer,
   services,
   requestId,
   traceparentId,
+  signal,
   loaders: new Map(),
 });

@@ -1,4 +1,5 @@
 import type { Page } from '../lib/page';
+import type { Budget, BudgetAlert, BudgetEdit, BudgetScope } from './budget/budget.types';
 import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat/chat.types';
 import type { Conversation, Message } from './conversation/conversation.types';
 import type { ListedModel, ModelListing } from './model/model.types';
@@ -86,6 +87,21 @@ export interface UsageServiceApi {
   /** All time, of a conversation that the caller has been shown. */
   ofConversations(conversationIds: readonly string[]): Promise<UsageFigures[]>;
 }
+/** Limits of money. Every method checks role and organisation itself. */
+export interface BudgetServiceApi {
+  /** Without arguments: every budget that applies to the caller (organisation, user, token used). Subjects that the caller may not see have none. */
+  list(viewer: Viewer, args: { scope?: BudgetScope | null; subjectId?: string | null }): Promise<Budget[]>;
+  /** null for what the viewer may not see. */
+  get(viewer: Viewer, id: string): Promise<Budget | null>;
+  alert(viewer: Viewer, id: string): Promise<BudgetAlert | null>;
+  /** Today's costs in each budget's own zone, for budgets that the caller has been shown. */
+  spentToday(budgets: readonly Budget[]): Promise<string[]>;
+  /** Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
+  set(viewer: Viewer, input: BudgetEdit): Promise<Budget>;
+  remove(viewer: Viewer, id: string): Promise<string>;
+  /** Alerts of budgets that the caller may see: those after `after`, then what comes, from every replica. Ends by `return()`. */
+  alerts(viewer: Viewer, after: Date | null): AsyncIterableIterator<BudgetAlert>;
+}
 export interface ChatServiceApi {
   chat(viewer: Viewer, input: ChatInput, context: CallContext): Promise<ChatReply | Refusal>;
   /** Validates (throws BAD_USER_INPUT, NOT_FOUND) and returns the events; route, plan and hold happen on the first `next()`, and their refusals are events. */
@@ -109,6 +125,7 @@ export interface Services {
   keys: KeyServiceApi;
   conversations: ConversationServiceApi;
   usage: UsageServiceApi;
+  budgets: BudgetServiceApi;
   chat: ChatServiceApi;
   status: StatusServiceApi;
 }

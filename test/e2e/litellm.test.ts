@@ -4,6 +4,7 @@ import { errorCases } from './litellm/errors.cases';
 import { keyCases } from './litellm/keys.cases';
 import { modelCases } from './litellm/models.cases';
 import { outageCases } from './litellm/outage.cases';
+import { recoveryCases } from './litellm/recovery.cases';
 import { runningCases } from './litellm/running.cases';
 import { spendCases } from './litellm/spend.cases';
 import { streamCases } from './litellm/streams.cases';
@@ -43,6 +44,9 @@ describe('on a real LiteLLM', () => {
   });
   describe('spend rows', () => {
     spendCases(rig);
+  });
+  describe('a call whose process died', () => {
+    recoveryCases(rig);
   });
   // Last: it kills the proxy.
   describe('the proxy goes away', () => {

@@ -36,7 +36,7 @@ export class AccessScene {
     const theirs = await createWorld(db, { name: 'Theirs', plan: { models: ['test-chat'] } });
     const colleague = await createUser(db, { organizationId: ours.organizationId, planId: ours.planId, name: 'Colleague' });
     // Read when the server starts.
-    await db.query(`INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) VALUES (1, $1, $2, 'ADMIN', now() - interval '1 day', '{"input":"0.000001","output":"0.000002"}')`, [SECRET_MODEL, ours.organizationId]);
+    await db.query(`INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) VALUES (1, $1, $2, 'ADMIN', now() - interval '1 day', $3), (2, 'test-chat', NULL, 'ADMIN', now() - interval '1 day', $3)`, [SECRET_MODEL, ours.organizationId, '{"input":"0.000001","output":"0.000002"}']);
     const app = await startTestApp({ database, upstream: provider });
     const scene = new AccessScene(database, provider, app, ours, colleague, theirs);
     // Everybody has something of everything, so that an answer without a filter would show.
@@ -71,10 +71,16 @@ export class AccessScene {
   private async subscribe(user: TestUser, document: string, variables: object): Promise<Answer> {
     let socket = this.sockets.get(user.id);
     if (!socket) this.sockets.set(user.id, (socket = this.app.connect(user.token)));
-    const stream = socket.subscribe<unknown>(document, variables as Record<string, unknown>);
-    await within(stream.ended, 5_000, 'the end of a subscription');
+    const isEndless = document.includes('budgetAlerts');
+    const marker = isEndless ? (await this.budget(user)).alert : null;
+    const stream = socket.subscribe<any>(document, variables as Record<string, unknown>);
+    if (marker) {
+      // Who has the newest alert has all of them.
+      await stream.waitFor((event) => event?.id === marker);
+      stream.unsubscribe();
+    } else await within(stream.ended, 5_000, 'the end of a subscription');
     const errors = stream.errors as { message: string; path?: unknown; extensions?: { code: string; argument?: unknown } }[];
-    return { data: stream.events, errors: errors.map(({ message, path, extensions }) => ({ message, code: extensions!.code, path, argument: extensions!.argument })) };
+    return { data: document.includes('probe: budgetAlerts') ? stream.events.map((probe) => ({ probe })) : stream.events, errors: errors.map(({ message, path, extensions }) => ({ message, code: extensions!.code, path, argument: extensions!.argument })) };
   }
 
   /** A running stream; gives its id. */
@@ -119,6 +125,15 @@ export class AccessScene {
     return (await createToken(this.database.db, user.id)).tokenId;
   }
 
+  /** A budget of a user, wide enough for everything, with an alert that is newer than all others. */
+  async budget(user: TestUser = this.owner): Promise<{ budget: string; alert: string }> {
+    const { db } = this.database;
+    const [budget, alert] = [newId('budget'), newId('budgetAlert')];
+    await db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, 'USER', $3, 'DAY', 1000000)`, [budget, user.organizationId, user.id]);
+    await db.query(`INSERT INTO budget_alerts (id, budget_id, starts_on, percent, spent, limit_amount, at) SELECT $1, $2, '2026-01-01', 80, 1, 1, coalesce(max(at), date_trunc('milliseconds', weir.now())) + interval '1 millisecond' FROM budget_alerts`, [alert, budget]);
+    return { budget, alert };
+  }
+
   async user(world: World = this.ours): Promise<string> {
     return (await createUser(this.database.db, { organizationId: world.organizationId, planId: world.planId, name: 'Somebody' })).id;
   }
@@ -151,6 +166,16 @@ export class AccessScene {
         return (await row('SELECT organization_id, user_id FROM conversations WHERE id = $1'))?.user_id === self;
       case 'Message':
         return (await row('SELECT c.organization_id, c.user_id FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = $1'))?.user_id === self;
+      case 'Budget':
+      case 'BudgetAlert': {
+        const [budget] = await this.database.db.query<{ organization_id: string; scope: string; subject_id: string; owner: string | null }>(
+          `SELECT b.organization_id, b.scope, b.subject_id, t.user_id AS owner FROM budgets b LEFT JOIN api_tokens t ON t.id = b.subject_id
+           WHERE b.id = $1 OR b.id = (SELECT budget_id FROM budget_alerts WHERE id = $1)`,
+          [id],
+        );
+        if (role !== 'MEMBER') return inReach(budget?.organization_id);
+        return budget?.organization_id === organizationId && (['ORGANIZATION', 'PROJECT'].includes(budget.scope) || budget.subject_id === self || budget.owner === self);
+      }
       default:
         throw new Error(`no rule for ${type}`);
     }
@@ -158,7 +183,7 @@ export class AccessScene {
 
   /** Everything that a refused operation could have changed, as one text. */
   async state(): Promise<string> {
-    const tables = ['organizations', 'plans', 'projects', 'users', 'conversations', 'messages', 'llm_usage', 'calls_in_flight', '(SELECT id, user_id, name, revoked_at FROM api_tokens)'];
+    const tables = ['organizations', 'plans', 'projects', 'users', 'conversations', 'messages', 'llm_usage', 'calls_in_flight', 'budgets', 'budget_alerts', '(SELECT id, user_id, name, revoked_at FROM api_tokens)'];
     const sums = tables.map((table) => `(SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM ${table} AS t)`);
     const [row] = await this.database.db.query<{ state: string }>(`SELECT concat_ws(' ', ${sums.join(', ')}) AS state`);
     return row!.state;

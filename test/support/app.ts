@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { createApp, type App } from '../../src/app';
 import { readConfig, type Config } from '../../src/config';
 import type { Logger } from '../../src/lib/logger';
@@ -35,6 +38,7 @@ export interface TestApp extends App {
 /** The whole product, doors included, on a port of the system's choice; only the provider is a fake. */
 export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
   const { timeouts, ...overrides } = options.config ?? {};
+  const home = overrides.home ?? mkdtempSync(path.join(os.tmpdir(), 'weir-test-'));
   const base = readConfig({
     NODE_ENV: 'test',
     DATABASE_URL: options.database.url,
@@ -43,6 +47,7 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     WEIR_SECRET_KEY: randomBytes(32).toString('base64'),
     // A test that waits for the end of a program has no use for half a minute.
     SHUTDOWN_TIMEOUT_MS: '2000',
+    WEIR_HOME: home,
     ...(options.apiKey ? { LLM_API_KEY: options.apiKey } : {}),
   });
   const log: LogLine[] = [];
@@ -66,6 +71,7 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     stop: async () => {
       await Promise.all(clients.map((client) => client.close()));
       await app.stop();
+      if (!overrides.home) rmSync(home, { recursive: true, force: true });
     },
   };
 }

@@ -38,7 +38,12 @@ export function litellmModels(url: string): LitellmModel[] {
   ];
 }
 
-export const FALLBACKS = [{ 'test-primary': ['test-small'] }];
+/** Of the router: after failures, for prompts that are too long, and for content that a provider refuses. */
+export const FALLBACKS = {
+  fallbacks: [{ 'test-primary': ['test-small'] }],
+  context_window_fallbacks: [{ 'test-small': ['test-known'] }],
+  content_policy_fallbacks: [{ 'test-primary': ['test-two'] }],
+};
 
 /** One less than the product's: the proxy waits seconds before the second one. */
 export const RETRIES = 1;

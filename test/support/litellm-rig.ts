@@ -13,6 +13,8 @@ export interface LitellmRig {
   operator: TestUser;
   /** Every model that the proxy counts as OpenAI's. */
   planId: string;
+  /** WEIR_SECRET_KEY of every product here. */
+  secretKey: string;
   /** A new user, so one without a key. Default: on the plan with all of OpenAI's models. */
   user(planId?: string): Promise<TestUser>;
   plan(models: string[]): Promise<string>;
@@ -45,7 +47,7 @@ export async function startLitellmRig(): Promise<LitellmRig> {
     const app = await startApp();
     closers.push(() => app.stop());
     return {
-      litellm, database, app, operator, planId, startApp, stop,
+      litellm, database, app, operator, planId, secretKey, startApp, stop,
       user: (plan = planId) => createUser(db, { organizationId, planId: plan }),
       plan: (models) => createPlan(db, { models }),
       keyOf: async (user) => {

@@ -74,7 +74,7 @@ export async function startTestLitellm(): Promise<TestLitellm> {
     const config: LitellmConfig = {
       ...base,
       litellm_settings: { ...(base.litellm_settings as object), num_retries: RETRIES },
-      router_settings: { ...(base.router_settings as object), num_retries: RETRIES, fallbacks: FALLBACKS },
+      router_settings: { ...(base.router_settings as object), num_retries: RETRIES, ...FALLBACKS },
     };
     const url = databaseUrl(serverUrl, name);
     const start = (changed: LitellmConfig, port: number): Promise<RunningLitellm> => {

@@ -5,6 +5,7 @@ import net from 'node:net';
 export class TcpFront {
   private readonly sockets = new Set<net.Socket>();
   private dark = false;
+  private gone = false;
 
   private constructor(
     private readonly server: net.Server,
@@ -33,6 +34,12 @@ export class TcpFront {
     this.dark = dark;
   }
 
+  /** Cuts what is connected and what connects from now on, as while a server is down; until it is back. */
+  set away(away: boolean) {
+    this.gone = away;
+    if (away) for (const socket of this.sockets) socket.destroy();
+  }
+
   async stop(): Promise<void> {
     for (const socket of this.sockets) socket.destroy();
     this.server.close();
@@ -41,7 +48,8 @@ export class TcpFront {
 
   private accept(inner: net.Socket, host: string, port: number): void {
     this.hold(inner);
-    if (this.dark) return;
+    if (this.gone) inner.destroy();
+    if (this.dark || this.gone) return;
     const outer = net.connect(port, host);
     this.hold(outer);
     inner.pipe(outer).pipe(inner);

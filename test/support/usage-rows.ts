@@ -21,12 +21,12 @@ export interface UsageRow {
 }
 
 /**
- * Waits until nothing is in flight any more and gives all usage rows, oldest first. What every test of a call ends with:
- * a call that was admitted has exactly one row, whatever happened.
+ * Waits until nothing is in flight any more and gives all usage rows as they were first booked, oldest first. What every test of a call ends with:
+ * a call that was admitted has exactly one such row, whatever happened. What is true after corrections: `llm_calls`.
  */
 export async function settledRows(db: Db, deadlineMs = 5_000): Promise<UsageRow[]> {
   await waitFor(async () => (await db.query('SELECT id FROM calls_in_flight')).length === 0, { deadlineMs, what: 'the last call in flight to be settled' });
-  return db.query<UsageRow>('SELECT * FROM llm_usage ORDER BY occurred_at, id');
+  return db.query<UsageRow>(`SELECT * FROM llm_usage WHERE kind = 'CALL' ORDER BY occurred_at, id`);
 }
 
 /** The one row of a call; fails when there is none or more than one. */

@@ -31,8 +31,15 @@ test('where all prices are known, the smallest plan has the cheapest models', ()
   expect(plans.free.models).toEqual(['x-huge']);
 });
 
+test('the smallest plan has a monthly budget where its models have prices: under one, a model without a price is refused', () => {
+  const budgets = (models: SeedModel[]) => Object.values(dividePlans(models)).map(({ monthlyBudget }) => monthlyBudget);
+  expect(budgets([model('a', 'p', 1), model('b', 'p', 2), model('c', 'p', 3)])).toEqual(['5', null, null]);
+  expect(budgets([model('a', 'p', 0), model('b', 'p', 2), model('c', 'p', 3)])).toEqual([null, null, null]);
+  expect(budgets([model('a'), model('b'), model('c')])).toEqual([null, null, null]);
+});
+
 test('where a price is unknown, names decide', () => {
-  expect(dividePlans([model('gpt-9-pro'), model('gpt-9'), model('gpt-9-mini')]).free).toEqual({ models: ['gpt-9-mini'], defaultModel: 'gpt-9-mini' });
+  expect(dividePlans([model('gpt-9-pro'), model('gpt-9'), model('gpt-9-mini')]).free).toEqual({ models: ['gpt-9-mini'], defaultModel: 'gpt-9-mini', monthlyBudget: null });
 });
 
 test('every plan has its default model, and it chats', () => {
@@ -47,7 +54,7 @@ test.each([[['a']], [['a', 'b']], [['a', 'embed-b']]])('with as few models as %j
 });
 
 test('nothing served: the plans are empty but for patterns, and there is no default', () => {
-  expect(dividePlans([]).free).toEqual({ models: [], defaultModel: null });
+  expect(dividePlans([]).free).toEqual({ models: [], defaultModel: null, monthlyBudget: null });
 });
 
 test('the biggest plan takes up every provider that the launcher can configure, also when its key comes later', () => {

@@ -55,7 +55,7 @@ describe('the committed schema', () => {
     const possible = JSON.parse(emitSchema()['possible-types.json']) as Record<string, string[]>;
     expect(possible.ChatResult!.filter((name) => name !== 'ChatReply').sort()).toEqual(possible.Refusal);
     expect(possible.ChatEvent).toEqual(possible.StreamEvent);
-    expect(possible.Node).toEqual(['ApiToken', 'Call', 'Conversation', 'Message', 'Organization', 'Plan', 'Project', 'User']);
+    expect(possible.Node).toEqual(['ApiToken', 'Budget', 'BudgetAlert', 'Call', 'Conversation', 'Message', 'Organization', 'Plan', 'Project', 'User']);
   });
 
   it('can be built twice in one process', () => {

@@ -49,6 +49,10 @@ describe('validateChatInput names the argument', () => {
     ['input.traceId', { traceId: 'a\r\nb' }],
     ['input.agent', { agent: '' }],
     ['input.model', { model: 'm'.repeat(257) }],
+    ['input.idempotencyKey', { idempotencyKey: '' }],
+    ['input.idempotencyKey', { idempotencyKey: 'k'.repeat(256) }],
+    ['input.idempotencyKey', { idempotencyKey: 'a\0b' }],
+    ['input.idempotencyKey', { idempotencyKey: 'a\ud800' }],
   ])('%s', (argument, changes) => {
     expect(argumentOf(changes)).toBe(argument);
   });

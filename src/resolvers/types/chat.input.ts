@@ -103,4 +103,10 @@ export class ChatInputType implements ChatInput {
 
   @Field(() => ResponseFormatInputType, { nullable: true, description: 'The form of the answer.' })
   responseFormat?: ResponseFormatInputType | null;
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'Same key and input: the same answer, billed once; kept for 24 hours from its end. Other input (traceId aside): IdempotencyConflict. 1 to 255 characters.',
+  })
+  idempotencyKey?: string | null;
 }

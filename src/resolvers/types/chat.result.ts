@@ -24,6 +24,9 @@ export class ChatReplyType {
 
   @Field(() => Int, { description: 'Oldest messages of the conversation left out to fit the context.' })
   omittedMessages!: number;
+
+  @Field(() => Boolean, { description: 'An answer that an idempotency key brought back: nothing was spent on it again.' })
+  replayed!: boolean;
 }
 
 export const ChatResult = createUnionType({

@@ -181,6 +181,19 @@ export const UsageOrderEnum = graphEnum('UsageOrder', 'Which groups come first.'
   TOKENS_DESC: 'Those with the most tokens.',
 });
 
+export const BudgetScopeEnum = graphEnum('BudgetScope', 'Whose spending a budget limits.', {
+  ORGANIZATION: 'Of an organisation: all its calls.',
+  PROJECT: 'Of a project: the calls that are booked on it.',
+  USER: 'Of a user.',
+  API_TOKEN: 'Of an API token: the calls that were made with it.',
+});
+
+export const BudgetPeriodEnum = graphEnum('BudgetPeriod', "How long a budget's amount is for, in its time zone.", {
+  DAY: 'A calendar day.',
+  WEEK: 'A week from Monday.',
+  MONTH: 'A calendar month.',
+});
+
 export const CallStatusEnum = graphEnum('CallStatus', 'Where a call stands.', {
   RUNNING: 'It runs now.',
   COMPLETED: 'It came to its end.',

@@ -16,7 +16,7 @@ export class PlanLimitsType {
   @Field(() => Int, { nullable: true, description: 'Tokens that one answer may have; also what a call that gives no `maxTokens` gets.' })
   maxOutputTokens!: number | null;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars a calendar month.' })
+  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars a calendar month (UTC): a budget of each of its users.' })
   monthlyBudget!: string | null;
 }
 
@@ -49,7 +49,7 @@ export class PlanLimitsInputType {
   @Field(() => Int, { nullable: true, description: 'Tokens that one answer may have, at least 1.' })
   maxOutputTokens?: number | null;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars a calendar month, at least 0.' })
+  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars a calendar month (UTC), at least 0: a budget of each of its users.' })
   monthlyBudget?: string | null;
 }
 

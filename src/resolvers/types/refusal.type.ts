@@ -1,7 +1,9 @@
 import { Field, ID, Int, InterfaceType, ObjectType } from 'type-graphql';
 import type { Refusal } from '../../services/chat/chat.types';
 import type { Upstream } from '../../services/usage/usage.types';
+import { BudgetType } from './budget.type';
 import { LimitDimensionEnum, LimitOriginEnum, RefusalCodeEnum, UpstreamEnum } from './enums';
+import { DateTime, DecimalScalar } from './scalars';
 
 type RateLimit = Extract<Refusal, { kind: 'RateLimited' }>;
 
@@ -29,6 +31,12 @@ export class ModelNotAllowedType extends RefusalInterface {
   allowedModels!: string[];
 }
 
+@ObjectType('ModelUnpriced', { implements: RefusalInterface, simpleResolvers: true, description: 'A budget applies and the model has no price: unknown is not free.' })
+export class ModelUnpricedType extends RefusalInterface {
+  @Field(() => ID, { description: 'What was asked for.' })
+  model!: string;
+}
+
 @ObjectType('ModelUnavailable', { implements: RefusalInterface, simpleResolvers: true, description: 'Cooling down, no healthy deployment, proxy away.' })
 export class ModelUnavailableType extends RefusalInterface {
   @Field(() => ID, { description: 'What was asked for.' })
@@ -36,6 +44,28 @@ export class ModelUnavailableType extends RefusalInterface {
 
   @Field(() => [ID], { description: 'Other models of the plan that can be tried.' })
   alternatives!: string[];
+}
+
+@ObjectType('BudgetExceeded', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: 'The worst case of the call does not fit. Of several budgets the first that it does not fit, in the order organisation, project, user, token.',
+})
+export class BudgetExceededType extends RefusalInterface {
+  @Field(() => BudgetType, { description: 'The budget, as it was in that moment.' })
+  budget!: BudgetType;
+
+  @Field(() => DecimalScalar, { description: 'Dollars: the most that the call can cost.' })
+  needed!: string;
+
+  @Field(() => DateTime, { description: "When the budget's next period begins." })
+  resetsAt!: Date;
+
+  @Field(() => Int, { nullable: true, description: 'The largest `maxTokens` that would fit now; null: none.' })
+  maxTokensThatFit!: number | null;
+
+  @Field(() => [ID], { description: 'Models of the plan with which the same call would fit now.' })
+  modelsThatFit!: string[];
 }
 
 @ObjectType('RateLimited', { implements: RefusalInterface, simpleResolvers: true, description: 'Too many requests, tokens or parallel calls.' })
@@ -81,4 +111,12 @@ export class UpstreamFailedType extends RefusalInterface {
   callId!: string | null;
 }
 
-export const REFUSAL_TYPES = [ModelNotAllowedType, ModelUnavailableType, RateLimitedType, ContextTooLongType, ContentBlockedType, UpstreamFailedType] as const;
+@ObjectType('IdempotencyConflict', { implements: RefusalInterface, simpleResolvers: true, description: 'The idempotency key was used with other input.' })
+export class IdempotencyConflictType extends RefusalInterface {
+  @Field(() => DateTime, { description: 'When it was first used.' })
+  firstUsedAt!: Date;
+}
+
+export const REFUSAL_TYPES = [
+  ModelNotAllowedType, ModelUnpricedType, ModelUnavailableType, BudgetExceededType, RateLimitedType, ContextTooLongType, ContentBlockedType, UpstreamFailedType, IdempotencyConflictType,
+] as const;

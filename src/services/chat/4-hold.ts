@@ -1,13 +1,17 @@
 import { randomBytes } from 'node:crypto';
+import { notFound } from '../../errors';
 import { newId } from '../../lib/ids';
 import type { Conversation } from '../conversation/conversation.types';
-import type { CatalogModel } from '../model/model.types';
+import type { CatalogModel, CatalogSnapshot } from '../model/model.types';
+import type { PriceBook } from '../pricing/price-book';
 import type { Upstream } from '../usage/usage.types';
 import type { Principal } from './1-authenticate';
-import type { StoredMessage } from './call.types';
+import { budgetExceeded, modelUnpriced } from './budget-refusal';
+import type { Admission, HeldOn, StoredMessage } from './call.types';
 import type { CallStore } from './call.store';
-import type { CallContext, ChatInput, MessageInput } from './chat.types';
+import type { CallContext, ChatInput, MessageInput, Refusal } from './chat.types';
 import { guessPromptTokens } from './history';
+import { boundPromptTokens, worstCaseCost } from './worst-case';
 
 /** A call with everything decided and nothing spent. */
 export interface PreparedCall {
@@ -19,6 +23,8 @@ export interface PreparedCall {
   conversation: { conversation: Conversation; /** Ids of the branch that the call continues, from the first message on. */ ids: string[] } | null;
   history: MessageInput[];
   omittedMessages: number;
+  /** The caller's key for this call, and the SHA-256 of its input in hex. */
+  idempotency: { key: string; inputHash: string } | null;
   /** performance.now() when the request came. */
   startedAt: number;
 }
@@ -33,21 +39,45 @@ export interface HeldCall extends PreparedCall {
   answerId: string;
   /** The last stored message of the question; null without a conversation. */
   questionId: string | null;
+  /** An upper bound of the prompt, in tokens. */
+  promptBound: number;
+  heldOn: HeldOn[];
+  idempotencyKey: string | null;
 }
 
-export interface HoldOptions { owner: string; upstream: Upstream; totalMs: number; streamed: boolean }
+export interface HoldDeps {
+  store: CallStore;
+  prices: Pick<PriceBook, 'worstRates'>;
+  catalog: { snapshot(): CatalogSnapshot };
+  /** Names this process in the rows of its running calls. */
+  owner: string;
+  upstream: Upstream;
+  totalMs: number;
+}
+
+/** What became of the admission. Only a held call is written down; of the others nothing stays. */
+export type HoldResult =
+  | { kind: 'HELD'; call: HeldCall }
+  | { kind: 'REFUSED'; refusal: Refusal }
+  | Extract<Admission, { kind: 'REPLAY' | 'RUNNING' | 'CONFLICT' }>;
 
 /** Room between a call's own deadline and the moment at which others may call it lost. */
 const OVERDUE_MARGIN_MS = 60_000;
 
-/** Writes the call down, with the question where it belongs to a conversation, in one transaction. Throws NOT_FOUND for a conversation that is gone. */
-export async function hold(prepared: PreparedCall, store: CallStore, options: HoldOptions): Promise<HeldCall> {
-  const { input, principal, conversation, context } = prepared;
-  const { viewer } = principal;
+/**
+ * Admits the call: its worst case is held at every budget that applies and the call is written down, with the question where it belongs to a
+ * conversation, in one transaction. Throws NOT_FOUND for a conversation that is gone, SERVICE_UNAVAILABLE while the database is away.
+ */
+export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boolean): Promise<HoldResult> {
+  const { input, principal, conversation, context, model } = prepared;
+  const { viewer, plan } = principal;
   const id = newId('call');
   const traceId = input.traceId ?? context.traceparentId ?? randomBytes(16).toString('hex');
   const messages = conversation ? input.messages.map(toStored) : [];
-  const [admitted] = await store.admit([
+  const promptBound = boundPromptTokens([...prepared.history, ...input.messages], input, model, deps.catalog.snapshot().byId);
+  const rates = deps.prices.worstRates([model.id, ...model.fallbacks], viewer.organizationId, promptBound);
+  const needed = rates && worstCaseCost(promptBound, prepared.maxTokens, rates);
+  const [admission] = await deps.store.admit([
     {
       id,
       organizationId: viewer.organizationId,
@@ -57,19 +87,38 @@ export async function hold(prepared: PreparedCall, store: CallStore, options: Ho
       agent: input.agent ?? null,
       scenario: input.scenario,
       traceId,
-      model: prepared.model.id,
-      upstream: options.upstream,
-      streamed: options.streamed,
+      model: model.id,
+      upstream: deps.upstream,
+      streamed,
       maxTokens: prepared.maxTokens,
       promptTokensEstimate: guessPromptTokens([...prepared.history, ...input.messages], input),
-      owner: options.owner,
-      deadlineMs: options.totalMs + OVERDUE_MARGIN_MS,
+      owner: deps.owner,
+      deadlineMs: deps.totalMs + OVERDUE_MARGIN_MS,
       question: conversation
         ? { conversationId: conversation.conversation.id, parentId: conversation.ids.at(-1) ?? null, branchIds: conversation.ids, messages }
         : null,
+      hold: needed,
+      idempotency: prepared.idempotency,
     },
   ]);
-  return { ...prepared, id, occurredAt: admitted!.occurredAt, traceId, streamed: options.streamed, upstream: options.upstream, answerId: newId('message'), questionId: messages.at(-1)?.id ?? null };
+  switch (admission!.kind) {
+    case 'ADMITTED':
+      return {
+        kind: 'HELD',
+        call: {
+          ...prepared, id, occurredAt: admission!.occurredAt, traceId, streamed, upstream: deps.upstream, answerId: newId('message'), questionId: messages.at(-1)?.id ?? null,
+          promptBound, heldOn: admission!.heldOn, idempotencyKey: prepared.idempotency?.key ?? null,
+        },
+      };
+    case 'BUDGET_EXCEEDED':
+      return { kind: 'REFUSED', refusal: budgetExceeded({ admission: admission!, needed: needed!, prepared, promptBound, plan, catalog: deps.catalog.snapshot(), prices: deps.prices }) };
+    case 'UNPRICED':
+      return { kind: 'REFUSED', refusal: modelUnpriced(model.id) };
+    case 'NO_CONVERSATION':
+      throw notFound('input.conversationId');
+    default:
+      return admission!;
+  }
 }
 
 const toStored = (message: MessageInput): StoredMessage => ({

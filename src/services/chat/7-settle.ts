@@ -1,5 +1,3 @@
-import { AppError } from '../../errors';
-import type { Logger } from '../../lib/logger';
 import { countEach } from '../../lib/token-estimate';
 import type { Message } from '../conversation/conversation.types';
 import { priceCall } from '../pricing/price-call';
@@ -8,21 +6,24 @@ import type { CatalogModel } from '../model/model.types';
 import type { CallRecord, UsageSource } from '../usage/usage.types';
 import type { HeldCall } from './4-hold';
 import type { Answer } from './answer';
-import type { CallStore } from './call.store';
 import type { CallEnd } from './call.types';
-import type { ChatReply, FinishReason } from './chat.types';
+import type { ChatReply, FinishReason, Refusal, StopReason } from './chat.types';
 import { countPromptTokens } from './history';
+import { storedFor } from './stored-outcome';
+import { plausible } from './worst-case';
 
 export interface SettleDeps {
-  store: CallStore;
+  /** Resolves when the end is kept for good. */
+  writer: { write(end: CallEnd): Promise<void> };
   /** The record in force at a time that a call is priced with, from memory. */
   priceOf(servedModel: string, deployment: string | null, organizationId: string, at: Date): PriceRecord | null;
   modelOf(id: string): CatalogModel | null;
-  logger: Logger;
 }
 export interface EndState {
   status: 'COMPLETED' | 'STOPPED' | 'FAILED';
   errorCode: string | null;
+  refusal: Refusal | null;
+  stopReason: StopReason | null;
   /** We hung up, so that an upstream that had said nothing yet may have read the prompt all the same, and may charge for it. */
   hungUp: boolean;
 }
@@ -30,40 +31,24 @@ export interface EndState {
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
 const NO_COST: CostParts = { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0' };
 
-/** Waits between tries to write the end of a call, in milliseconds: together about as long as a restart of Postgres takes. */
-const RETRY_AFTER_MS = [50, 100, 200, 400, 800, 1_600, 3_200];
-
-/** Prices the call, writes its usage row and its answer, and removes it from the calls in flight: in one transaction, on every end state. Throws SERVICE_UNAVAILABLE while the database is away. */
+/** Prices the call and writes its end down (usage row, costs at its budgets, answer, key, and no longer in flight: one transaction), on every end state. Throws SERVICE_UNAVAILABLE when it can be written nowhere. */
 export async function settle(call: HeldCall, answer: Answer, end: EndState, deps: SettleDeps): Promise<ChatReply> {
-  const endedAt = performance.now();
-  const row = describeEnd(call, answer, end, endedAt, deps);
-  await writeEnd(row, deps);
-  return buildReply(call, row, answer);
-}
-
-async function writeEnd(end: CallEnd, deps: SettleDeps): Promise<void> {
-  let row = end;
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await deps.store.settle([row]);
-      return;
-    } catch (cause) {
-      const waitMs = RETRY_AFTER_MS[attempt];
-      deps.logger.error({ callId: row.id, attempt, err: cause }, 'the end of a call could not be written');
-      // "Data exception": Postgres will not take these values next time either. What others wrote is left out, what was used is kept.
-      if (String((cause as { code?: unknown }).code).startsWith('22')) row = { ...row, rawUsage: null, answer: null };
-      if (waitMs === undefined) throw new AppError('SERVICE_UNAVAILABLE', { internal: `call ${row.id} is not settled`, cause });
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
-  }
+  const row = describeEnd(call, answer, end, performance.now(), deps);
+  const reply = buildReply(call, row, answer);
+  if (call.idempotencyKey !== null) row.idempotency = { key: call.idempotencyKey, stored: storedFor(call, row, reply, end.refusal, end.stopReason) };
+  await deps.writer.write(row);
+  return reply;
 }
 
 function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: number, deps: SettleDeps): CallEnd {
   const { viewer } = call.principal;
   const head = answer.headSeen;
   const servedModel = head?.servedModel ?? call.model.id;
-  const usage = usageOf(call, answer, end);
-  const price = deps.priceOf(servedModel, head?.deployment ?? null, viewer.organizationId, new Date(call.occurredAt));
+  const usage = usageOf(call, answer, end, deps.modelOf(servedModel) ?? call.model);
+  const at = new Date(call.occurredAt);
+  // Served by a fallback or a deployment that nobody knows the price of: under a budget unknown is not free, and what was asked for has a price.
+  const asked = call.heldOn.length > 0 ? () => deps.priceOf(call.model.id, null, viewer.organizationId, at) : () => null;
+  const price = deps.priceOf(servedModel, head?.deployment ?? null, viewer.organizationId, at) ?? asked();
   const cost = price && (usage.source === 'NONE' ? NO_COST : priceCall(usage.tokens, price.rates));
   const keepAnswer = call.conversation && call.questionId && !(end.status === 'FAILED' && answer.isEmpty);
   return {
@@ -110,14 +95,16 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
           complete: end.status === 'COMPLETED',
         }
       : null,
+    heldOn: call.heldOn,
+    idempotency: null,
   };
 }
 
-/** What the provider said; else what can be counted here. Nothing was used where the upstream refused before it began. */
-function usageOf(call: HeldCall, answer: Answer, end: EndState): { tokens: TokenBuckets; source: UsageSource } {
+/** What the provider said, unless it cannot be; else what can be counted here. Nothing was used where the upstream refused before it began. */
+function usageOf(call: HeldCall, answer: Answer, end: EndState, served: CatalogModel): { tokens: TokenBuckets; source: UsageSource } {
   const seen = answer.usageSeen;
-  if (seen) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
-  if (!answer.headSeen && !(answer.wasAsked && end.hungUp)) return { tokens: NO_TOKENS, source: 'NONE' };
+  if (seen && plausible(seen.tokens, { promptBound: call.promptBound, maxTokens: call.maxTokens, contextWindow: served.contextWindow })) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
+  if (!answer.headSeen && !seen && !(answer.wasAsked && end.hungUp)) return { tokens: NO_TOKENS, source: 'NONE' };
   const tools = answer.toolCalls.map((tool) => tool.name + tool.arguments).join('');
   const [output, reasoning] = countEach([answer.content + tools, answer.reasoningText]) as [number, number];
   const tokens = {
@@ -157,5 +144,6 @@ function buildReply(call: HeldCall, row: CallEnd, answer: Answer): ChatReply {
     conversation: call.conversation?.conversation ?? null,
     latencyMs: row.latencyMs ?? 0,
     omittedMessages: row.omittedMessages,
+    replayed: false,
   };
 }

@@ -24,7 +24,10 @@ export class Answer implements UpstreamSink {
   private readonly reasonings: string[] = [];
   private readonly calls: { toolCallId: string; name: string; arguments: string[] }[] = [];
 
-  constructor(private readonly onPiece: (piece: Piece) => void = () => undefined) {}
+  constructor(
+    private readonly onPiece: (piece: Piece) => void = () => undefined,
+    private readonly onHead: (head: UpstreamHead) => void = () => undefined,
+  ) {}
 
   get content(): string {
     return this.texts.join('');
@@ -45,6 +48,7 @@ export class Answer implements UpstreamSink {
   /** After a retry nothing of the first try may be left; a retry happens before the first piece only. */
   head(head: UpstreamHead): void {
     this.headSeen = head;
+    this.onHead(head);
   }
   text(text: string): void {
     this.texts.push(text);

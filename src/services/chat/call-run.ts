@@ -1,6 +1,7 @@
 import type { Logger } from '../../lib/logger';
 import { UpstreamError } from '../litellm/map-error';
 import type { ModelUpstream } from '../litellm/upstream.types';
+import type { Checkpoints } from '../ledger/checkpoints';
 import type { CatalogSnapshot } from '../model/model.types';
 import type { RunningCall } from '../running-calls';
 import type { Viewer } from '../viewer/viewer.types';
@@ -10,6 +11,7 @@ import { settle, type EndState, type SettleDeps } from './7-settle';
 import { Answer, type Piece } from './answer';
 import type { ChatReply, Refusal, StopReason } from './chat.types';
 import { mapRefusal } from './refusals';
+import { outcomeOf } from './stored-outcome';
 
 export type CallOutcome =
   | { status: 'COMPLETED'; reply: ChatReply }
@@ -22,6 +24,8 @@ export interface CallRunDeps {
   keys: CallerKeys;
   settle: SettleDeps;
   catalog: { snapshot(): CatalogSnapshot };
+  /** What a stream has produced is written down while it runs. */
+  checkpoints: Pick<Checkpoints, 'begin'>;
   logger: Logger;
   totalMs: number;
 }
@@ -36,9 +40,14 @@ export class CallRun implements RunningCall {
   constructor(
     private readonly call: HeldCall,
     private readonly deps: CallRunDeps,
-    onPiece?: (piece: Piece) => void,
+    onPiece: (piece: Piece) => void = () => undefined,
   ) {
-    this.outcome = this.run(new Answer(onPiece));
+    const checkpoint = call.streamed ? deps.checkpoints.begin(call.id) : null;
+    const answer: Answer = new Answer((piece) => {
+      onPiece(piece);
+      checkpoint?.piece(piece);
+    }, (head) => checkpoint?.head(head.servedModel, head.deployment));
+    this.outcome = this.run(answer, () => checkpoint?.end());
     this.done = this.outcome.then(
       () => true,
       () => false,
@@ -60,7 +69,7 @@ export class CallRun implements RunningCall {
     this.abort.abort();
   }
 
-  private async run(answer: Answer): Promise<CallOutcome> {
+  private async run(answer: Answer, onEnd: () => void): Promise<CallOutcome> {
     const { call, deps } = this;
     const deadline = setTimeout(() => this.stop('DEADLINE'), deps.totalMs);
     let error: UpstreamError | null;
@@ -68,15 +77,15 @@ export class CallRun implements RunningCall {
       error = await complete(call, answer, deps.upstream, deps.keys, this.abort.signal);
     } finally {
       clearTimeout(deadline);
+      onEnd();
     }
     // A whole answer that did not come in time is a time-out; a stream that was cut there has something to show.
     if (error?.kind === 'ABORTED' && this.stopReason === 'DEADLINE' && answer.isEmpty) error = new UpstreamError('TIMEOUT', `no answer within ${deps.totalMs} ms`, { retryable: true });
     const refusal = error && error.kind !== 'ABORTED' ? this.refuse(error, answer) : null;
-    const end: EndState = { status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT' };
+    const end: EndState = { status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, refusal, stopReason: this.stopReason, hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT' };
     const reply = await settle(call, answer, end, deps.settle);
     this.log(reply, error);
-    if (refusal) return { status: 'FAILED', refusal, partial: answer.isEmpty ? null : reply };
-    return error ? { status: 'STOPPED', reply, reason: this.stopReason ?? 'CLIENT' } : { status: 'COMPLETED', reply };
+    return outcomeOf(reply, refusal, this.stopReason);
   }
 
   private refuse(error: UpstreamError, answer: Answer): Refusal {

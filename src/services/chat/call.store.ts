@@ -1,64 +1,105 @@
-import type { Db, Tx } from '../../entities/data-source';
-import { notFound } from '../../errors';
+import type { Db } from '../../entities/data-source';
+import { AppError } from '../../errors';
+import { canonicalDecimal } from '../../lib/decimal';
 import { Grouped } from '../../lib/grouped';
-import type { AdmittedCall, CallEnd, NewCall, Question, StoredMessage } from './call.types';
+import { violatedConstraint } from '../../lib/pg-error';
+import type { Budget } from '../budget/budget.types';
+import type { Admission, CallEnd, HeldOn, NewCall, Question, StoredMessage } from './call.types';
 import type { StopReason } from './chat.types';
 
 /** Postgres keeps neither NUL nor half a surrogate pair in a text; a model may produce both. */
 export const storable = (text: string): string => text.replaceAll('\0', '\ufffd').toWellFormed();
 const storableJson = (value: unknown): string => JSON.stringify(value, (_key, part: unknown) => (typeof part === 'string' ? storable(part) : part));
 
-const ADMIT = `
-  INSERT INTO calls_in_flight (id, organization_id, user_id, token_id, project_id, conversation_id, question_id, agent, scenario, trace_id,
-    model, upstream, streamed, max_tokens, prompt_tokens_estimate, owner, deadline_at)
-  SELECT id, organization_id, user_id, token_id, project_id, conversation_id, question_id, agent, scenario, trace_id,
-    model, upstream, streamed, max_tokens, prompt_tokens_estimate, owner, weir.now() + make_interval(secs => deadline_ms / 1000.0)
-  FROM json_to_recordset($1::json) AS call(id text, organization_id text, user_id text, token_id text, project_id text, conversation_id text,
-    question_id text, agent text, scenario text, trace_id text, model text, upstream text, streamed boolean, max_tokens integer,
-    prompt_tokens_estimate integer, owner text, deadline_ms bigint)
-  ON CONFLICT (id) DO UPDATE SET id = excluded.id
-  RETURNING id, occurred_at::text AS "occurredAt"`;
+/** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
+const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];
+const ADMIT_WITHIN_MS = 2_500;
+/** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
+const mayPass = (error: unknown): boolean => {
+  const code = String((error as { code?: unknown }).code ?? '');
+  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57P0|40|08)/.test(code) || violatedConstraint(error) === 'calls_in_flight_pkey';
+};
 
-const admitRow = (call: NewCall): Record<string, unknown> => ({
-  id: call.id, organization_id: call.organizationId, user_id: call.userId, token_id: call.tokenId, project_id: call.projectId,
-  conversation_id: call.question?.conversationId ?? null, question_id: call.question?.messages.at(-1)?.id ?? null,
-  agent: call.agent, scenario: call.scenario, trace_id: call.traceId, model: call.model, upstream: call.upstream, streamed: call.streamed,
-  max_tokens: call.maxTokens, prompt_tokens_estimate: call.promptTokensEstimate, owner: call.owner, deadline_ms: call.deadlineMs,
+const admitRow = (call: NewCall, nr: number, again: boolean): Record<string, unknown> => ({
+  nr, again, id: call.id, organization_id: call.organizationId, user_id: call.userId, token_id: call.tokenId, project_id: call.projectId,
+  conversation_id: call.question?.conversationId, question_id: call.question?.messages.at(-1)?.id, parent_id: call.question?.parentId, branch_ids: call.question?.branchIds,
+  messages: call.question ? questionRows(call.question) : undefined, agent: call.agent, scenario: call.scenario, trace_id: call.traceId, model: call.model, upstream: call.upstream,
+  streamed: call.streamed, max_tokens: call.maxTokens, prompt_tokens_estimate: call.promptTokensEstimate, owner: call.owner, deadline_ms: call.deadlineMs, hold: call.hold,
+  key: call.idempotency?.key, input_hash: call.idempotency?.inputHash,
 });
 
-/** The gate is the insert into `llm_usage`: everything else derives from what it returned, so that settling twice is harmless. */
-const SETTLE = `
-  WITH ended AS (SELECT * FROM json_to_recordset($1::json) AS e(
-      organization_id text, occurred_at timestamptz, id text, user_id text, token_id text, project_id text, conversation_id text, agent text,
-      scenario text, trace_id text, streamed boolean, model text, served_model text, provider text, deployment text, upstream text, attempts integer,
-      status text, error_code text, finish_reason text, uncached_prompt_tokens integer, cache_read_tokens integer, cache_write_tokens integer,
-      cache_write_one_hour_tokens integer, output_tokens integer, reasoning_tokens integer, usage_source text, raw_usage jsonb, price_number bigint,
-      cost numeric, cost_input numeric, cost_cache_read numeric, cost_cache_write numeric, cost_output numeric, cost_reasoning numeric, cost_request numeric,
-      proxy_cost numeric, latency_ms integer, time_to_first_token_ms integer, omitted_messages integer,
-      answer_id text, question_id text, content text, reasoning text, tool_calls jsonb, complete boolean)),
-  gate AS (
-    INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, token_id, project_id, conversation_id, agent, scenario, trace_id, streamed, model,
-      served_model, provider, deployment, upstream, attempts, status, error_code, finish_reason, uncached_prompt_tokens, cache_read_tokens,
-      cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, raw_usage, price_number, cost, cost_input,
-      cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms, time_to_first_token_ms, omitted_messages)
-    SELECT organization_id, occurred_at, id, user_id, token_id, project_id, conversation_id, agent, scenario, trace_id, streamed, model,
-      served_model, provider, deployment, upstream, attempts, status, error_code, finish_reason, uncached_prompt_tokens, cache_read_tokens,
-      cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, raw_usage, price_number, cost, cost_input,
-      cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms, time_to_first_token_ms, omitted_messages
-    FROM ended ORDER BY organization_id, occurred_at, id
-    ON CONFLICT (organization_id, occurred_at, id) DO NOTHING RETURNING id),
-  gone AS (DELETE FROM calls_in_flight f USING ended WHERE f.id = ended.id),
-  answers AS (SELECT e.* FROM ended e JOIN gate USING (id) WHERE e.answer_id IS NOT NULL),
-  -- Only where nobody went on from elsewhere meanwhile does the answer become the conversation's head.
-  moved AS (
-    UPDATE conversations c SET head_id = a.answer_id, updated_at = weir.now() FROM answers a
-    WHERE c.id = a.conversation_id AND c.head_id = a.question_id RETURNING c.id),
-  said AS (
-    INSERT INTO messages (id, conversation_id, parent_id, role, content, reasoning, tool_calls, complete, superseded, call_id)
-    SELECT a.answer_id, a.conversation_id, a.question_id, 'ASSISTANT', a.content, a.reasoning, a.tool_calls, a.complete,
-      NOT EXISTS (SELECT FROM moved WHERE moved.id = a.conversation_id), a.id
-    FROM answers a WHERE EXISTS (SELECT FROM conversations c WHERE c.id = a.conversation_id))
-  SELECT id FROM gate`;
+/** Each message follows the one before it. */
+function questionRows(question: Question): Record<string, unknown>[] {
+  let parentId = question.parentId;
+  return question.messages.map((message: StoredMessage) => {
+    const row = {
+      id: message.id, parent_id: parentId, role: message.role, content: message.content, parts: message.parts ?? undefined, tool_calls: message.toolCalls ?? undefined,
+      tool_call_id: message.toolCallId, name: message.name,
+    };
+    parentId = message.id;
+    return row;
+  });
+}
+
+/** Of one call; which fields there are depends on its fate. */
+interface FateDetail { occurredAt: string; budgetIds: string[]; budgetDates: string[]; budget: BudgetJson; room: string; callId: string; stored: unknown; firstUsedAt: string }
+/** A budget as the function writes it: numbers with their trailing zeros, times as text. */
+type BudgetJson = Omit<Budget, 'periodStart' | 'resetsAt'> & { periodStart: string; resetsAt: string };
+/** What the function says of a group of calls. */
+interface AdmissionSql {
+  occurredAt: string;
+  /** The period rows that anything of the group is held on, side by side; null: none. */
+  budgets: string[] | null;
+  dates: string[] | null;
+  fates: string[];
+  /** By call: which of them, counted from 1, as a Postgres array; null: none. */
+  places: (string | null)[];
+  details: (FateDetail | null)[];
+}
+
+/** null: ask once more. */
+function readAdmission(answer: AdmissionSql, at: number, call: NewCall): Admission | null {
+  const fate = answer.fates[at]!;
+  const detail = answer.details[at];
+  switch (fate) {
+    case 'ADMITTED': {
+      // A call that was asked for again has the time and the budgets of its first try.
+      if (detail) return { kind: 'ADMITTED', id: call.id, occurredAt: detail.occurredAt, heldOn: heldOn(detail.budgetIds, detail.budgetDates) };
+      const places = answer.places[at]?.slice(1, -1).split(',').map((place) => Number(place) - 1) ?? [];
+      return { kind: 'ADMITTED', id: call.id, occurredAt: answer.occurredAt, heldOn: places.map((place) => ({ budgetId: answer.budgets![place]!, startsOn: answer.dates![place]! })) };
+    }
+    case 'BUDGET_EXCEEDED':
+      return { kind: 'BUDGET_EXCEEDED', budget: readBudget(detail!.budget), room: canonicalDecimal(detail!.room) };
+    case 'REPLAY':
+      return { kind: 'REPLAY', callId: detail!.callId, stored: detail!.stored };
+    case 'RUNNING':
+      return { kind: 'RUNNING', callId: detail!.callId };
+    case 'CONFLICT':
+      return { kind: 'CONFLICT', firstUsedAt: new Date(detail!.firstUsedAt) };
+    case 'UNPRICED':
+    case 'NO_CONVERSATION':
+      return { kind: fate };
+    case 'AGAIN':
+      return null;
+    default:
+      // ENDED: others took this process for dead while it waited for the answer of its first try.
+      throw new AppError('SERVICE_UNAVAILABLE', { internal: `call ${call.id} was ended by others before it began: ${fate}` });
+  }
+}
+
+const heldOn = (budgetIds: string[], dates: string[]): HeldOn[] => budgetIds.map((budgetId, i) => ({ budgetId, startsOn: dates[i]! }));
+
+const readBudget = (row: BudgetJson): Budget => ({
+  ...row,
+  limit: canonicalDecimal(row.limit),
+  softLimit: row.softLimit === null ? null : canonicalDecimal(row.softLimit),
+  spent: canonicalDecimal(row.spent),
+  held: canonicalDecimal(row.held),
+  remaining: canonicalDecimal(row.remaining),
+  overage: canonicalDecimal(row.overage),
+  periodStart: new Date(row.periodStart),
+  resetsAt: new Date(row.resetsAt),
+});
 
 const settleRow = (end: CallEnd): Record<string, unknown> => ({
   organization_id: end.organizationId, occurred_at: end.occurredAt, id: end.id, user_id: end.userId, token_id: end.tokenId, project_id: end.projectId,
@@ -71,35 +112,36 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
   cost_reasoning: end.cost?.reasoning, cost_request: end.cost?.request, proxy_cost: end.proxyCost, latency_ms: end.latencyMs,
   time_to_first_token_ms: end.timeToFirstTokenMs, omitted_messages: end.omittedMessages, answer_id: end.answer?.id, question_id: end.answer?.questionId,
   content: end.answer?.content, reasoning: end.answer?.reasoning, tool_calls: end.answer?.toolCalls?.length ? end.answer.toolCalls : undefined, complete: end.answer?.complete,
+  key: end.idempotency?.key, stored: end.idempotency?.stored ?? undefined, budget_ids: end.heldOn.map(({ budgetId }) => budgetId), budget_dates: end.heldOn.map(({ startsOn }) => startsOn),
 });
 
 /** The only writer of calls in flight and of usage rows. What comes at the same time shares a commit. */
 export class CallStore {
   private readonly admissions = new Grouped((calls: NewCall[]) => this.writeCalls(calls));
+  /** Calls whose first try was not answered: it may have been carried out. */
+  private readonly asked = new WeakSet<NewCall>();
   private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends));
 
   constructor(private readonly db: Db) {}
 
-  /** Writes the calls down, and the questions of those that belong to a conversation. Answers in the order of the calls. */
-  admit(calls: readonly NewCall[]): Promise<AdmittedCall[]> {
-    return Promise.all(calls.map((call) => (call.question ? this.db.transaction((tx) => this.admitWithQuestion(tx, call, call.question!)) : this.admissions.add(call))));
+  /**
+   * Admits calls, each alone or not at all: claims its idempotency key, holds its worst case at every budget that applies, writes it down, with
+   * its question where it belongs to a conversation. Answers in the order of the calls, which is the order in which they are granted.
+   */
+  async admit(calls: readonly NewCall[]): Promise<Admission[]> {
+    return Promise.all(calls.map((call) => this.admitOne(call)));
   }
 
-  /** Writes usage rows and answers, removes the calls in flight. Gives the ids of those that were not settled before. */
+  /** Writes usage rows and answers, books costs, releases what was held, removes the calls in flight. Gives the ids of those that were not settled before. */
   async settle(ends: readonly CallEnd[]): Promise<string[]> {
     const isNew = await Promise.all(ends.map((end) => this.settlements.add(end)));
     return ends.filter((_, i) => isNew[i]).map((end) => end.id);
   }
 
-  /** Calls whose deadline passed without an end: their process died. */
-  async overdue(limit: number): Promise<(AdmittedCall & Omit<NewCall, 'question' | 'deadlineMs'> & { conversationId: string | null })[]> {
-    return this.db.query(
-      `SELECT id, occurred_at::text AS "occurredAt", organization_id AS "organizationId", user_id AS "userId", token_id AS "tokenId", project_id AS "projectId",
-         conversation_id AS "conversationId", agent, scenario, trace_id AS "traceId", model, upstream, streamed, max_tokens AS "maxTokens",
-         prompt_tokens_estimate AS "promptTokensEstimate", owner
-       FROM calls_in_flight WHERE deadline_at < weir.now() ORDER BY deadline_at LIMIT $1`,
-      [limit],
-    );
+  /** Later knowledge about settled calls: a reversal and a new row each. Gives the ids of those where something differed. */
+  async correct(ends: readonly CallEnd[], reason: string): Promise<string[]> {
+    const rows = await this.db.query<{ id: string }>('SELECT id FROM weir.correct($1::json, $2) AS id', [storableJson(ends.map(settleRow)), reason]);
+    return rows.map(({ id }) => id);
   }
 
   /** Asks whoever runs a call to stop it. false: it is not in flight. */
@@ -122,49 +164,38 @@ export class CallStore {
     return row!.made;
   }
 
+  private async admitOne(call: NewCall): Promise<Admission> {
+    const startedAt = performance.now();
+    for (let failures = 0; ; ) {
+      try {
+        const admission = await this.admissions.add(call);
+        // What went first in its group has ended with that group: the next round decides.
+        if (admission) return admission;
+      } catch (error) {
+        const waitMs = ADMIT_AGAIN_AFTER_MS[failures];
+        // The connection is gone, and nobody knows whether the call is written: asked for again, it is not written twice.
+        if (waitMs === undefined || !mayPass(error) || performance.now() - startedAt > ADMIT_WITHIN_MS) throw error;
+        failures += 1;
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+
   /** Repeated after a lost acknowledgement, a call is not written twice. */
-  private async writeCalls(calls: NewCall[]): Promise<AdmittedCall[]> {
-    const rows = await this.db.hot<AdmittedCall>('admit', ADMIT, [JSON.stringify(calls.map(admitRow))]);
-    const byId = new Map(rows.map((row) => [row.id, row]));
-    return calls.map((call) => byId.get(call.id)!);
+  private async writeCalls(calls: NewCall[]): Promise<(Admission | null)[]> {
+    const rows = calls.map((call, i) => admitRow(call, i + 1, this.asked.has(call)));
+    for (const call of calls) this.asked.add(call);
+    const json = calls.some((call) => call.question) ? storableJson(rows) : JSON.stringify(rows);
+    const [row] = await this.db.hot<{ answer: AdmissionSql }>('admit', 'SELECT weir.admit($1::json) AS answer', [json]);
+    return calls.map((call, i) => {
+      this.asked.delete(call);
+      return readAdmission(row!.answer, i, call);
+    });
   }
 
   private async writeEnds(ends: CallEnd[]): Promise<boolean[]> {
-    const rows = await this.db.hot<{ id: string }>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
+    const rows = await this.db.hot<{ id: string }>('settle', 'SELECT id FROM weir.settle($1::json) AS id', [storableJson(ends.map(settleRow))]);
     const settled = new Set(rows.map((row) => row.id));
     return ends.map((end) => settled.has(end.id));
   }
-
-  private async admitWithQuestion(tx: Tx, call: NewCall, question: Question): Promise<AdmittedCall> {
-    // The lock comes first: two calls that continue one conversation at once must see each other's head.
-    const [conversation] = await tx.query<{ head_id: string | null }>('SELECT head_id FROM conversations WHERE id = $1 FOR UPDATE', [question.conversationId]);
-    if (!conversation) throw notFound('input.conversationId');
-    if (conversation.head_id !== question.parentId) {
-      await tx.query('UPDATE messages SET superseded = NOT (id = ANY ($2)) WHERE conversation_id = $1 AND superseded = (id = ANY ($2))', [question.conversationId, question.branchIds]);
-    }
-    await insertQuestion(tx, question);
-    await tx.query('UPDATE conversations SET head_id = $2, updated_at = weir.now() WHERE id = $1', [question.conversationId, question.messages.at(-1)!.id]);
-    const [admitted] = await tx.query<AdmittedCall>(ADMIT, [JSON.stringify([admitRow(call)])]);
-    return admitted!;
-  }
-}
-
-async function insertQuestion(tx: Tx, question: Question): Promise<void> {
-  let parentId = question.parentId;
-  const rows = question.messages.map((message: StoredMessage) => {
-    const row = {
-      id: message.id, parent_id: parentId, role: message.role, content: message.content, parts: message.parts ?? undefined, tool_calls: message.toolCalls ?? undefined,
-      tool_call_id: message.toolCallId, name: message.name,
-    };
-    parentId = message.id;
-    return row;
-  });
-  // The order of the array is the order of the identity column.
-  await tx.query(
-    `INSERT INTO messages (id, conversation_id, parent_id, role, content, parts, tool_calls, tool_call_id, name)
-     SELECT m.id, $2, m.parent_id, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name
-     FROM ROWS FROM (json_to_recordset($1::json) AS (id text, parent_id text, role text, content text, parts jsonb, tool_calls jsonb, tool_call_id text, name text))
-       WITH ORDINALITY AS m(id, parent_id, role, content, parts, tool_calls, tool_call_id, name, nr) ORDER BY m.nr`,
-    [storableJson(rows), question.conversationId],
-  );
 }

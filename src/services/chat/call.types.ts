@@ -1,3 +1,4 @@
+import type { Budget } from '../budget/budget.types';
 import type { CostParts, TokenBuckets } from '../pricing/pricing.types';
 import type { ContentPart, MessageRole, ToolCall } from '../conversation/conversation.types';
 import type { Scenario, Upstream, UsageSource } from '../usage/usage.types';
@@ -34,7 +35,29 @@ export interface NewCall {
   deadlineMs: number;
   /** The question, stored with the admission. */
   question: Question | null;
+  /** Dollars, decimal string: the most that the call can cost. null: no price is known. */
+  hold: string | null;
+  /** The caller's idempotency key, and the SHA-256 of the input in hex. */
+  idempotency: { key: string; inputHash: string } | null;
 }
+/** A period row that a call holds money on: the budget, and the local date on which the period began (YYYY-MM-DD). */
+export interface HeldOn { budgetId: string; startsOn: string }
+
+/** What became of a call at admission. Only an admitted one is written down, and holds something. */
+export type Admission =
+  | ({ kind: 'ADMITTED' } & AdmittedCall)
+  /** `budget` is the first that does not fit, in the order organisation, project, user, token, as it was in that moment; `room` is what all of the call's budgets together leave. */
+  | { kind: 'BUDGET_EXCEEDED'; budget: Budget; room: string }
+  /** A budget applies, and no price is known. */
+  | { kind: 'UNPRICED' }
+  /** The key's call has ended; `stored` is what was kept of it. */
+  | { kind: 'REPLAY'; callId: string; stored: unknown }
+  /** The key's call runs, here or elsewhere. */
+  | { kind: 'RUNNING'; callId: string }
+  /** The key was used with other input. */
+  | { kind: 'CONFLICT'; firstUsedAt: Date }
+  /** The conversation is not there any more. */
+  | { kind: 'NO_CONVERSATION' };
 export interface Question {
   conversationId: string;
   /** The message that the question follows; null: it begins the conversation. */
@@ -45,7 +68,7 @@ export interface Question {
 }
 
 /** `occurredAt` is the database's time of admission as text: a JavaScript date would cut the microseconds that are part of the row's key. */
-export interface AdmittedCall { id: string; occurredAt: string }
+export interface AdmittedCall { id: string; occurredAt: string; heldOn: HeldOn[] }
 
 /** How a call ended: everything that its usage row says, and the answer to store. */
 export interface CallEnd {
@@ -80,4 +103,8 @@ export interface CallEnd {
   omittedMessages: number;
   /** Stored only in a conversation. */
   answer: (StoredMessage & { questionId: string; complete: boolean }) | null;
+  /** Dollars that admission held, on each of `heldOn`. Used where the row in flight is gone, as after a fail-over: else the row says. */
+  heldOn: HeldOn[];
+  /** The call's key, and what a repetition shall be told; `stored` null: nothing was spent, and the key is free again. */
+  idempotency: { key: string; stored: unknown } | null;
 }

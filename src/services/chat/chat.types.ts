@@ -1,3 +1,4 @@
+import type { Budget } from '../budget/budget.types';
 import type { Conversation, Message, MessageRole, ContentPart, ToolCall } from '../conversation/conversation.types';
 import type { CallRecord, Scenario, Upstream, UsageSource } from '../usage/usage.types';
 import type { CostParts, TokenBuckets } from '../pricing/pricing.types';
@@ -36,6 +37,7 @@ export interface ChatInput {
   toolName?: string | null;
   parallelToolCalls?: boolean | null;
   responseFormat?: ResponseFormatInput | null;
+  idempotencyKey?: string | null;
 }
 
 export type FinishReason = 'STOP' | 'LENGTH' | 'TOOL_CALLS' | 'CONTENT_FILTER' | 'STOPPED' | 'BUDGET' | 'OTHER';
@@ -53,6 +55,8 @@ export interface ChatReply {
   conversation: Conversation | null;
   latencyMs: number;
   omittedMessages: number;
+  /** An answer that an idempotency key brought back. */
+  replayed: boolean;
 }
 
 interface RefusalBase { message: string; retryable: boolean; retryAfterMs: number | null }
@@ -60,6 +64,9 @@ interface RefusalBase { message: string; retryable: boolean; retryAfterMs: numbe
 export type Refusal =
   | (RefusalBase & { kind: 'ModelNotAllowed'; code: 'MODEL_NOT_ALLOWED'; model: string; allowedModels: string[]; plansThatAllow: string[] /* plan ids */ })
   | (RefusalBase & { kind: 'ModelUnavailable'; code: 'MODEL_UNAVAILABLE'; model: string; alternatives: string[] })
+  | (RefusalBase & { kind: 'ModelUnpriced'; code: 'MODEL_UNPRICED'; model: string })
+  | (RefusalBase & { kind: 'BudgetExceeded'; code: 'BUDGET_EXCEEDED'; budget: Budget; needed: string; resetsAt: Date; maxTokensThatFit: number | null; modelsThatFit: string[] })
+  | (RefusalBase & { kind: 'IdempotencyConflict'; code: 'IDEMPOTENCY_CONFLICT'; firstUsedAt: Date })
   | (RefusalBase & { kind: 'RateLimited'; code: 'RATE_LIMITED'; origin: 'PLAN' | 'PROXY' | 'PROVIDER'; dimension: 'REQUESTS' | 'TOKENS' | 'PARALLEL_CALLS' | 'UNKNOWN' })
   | (RefusalBase & { kind: 'ContextTooLong'; code: 'CONTEXT_TOO_LONG'; countedTokens: number | null; allowedTokens: number | null; modelsThatFit: string[] })
   | (RefusalBase & { kind: 'ContentBlocked'; code: 'CONTENT_BLOCKED'; category: string | null })
@@ -84,4 +91,6 @@ export interface CallContext {
   requestId: string;
   /** 32 hex digits of the request's W3C traceparent, if it had one. */
   traceparentId: string | null;
+  /** Aborts when the client has left. A call goes on all the same: it is paid for. */
+  signal?: AbortSignal;
 }

@@ -16,6 +16,9 @@ export function validateChatInput(input: ChatInput): void {
   text('input.agent', input.agent, 200);
   text('input.traceId', input.traceId, 128);
   if (input.traceId != null && !/^[\x21-\x7e]+$/.test(input.traceId)) throw badInput('input.traceId', 'printable ASCII without spaces');
+  text('input.idempotencyKey', input.idempotencyKey, 255);
+  // Half a character would be replaced on its way into the database: two keys could become one.
+  if (input.idempotencyKey?.isWellFormed() === false) throw badInput('input.idempotencyKey', 'whole characters only');
   text('input.projectId', input.projectId, 64);
   text('input.conversationId', input.conversationId, 64);
   text('input.afterMessageId', input.afterMessageId, 64);

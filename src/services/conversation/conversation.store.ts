@@ -59,8 +59,23 @@ export class ConversationStore {
     return row ? mapConversation(row) : null;
   }
 
+  /** With the answers of its calls that are kept for repetitions; those that still run find their key gone, and keep nothing. */
   async remove(id: string, userId: string): Promise<boolean> {
-    return (await this.db.query('DELETE FROM conversations WHERE id = $1 AND user_id = $2 RETURNING id', [id, userId])).length > 0;
+    return this.db.transaction(async (tx) => {
+      // The lock keeps new calls out, and comes before that of the keys, as in admission and settlement.
+      const [found] = await tx.query('SELECT FROM conversations WHERE id = $1 AND user_id = $2 FOR UPDATE', [id, userId]);
+      if (!found) return false;
+      await tx.query(
+        `WITH gone AS (
+           SELECT user_id, key FROM idempotency_keys WHERE user_id = $2 AND call_id IN (
+             SELECT call_id FROM messages WHERE conversation_id = $1 AND call_id IS NOT NULL UNION ALL SELECT id FROM calls_in_flight WHERE conversation_id = $1)
+           ORDER BY user_id, key FOR UPDATE)
+         DELETE FROM idempotency_keys AS k USING gone WHERE k.user_id = gone.user_id AND k.key = gone.key`,
+        [id, userId],
+      );
+      await tx.query('DELETE FROM conversations WHERE id = $1', [id]);
+      return true;
+    });
   }
 
   async find(id: string, userId: string): Promise<Conversation | null> {

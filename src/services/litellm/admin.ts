@@ -1,5 +1,6 @@
 import { Agent, request } from 'undici';
 import { AppError } from '../../errors';
+import { newestStart, proxyTime, readSpendRecord, type SpendRecord, type SpendRecords } from './spend-record';
 
 export interface LitellmAdminOptions {
   /** Without `/v1`. */
@@ -35,6 +36,8 @@ export interface ProxyModelGroup {
   [field: string]: unknown;
 }
 /** An entry of `/v1/model/info`: one per deployment. */
+/** What `/router/settings` says of models that answer for others; in the shapes of the proxy's configuration, unread. */
+export interface ProxyRouting { fallbacks?: unknown; context_window_fallbacks?: unknown; content_policy_fallbacks?: unknown; default_fallbacks?: unknown; model_group_alias?: unknown }
 export interface ProxyDeployment { model_name: string; litellm_params?: Record<string, unknown>; model_info?: { id?: string; [field: string]: unknown } }
 
 /** The proxy answered, and did not do it. */
@@ -49,13 +52,13 @@ export class ProxyRefusedError extends AppError {
 }
 const PUBLIC = 'The model proxy cannot do this right now.';
 
-interface Answer { status: number; body: Record<string, unknown>; error: { type: string; param: string; message: string } }
+interface Answer { status: number; body: Record<string, unknown>; /** The proxy's clock, milliseconds; null: not told. */ dateMs: number | null; error: { type: string; param: string; message: string } }
 
 /**
  * Administration of a LiteLLM proxy: the one place that holds the master key. Calls of users never come here. Whatever is not an expected
  * answer is SERVICE_UNAVAILABLE. Every method may be repeated.
  */
-export class LitellmAdmin {
+export class LitellmAdmin implements SpendRecords {
   private readonly agent: Agent;
   private readonly timeoutMs: number;
 
@@ -130,6 +133,33 @@ export class LitellmAdmin {
     return this.list<ProxyDeployment>('/v1/model/info');
   }
 
+  /** Only these fields are taken: the same answer may hold passwords of the proxy. */
+  async routing(): Promise<ProxyRouting> {
+    const path = '/router/settings';
+    const answer = await this.call('GET', path);
+    this.expectOk(path, answer);
+    const values = answer.body.current_values;
+    if (typeof values !== 'object' || values === null) throw new ProxyRefusedError(answer.status, `proxy administration: ${path}: the answer has no current values`);
+    const { fallbacks, context_window_fallbacks, content_policy_fallbacks, default_fallbacks, model_group_alias } = values as ProxyRouting;
+    return { fallbacks, context_window_fallbacks, content_policy_fallbacks, default_fallbacks, model_group_alias };
+  }
+
+  async spendRecord(callId: string): Promise<SpendRecord | null> {
+    const answer = await this.call('GET', `/spend/logs?request_id=${encodeURIComponent(callId)}`);
+    this.expectOk('/spend/logs', answer);
+    if (!Array.isArray(answer.body)) throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs: the answer is no list');
+    return readSpendRecord(answer.body);
+  }
+
+  async newestRecordAgeMs(withinMs: number): Promise<number | null> {
+    // An hour to the future, for a proxy whose clock is ahead of ours.
+    const [from, to] = [Date.now() - withinMs, Date.now() + 3_600_000];
+    const answer = await this.call('GET', `/spend/logs/v2?start_date=${proxyTime(from)}&end_date=${proxyTime(to)}&page=1&page_size=1`);
+    this.expectOk('/spend/logs/v2', answer);
+    const startedMs = newestStart(answer.body);
+    return startedMs === null ? null : (answer.dateMs ?? Date.now()) - startedMs;
+  }
+
   async close(): Promise<void> {
     await this.agent.destroy();
   }
@@ -161,7 +191,7 @@ export class LitellmAdmin {
         headers: { authorization: `Bearer ${this.options.masterKey}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
-      return readAnswer(response.statusCode, await response.body.text());
+      return readAnswer(response.statusCode, String(response.headers.date ?? ''), await response.body.text());
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new AppError('SERVICE_UNAVAILABLE', { public: PUBLIC, internal: `proxy administration: ${method} ${path.split('?')[0]}: ${why}`, cause: error });
@@ -174,7 +204,7 @@ export class LitellmAdmin {
   }
 }
 
-function readAnswer(status: number, text: string): Answer {
+function readAnswer(status: number, date: string, text: string): Answer {
   let body: Record<string, unknown> = {};
   try {
     const parsed: unknown = JSON.parse(text);
@@ -187,6 +217,7 @@ function readAnswer(status: number, text: string): Answer {
   return {
     status,
     body,
+    dateMs: Date.parse(date) || null,
     error: { type: String(error.type ?? ''), param: String(error.param ?? ''), message: withoutKeys(typeof message === 'string' ? message : JSON.stringify(message)) },
   };
 }

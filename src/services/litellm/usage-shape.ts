@@ -2,7 +2,7 @@ import type { TokenBuckets } from '../pricing/pricing.types';
 import { proxyCost } from './headers';
 import type { UpstreamUsage } from './upstream.types';
 
-/** More than any context window: a count above it is a fault of the upstream. */
+/** More than any context window: a count above it is a fault of the upstream, whatever the call. What the call itself rules out, settlement refuses, which knows it (`plausible`). */
 const ABSURD = 100_000_000;
 
 type Shape = Record<string, unknown>;

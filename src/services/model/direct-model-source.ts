@@ -78,5 +78,6 @@ function mapDirectModel(id: string, provider: string): CatalogModel {
     contextWindow: known?.contextWindow ?? null,
     maxOutputTokens: known?.maxOutputTokens ?? null,
     capabilities: embedding ? [] : ['STREAMING'],
+    fallbacks: [],
   };
 }

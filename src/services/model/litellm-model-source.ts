@@ -1,7 +1,8 @@
-import type { ProxyDeployment, ProxyModel, ProxyModelGroup } from '../litellm/admin';
+import type { ProxyDeployment, ProxyModel, ProxyModelGroup, ProxyRouting } from '../litellm/admin';
 import { isFreeOnPurpose, ratesOfModelInfo, type ModelInfo } from '../pricing/canonical-rates';
 import type { ObservedPrice } from '../pricing/pricing.types';
 import { modelLabel } from './model-label';
+import { fallbacksOf, readRouting } from './proxy-fallbacks';
 import type { ModelSourceAnswer, ModelSourceClient } from './model-source';
 import type { CatalogModel, ModelCapability, ModelMode } from './model.types';
 
@@ -10,9 +11,10 @@ export interface ProxyLists {
   models(): Promise<ProxyModel[]>;
   modelGroups(): Promise<ProxyModelGroup[]>;
   deployments(): Promise<ProxyDeployment[]>;
+  routing(): Promise<ProxyRouting>;
 }
 
-/** The proxy's models: which there are from /v1/models, what they can do from /model_group/info, what they cost from /v1/model/info. */
+/** The proxy's models: which there are from /v1/models, what they can do from /model_group/info, what they cost from /v1/model/info, what stands in for them from /router/settings. */
 export class LitellmModelSource implements ModelSourceClient {
   readonly upstream = 'LITELLM';
 
@@ -20,7 +22,12 @@ export class LitellmModelSource implements ModelSourceClient {
 
   async fetch(): Promise<ModelSourceAnswer> {
     const { admin } = this.deps;
-    const [listed, groups, deployments] = await Promise.all([admin.models(), admin.modelGroups(), admin.deployments()]);
+    let fallbacksUnknown: unknown;
+    const routing = admin.routing().catch((error: unknown) => {
+      fallbacksUnknown = error;
+      return {};
+    });
+    const [listed, groups, deployments, rules] = await Promise.all([admin.models(), admin.modelGroups(), admin.deployments(), routing.then(readRouting)]);
     const groupOf = new Map(groups.map((group) => [group.model_group, group]));
     const deploymentsOf = new Map<string, ProxyDeployment[]>();
     for (const deployment of deployments) deploymentsOf.set(deployment.model_name, [...(deploymentsOf.get(deployment.model_name) ?? []), deployment]);
@@ -29,10 +36,10 @@ export class LitellmModelSource implements ModelSourceClient {
     const prices: ObservedPrice[] = [];
     for (const model of uniqueById(listed)) {
       const own = deploymentsOf.get(model.id) ?? [];
-      models.push(mapModel(model, groupOf.get(model.id), own.map((deployment) => deployment.model_info ?? {})));
+      models.push({ ...mapModel(model, groupOf.get(model.id), own.map((deployment) => deployment.model_info ?? {})), fallbacks: fallbacksOf(model.id, rules) });
       prices.push(...pricesOf(model.id, own, groupOf.get(model.id)));
     }
-    return { models, prices };
+    return fallbacksUnknown === undefined ? { models, prices } : { models, prices, fallbacksUnknown };
   }
 }
 
@@ -40,7 +47,7 @@ export class LitellmModelSource implements ModelSourceClient {
 const uniqueById = (models: ProxyModel[]): ProxyModel[] =>
   [...new Map(models.filter((model) => typeof model.id === 'string' && model.id !== '' && !model.id.includes('*')).map((model) => [model.id, model])).values()];
 
-function mapModel(model: ProxyModel, group: ProxyModelGroup | undefined, infos: ModelInfo[]): CatalogModel {
+function mapModel(model: ProxyModel, group: ProxyModelGroup | undefined, infos: ModelInfo[]): Omit<CatalogModel, 'fallbacks'> {
   const facts: ModelInfo[] = [...(group ? [group as ModelInfo] : []), ...infos];
   const mode = modeOf(text(facts, 'mode') ?? model.mode ?? null);
   return {

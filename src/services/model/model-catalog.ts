@@ -86,6 +86,7 @@ export class ModelCatalog {
       logger.warn({ err: error, upstream: source.upstream, failures: this.failures, source: this.snapshot().source }, 'model list could not be refreshed');
       return false;
     }
+    if (answer.fallbacksUnknown !== undefined) answer = this.withLastFallbacks(answer);
     let asOf = new Date();
     try {
       asOf = await this.store.save(source.upstream, answer.models);
@@ -102,6 +103,12 @@ export class ModelCatalog {
       logger.error({ err: error }, 'what follows from a new model list failed');
     }
     return true;
+  }
+
+  /** A budget holds the dearest of a model's fallbacks: not to know them for a minute must not make calls look cheaper. */
+  private withLastFallbacks(answer: ModelSourceAnswer): ModelSourceAnswer {
+    this.deps.logger.warn({ err: answer.fallbacksUnknown, upstream: this.deps.source.upstream }, 'the upstream does not say its fallbacks: the last known ones hold');
+    return { ...answer, models: answer.models.map((model) => ({ ...model, fallbacks: this.byId.get(model.id)?.fallbacks ?? [] })) };
   }
 
   private serve(models: CatalogModel[], asOf: Date, origin: ModelSource): void {
@@ -133,5 +140,6 @@ function safeModeModel(id: string): CatalogModel {
     contextWindow: known?.contextWindow ?? null,
     maxOutputTokens: known?.maxOutputTokens ?? null,
     capabilities: known?.mode === 'EMBEDDING' ? [] : ['STREAMING'],
+    fallbacks: [],
   };
 }

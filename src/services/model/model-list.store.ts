@@ -7,7 +7,8 @@ export class ModelListStore {
 
   async load(upstream: string): Promise<{ models: CatalogModel[]; asOf: Date } | null> {
     const [row] = await this.db.query<{ models: CatalogModel[]; as_of: Date }>('SELECT models, as_of FROM model_lists WHERE upstream = $1', [upstream]);
-    return row ? { models: row.models, asOf: row.as_of } : null;
+    // Lists of earlier releases have no fallbacks.
+    return row ? { models: row.models.map((model) => ({ ...model, fallbacks: model.fallbacks ?? [] })), asOf: row.as_of } : null;
   }
 
   /** Answers with the time of the list. */

@@ -1,6 +1,6 @@
 import { allows } from '../plan/plan.rule';
 import type { Plan } from '../plan/plan.types';
-import type { ModelServiceApi, PlanServiceApi } from '../services';
+import type { ModelServiceApi, PlanServiceApi, PriceServiceApi } from '../services';
 import type { Viewer } from '../viewer/viewer.types';
 import type { ModelCatalog } from './model-catalog';
 import { modelLabel } from './model-label';
@@ -8,13 +8,21 @@ import type { CatalogModel, ListedModel, ModelListing } from './model.types';
 
 /** The catalogue as one caller may use it: the rule that filters it is the one that refuses calls. */
 export class ModelService implements ModelServiceApi {
-  constructor(private readonly deps: { catalog: ModelCatalog; plans: Pick<PlanServiceApi, 'list' | 'byId'> }) {}
+  constructor(
+    private readonly deps: {
+      catalog: ModelCatalog;
+      plans: Pick<PlanServiceApi, 'list' | 'byId'>;
+      prices: Pick<PriceServiceApi, 'current'>;
+      /** Whether a budget applies to the viewer, whatever it does. */
+      budgets: { applyTo(viewer: Viewer): Promise<boolean> };
+    },
+  ) {}
 
   /** With `includeUnavailable` also what the plan does not allow, and what the plan names but the upstream does not serve (GONE). */
   async list(viewer: Viewer, includeUnavailable: boolean): Promise<ModelListing> {
     const { models, byId, asOf, stale, source } = this.deps.catalog.snapshot();
     const plan = await this.deps.plans.byId(viewer.planId);
-    const items = models.map((model) => listed(model, plan));
+    const items = await this.priced(viewer, models.map((model) => listed(model, plan)));
     const gone = exactIds(plan).filter((id) => !byId.has(id)).map(goneModel);
     return { items: includeUnavailable ? [...items, ...gone] : items.filter((model) => model.available), asOf, stale, source };
   }
@@ -22,8 +30,15 @@ export class ModelService implements ModelServiceApi {
   async get(viewer: Viewer, id: string): Promise<ListedModel | null> {
     const model = this.deps.catalog.find(id);
     const plan = await this.deps.plans.byId(viewer.planId);
-    if (model) return listed(model, plan);
+    if (model) return (await this.priced(viewer, [listed(model, plan)]))[0]!;
     return exactIds(plan).includes(id) ? goneModel(id) : null;
+  }
+
+  /** Under a budget, what nobody knows the price of cannot be used: unknown is not free. Asks the database only where that makes a difference. */
+  private async priced(viewer: Viewer, items: ListedModel[]): Promise<ListedModel[]> {
+    const isUnpriced = (model: ListedModel): boolean => model.available && this.deps.prices.current(model.id, viewer.organizationId) === null;
+    if (!items.some(isUnpriced) || !(await this.deps.budgets.applyTo(viewer))) return items;
+    return items.map((model) => (isUnpriced(model) ? { ...model, available: false, unavailableReason: 'UNPRICED_UNDER_BUDGET' } : model));
   }
 
   /** Empty for a model that nobody serves. */
@@ -48,6 +63,7 @@ const goneModel = (id: string): ListedModel => ({
   contextWindow: null,
   maxOutputTokens: null,
   capabilities: [],
+  fallbacks: [],
   available: false,
   unavailableReason: 'GONE',
 });

@@ -14,6 +14,8 @@ export interface CatalogModel {
   /** Tokens. */
   maxOutputTokens: number | null;
   capabilities: ModelCapability[];
+  /** Public names of the models that the upstream may answer with instead, directly or one after another; nearest first. */
+  fallbacks: string[];
 }
 export interface CatalogSnapshot { models: CatalogModel[]; byId: Map<string, CatalogModel>; asOf: Date; stale: boolean; source: ModelSource }
 

@@ -1,9 +1,10 @@
 import type { Db } from '../../entities/data-source';
 import type { Logger } from '../../lib/logger';
 import { FALLBACK_PRICES_AS_OF, knownModel } from './fallback-prices';
-import { inForceAt, missingPrices, pickRecord, type NewPrice } from './price-lookup';
+import { inForceAt, missingPrices, pickRecord, possibleRecords, type NewPrice } from './price-lookup';
 import { PriceStore } from './price.store';
 import type { ObservedPrice, PriceRecord } from './pricing.types';
+import { worstRates, type WorstRates } from './worst-rates';
 
 /**
  * The price book in memory: every record of `model_prices`, found without a query. It is read again at each `record`, so that the records of
@@ -53,6 +54,19 @@ export class PriceBook {
   forCall(servedModel: string, deployment: string | null, organizationId: string, at?: Date): PriceRecord | null {
     const records = this.byModel.get(servedModel);
     return records ? pickRecord(records, deployment, organizationId, at?.getTime() ?? this.nowMs()) : null;
+  }
+
+  /**
+   * The most that a call can cost per token, component by component, whichever deployment serves and whatever the proxy falls back to.
+   * `models`: the one that is asked for, then its fallbacks; `promptTokens`: an upper bound of the prompt. null: the asked model has no
+   * price, and unknown is not free. A fallback without a price is counted at the dearest of the others: that it may be dearer still is
+   * shown as overage if it ever serves. `at`: default now by the database's clock.
+   */
+  worstRates(models: readonly string[], organizationId: string, promptTokens: number, at?: Date): WorstRates | null {
+    const atMs = at?.getTime() ?? this.nowMs();
+    const [asked = [], ...fallbacks] = models.map((model) => possibleRecords(this.byModel.get(model) ?? [], organizationId, atMs));
+    if (asked.length === 0) return null;
+    return worstRates([asked, ...fallbacks].flat().map((record) => record.rates), promptTokens);
   }
 
   /** What a model costs this organisation now; where its deployments differ, the dearest one's record. */

@@ -22,11 +22,38 @@ export function pickRecord(records: readonly PriceRecord[], deployment: string |
 }
 
 /**
+ * Every record that `pickRecord` can answer with, whichever deployment serves: a call that has not been made yet may be priced by any of
+ * them. Empty: no price is known.
+ */
+export function possibleRecords(records: readonly PriceRecord[], organizationId: string | null, atMs: number): PriceRecord[] {
+  const found: PriceRecord[] = [];
+  const taken = new Set<string | null>();
+  for (const owner of organizationId === null ? [null] : [organizationId, null]) {
+    for (const source of SOURCES) {
+      const { alias, newer } = inRegime(records.filter((record) => record.organizationId === owner && record.source === source && record.serviceTier === null), atMs);
+      if (newer.length === 0 && alias) return [...found, alias];
+      // A deployment that is not among these is priced further down.
+      for (const record of newer) if (!taken.has(record.deployment)) found.push(record);
+      for (const record of newer) taken.add(record.deployment);
+    }
+  }
+  return found;
+}
+
+/**
  * Among the records of one model, owner and source. An alias record and deployment records end each other: whichever regime began last
  * holds. Where deployments are priced one by one, one without a record has no price; a call whose deployment is not known is priced by
  * the dearest of them, so that a budget is never told too little.
  */
 function pickFrom(records: readonly PriceRecord[], deployment: string | null, atMs: number): PriceRecord | null {
+  const { alias, newer } = inRegime(records, atMs);
+  if (newer.length === 0) return alias;
+  if (deployment !== null) return newer.find((record) => record.deployment === deployment) ?? null;
+  return newer.reduce((dearest, record) => (isDearer(record, dearest) ? record : dearest));
+}
+
+/** The latest record of the alias, and those of deployments that began after it. */
+function inRegime(records: readonly PriceRecord[], atMs: number): { alias: PriceRecord | null; newer: PriceRecord[] } {
   let alias: PriceRecord | null = null;
   const own = new Map<string, PriceRecord>();
   for (const record of records) {
@@ -38,10 +65,7 @@ function pickFrom(records: readonly PriceRecord[], deployment: string | null, at
       if (!before || isLater(record, before)) own.set(record.deployment, record);
     }
   }
-  const newer = [...own.values()].filter((record) => !alias || isLater(record, alias));
-  if (newer.length === 0) return alias;
-  if (deployment !== null) return newer.find((record) => record.deployment === deployment) ?? null;
-  return newer.reduce((dearest, record) => (isDearer(record, dearest) ? record : dearest));
+  return { alias, newer: [...own.values()].filter((record) => !alias || isLater(record, alias)) };
 }
 
 /** The records that are in force at a time, each with the moment at which another one ends it. */

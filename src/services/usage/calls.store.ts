@@ -1,7 +1,7 @@
 import type { Db } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { ScopedFilter } from './usage-scope';
-import { allOf, Parameters, readSnapshot, whereOf, whereSettled } from './usage-where.store';
+import { allOf, CALL_ID, Parameters, readSnapshot, trueRows, whereOf, whereSettled } from './usage-where.store';
 import type { CallRecord } from './usage.types';
 
 /** Where a page goes on: time with microseconds as text (a JavaScript date would cut them, and lose calls of the same millisecond), then id. */
@@ -17,22 +17,22 @@ interface CallSql {
 }
 
 const KEY = `to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS key`;
-const COMMON = `${KEY}, id, occurred_at, organization_id, user_id, project_id, conversation_id, trace_id, agent, scenario, model, upstream, streamed`;
+const COMMON = `occurred_at, organization_id, user_id, project_id, conversation_id, trace_id, agent, scenario, model, upstream, streamed`;
 const SETTLED = `
-  SELECT ${COMMON}, served_model, provider, deployment, status, error_code, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens,
+  SELECT ${KEY}, ${CALL_ID} AS id, ${COMMON}, served_model, provider, deployment, status, error_code, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens,
     output_tokens, reasoning_tokens, usage_source, cost, cost_input, cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms,
     time_to_first_token_ms
   FROM llm_usage`;
 // One row per call: where the usage row is there already, that one counts.
 const IN_FLIGHT = `
-  SELECT ${COMMON}, model AS served_model, NULL::text AS provider, NULL::text AS deployment, 'RUNNING' AS status, NULL::text AS error_code, 0 AS uncached_prompt_tokens,
+  SELECT ${KEY}, id, ${COMMON}, model AS served_model, NULL::text AS provider, NULL::text AS deployment, 'RUNNING' AS status, NULL::text AS error_code, 0 AS uncached_prompt_tokens,
     0 AS cache_read_tokens, 0 AS cache_write_tokens, 0 AS cache_write_one_hour_tokens, 0 AS output_tokens, 0 AS reasoning_tokens, 'NONE' AS usage_source,
     NULL::numeric AS cost, NULL::numeric AS cost_input, NULL::numeric AS cost_cache_read, NULL::numeric AS cost_cache_write, NULL::numeric AS cost_output,
     NULL::numeric AS cost_reasoning, NULL::numeric AS cost_request, NULL::numeric AS proxy_cost, NULL::integer AS latency_ms, NULL::integer AS time_to_first_token_ms
   FROM calls_in_flight AS f`;
 const NOT_SETTLED = 'NOT EXISTS (SELECT FROM llm_usage u WHERE u.organization_id = f.organization_id AND u.occurred_at = f.occurred_at AND u.id = f.id)';
 
-/** Single calls: settled ones and those in flight, in one order. */
+/** Single calls, once each: settled ones by their true row, and those in flight, in one order. */
 export class CallsStore {
   constructor(private readonly db: Db) {}
 
@@ -40,20 +40,24 @@ export class CallsStore {
   async page(filter: ScopedFilter, first: number, after: CallKey | null): Promise<{ call: CallRecord; key: CallKey }[]> {
     const parameters = new Parameters();
     const limit = parameters.add(first + 1);
-    const before = after ? [`(occurred_at, id) < (${parameters.add(after[0])}::timestamptz, ${parameters.add(after[1])}::text)`] : [];
+    const key = after ? `(${parameters.add(after[0])}::timestamptz, ${parameters.add(after[1])}::text)` : null;
     const parts: string[] = [];
-    const part = (select: string, conditions: string[]): void => {
-      parts.push(`(${select} WHERE ${allOf([...conditions, ...before])} ORDER BY occurred_at DESC, id DESC LIMIT ${limit})`);
+    const part = (select: string, id: string, conditions: string[]): void => {
+      if (key) conditions.push(`(occurred_at, ${id}) < ${key}`);
+      parts.push(`(${select} WHERE ${allOf(conditions)} ORDER BY occurred_at DESC, id DESC LIMIT ${limit})`);
     };
-    part(SETTLED, whereSettled(filter, parameters));
-    if (!filter.providers && (!filter.statuses || filter.statuses.includes('RUNNING'))) part(IN_FLIGHT, [...whereOf(filter, parameters), NOT_SETTLED]);
+    // By the call's id, whichever of its rows is true: a page goes on at the same place when a call is corrected meanwhile.
+    part(SETTLED, CALL_ID, whereSettled(filter, parameters, true));
+    if (!filter.providers && (!filter.statuses || filter.statuses.includes('RUNNING'))) part(IN_FLIGHT, 'id', [...whereOf(filter, parameters), NOT_SETTLED]);
     const sql = `SELECT * FROM (${parts.join(' UNION ALL ')}) AS calls ORDER BY occurred_at DESC, id DESC LIMIT ${limit}`;
     const rows = await readSnapshot(this.db, (tx) => tx.query<CallSql>(sql, parameters.values));
     return rows.map((row) => ({ call: mapCall(row), key: [row.key, row.id] }));
   }
 
   async find(id: string): Promise<CallRecord | null> {
-    const [row] = await this.db.query<CallSql>(`${SETTLED} WHERE id = $1 UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${NOT_SETTLED}) LIMIT 1`, [id]);
+    // Both indexes are by the call's id, and a call has few rows.
+    const settled = `${SETTLED} WHERE (id = $1 AND kind = 'CALL' OR corrects_id = $1) AND ${trueRows()}`;
+    const [row] = await this.db.query<CallSql>(`${settled} UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${NOT_SETTLED}) LIMIT 1`, [id]);
     return row ? mapCall(row) : null;
   }
 }

@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { ScopedFilter } from './usage-scope';
-import { allOf, Parameters, readSnapshot, whereSettled } from './usage-where.store';
+import { allOf, anyCorrected, Parameters, readSnapshot, spanOf, trueRows, whereSettled } from './usage-where.store';
 import type { UsageDimension, UsageFigures, UsageGroupRow, UsageInterval, UsageOrder } from './usage.types';
 
 const COLUMNS: Record<UsageDimension, string> = {
@@ -53,7 +53,7 @@ export const NO_USAGE: UsageFigures = Object.freeze({
   averageLatencyMs: null, p50LatencyMs: null, p95LatencyMs: null, averageTimeToFirstTokenMs: null, p95TimeToFirstTokenMs: null,
 });
 
-/** Sums over `llm_usage`. */
+/** Sums over the true rows of `llm_usage`, one per call. */
 export class UsageReportStore {
   constructor(private readonly db: Db) {}
 
@@ -72,55 +72,53 @@ export class UsageReportStore {
   /** Totals and rows of one snapshot. `tooMany` is asked before the rows are read, and throws where it does not like their number. */
   async report(query: ReportQuery, tooMany: (rows: number) => void): Promise<ReportAnswer> {
     return readSnapshot(this.db, async (tx) => {
-      const totals = await this.totals(tx, query.filter);
-      const found = query.groupBy.length > 0 ? await this.groups(tx, query) : [{ ...totals, key: '[]', at: null }];
+      const parameters = new Parameters();
+      const corrected = await anyCorrected(tx, spanOf(query.filter, parameters), parameters.values);
+      const totals = await this.totals(tx, query.filter, corrected);
+      const found = query.groupBy.length > 0 ? await this.groups(tx, query, corrected) : [{ ...totals, key: '[]', at: null }];
       const groups = found.slice(0, query.limit);
       const truncated = found.length > query.limit;
-      const rows = query.interval === null ? groups.map((row) => mapGroup(row, row.at)) : await this.intervals(tx, query, query.interval, groups, truncated, tooMany);
+      const rows = query.interval === null ? groups.map((row) => mapGroup(row, row.at)) : await this.intervals(tx, query, query.interval, corrected, groups, truncated, tooMany);
       return { totals: mapFigures(totals), rows, truncated };
     });
   }
 
-  async figures(filter: ScopedFilter): Promise<UsageFigures> {
-    return mapFigures(await this.totals(this.db, filter));
-  }
-
   /** Figures of today (UTC) of one user. */
   async today(organizationId: string, userId: string): Promise<UsageFigures> {
-    return readSnapshot(this.db, async (tx) => {
-      const [row] = await tx.query<FiguresSql>(
-        `SELECT ${FIGURES} FROM llm_usage WHERE organization_id = $1 AND user_id = $2 AND occurred_at >= date_trunc('day', weir.now(), 'UTC')`,
-        [organizationId, userId],
-      );
-      return mapFigures(row!);
-    });
+    const [row] = await this.figures('', ['organization_id = $1', 'user_id = $2', `occurred_at >= date_trunc('day', weir.now(), 'UTC')`], [organizationId, userId]);
+    return mapFigures(row!);
   }
 
   async byConversation(ids: readonly string[]): Promise<Map<string, UsageFigures>> {
-    const rows = await readSnapshot(this.db, (tx) =>
-      tx.query<FiguresSql & { conversation_id: string }>(`SELECT conversation_id, ${FIGURES} FROM llm_usage WHERE conversation_id = ANY ($1::text[]) GROUP BY conversation_id`, [ids]),
-    );
-    return new Map(rows.map((row) => [row.conversation_id, mapFigures(row)]));
+    const rows = await this.figures('conversation_id', ['conversation_id = ANY ($1::text[])'], [ids]);
+    return new Map(rows.map((row) => [row.conversation_id!, mapFigures(row)]));
   }
 
-  private async totals(tx: Tx, filter: ScopedFilter): Promise<FiguresSql> {
+  private figures(column: '' | 'conversation_id', span: string[], values: unknown[]): Promise<(FiguresSql & { conversation_id?: string })[]> {
+    return readSnapshot(this.db, async (tx) => {
+      const where = allOf((await anyCorrected(tx, span, values)) ? [...span, trueRows(span)] : span);
+      return tx.query(column ? `SELECT ${column}, ${FIGURES} FROM llm_usage WHERE ${where} GROUP BY ${column}` : `SELECT ${FIGURES} FROM llm_usage WHERE ${where}`, values);
+    });
+  }
+
+  private async totals(tx: Tx, filter: ScopedFilter, corrected: boolean): Promise<FiguresSql> {
     const parameters = new Parameters();
-    const [row] = await tx.query<FiguresSql>(`SELECT ${FIGURES} FROM llm_usage WHERE ${allOf(whereSettled(filter, parameters))}`, parameters.values);
+    const [row] = await tx.query<FiguresSql>(`SELECT ${FIGURES} FROM llm_usage WHERE ${allOf(whereSettled(filter, parameters, corrected))}`, parameters.values);
     return row!;
   }
 
   /** One more than the limit: the last one only tells that there are more. */
-  private async groups(tx: Tx, { filter, groupBy, orderBy, limit }: ReportQuery): Promise<GroupSql[]> {
+  private async groups(tx: Tx, { filter, groupBy, orderBy, limit }: ReportQuery, corrected: boolean): Promise<GroupSql[]> {
     const parameters = new Parameters();
     const columns = columnsOf(groupBy);
     return tx.query<GroupSql>(
-      `SELECT ${columns}, jsonb_build_array(${columns})::text AS key, NULL AS at, ${FIGURES} FROM llm_usage WHERE ${allOf(whereSettled(filter, parameters))}
+      `SELECT ${columns}, jsonb_build_array(${columns})::text AS key, NULL AS at, ${FIGURES} FROM llm_usage WHERE ${allOf(whereSettled(filter, parameters, corrected))}
        GROUP BY ${columns} ORDER BY ${ORDERS[orderBy]}, ${columns} LIMIT ${parameters.add(limit + 1)}`,
       parameters.values,
     );
   }
 
-  private async intervals(tx: Tx, query: ReportQuery, interval: UsageInterval, groups: GroupSql[], truncated: boolean, tooMany: (rows: number) => void): Promise<UsageGroupRow[]> {
+  private async intervals(tx: Tx, query: ReportQuery, interval: UsageInterval, corrected: boolean, groups: GroupSql[], truncated: boolean, tooMany: (rows: number) => void): Promise<UsageGroupRow[]> {
     const { filter, groupBy, timeZone } = query;
     const starts = (
       await tx.query<{ at: Date }>(
@@ -135,7 +133,7 @@ export class UsageReportStore {
     const columns = columnsOf(groupBy);
     const key = columns ? `jsonb_build_array(${columns})::text` : `'[]'`;
     const at = `date_trunc(${parameters.add(interval.toLowerCase())}, occurred_at, ${parameters.add(timeZone)})`;
-    const conditions = whereSettled(filter, parameters);
+    const conditions = whereSettled(filter, parameters, corrected);
     if (truncated) conditions.push(`${key} = ANY (${parameters.add(groups.map((group) => group.key))}::text[])`);
     const rows = await tx.query<FiguresSql & { key: string; at: Date }>(
       `SELECT key, at, ${FIGURES} FROM (SELECT *, ${key} AS key, ${at} AS at FROM llm_usage WHERE ${allOf(conditions)}) AS calls GROUP BY key, at`,

@@ -32,7 +32,11 @@ const LISTS = [
 /** Conditions of a filter, without provider and status: a call in flight has neither. */
 export function whereOf(filter: ScopedFilter, parameters: Parameters): string[] {
   const conditions: string[] = [];
-  for (const [field, column] of LISTS) if (filter[field]) conditions.push(`${column} = ANY (${parameters.add(filter[field])}::text[])`);
+  for (const [field, column] of LISTS) {
+    const values = filter[field];
+    // With one value the index gives the rows in the order of time, and a page reads no more than it shows.
+    if (values) conditions.push(values.length === 1 ? `${column} = ${parameters.add(values[0])}::text` : `${column} = ANY (${parameters.add(values)}::text[])`);
+  }
   if (filter.conversationId != null) conditions.push(`conversation_id = ${parameters.add(filter.conversationId)}`);
   if (filter.traceId != null) conditions.push(`trace_id = ${parameters.add(filter.traceId)}`);
   if (filter.from) conditions.push(`occurred_at >= ${parameters.add(filter.from)}::timestamptz`);
@@ -40,12 +44,34 @@ export function whereOf(filter: ScopedFilter, parameters: Parameters): string[] 
   return conditions;
 }
 
-/** Conditions of a filter on settled calls. */
-export function whereSettled(filter: ScopedFilter, parameters: Parameters): string[] {
+/** What no correction changes of a call: whose it is, and when it was. */
+export const spanOf = ({ organizationIds, userIds, from, to }: ScopedFilter, parameters: Parameters): string[] => whereOf({ organizationIds, userIds, from, to }, parameters);
+
+/** Conditions of a filter on what is true of settled calls. `corrected`: something in the filter's span may be. */
+export function whereSettled(filter: ScopedFilter, parameters: Parameters, corrected: boolean): string[] {
   const conditions = whereOf(filter, parameters);
   if (filter.providers) conditions.push(`provider = ANY (${parameters.add(filter.providers)}::text[])`);
   if (filter.statuses) conditions.push(`status = ANY (${parameters.add(filter.statuses)}::text[])`);
+  if (corrected) conditions.push(trueRows(spanOf(filter, parameters)));
   return conditions;
+}
+
+/**
+ * A correction of a call is two further rows: the reversal of what was booked, and what is true. This leaves of each call the row that is true: the
+ * newest correction, or the call itself. Filters, sums and percentiles are of that row alone, its latency included. `span`: conditions on what no
+ * correction changes, so that no more corrections are looked through than there can be.
+ */
+export const trueRows = (span: readonly string[] = []): string => `kind <> 'REVERSAL' AND NOT EXISTS (SELECT FROM llm_usage AS later WHERE ${allOf([
+  'later.corrects_id IS NOT NULL', 'later.organization_id = llm_usage.organization_id', 'later.occurred_at = llm_usage.occurred_at', `later.corrects_id = ${CALL_ID}`,
+  'later.correction > llm_usage.correction', ...span,
+])})`;
+/** The call's own id, on each of its rows. */
+export const CALL_ID = 'coalesce(llm_usage.corrects_id, llm_usage.id)';
+
+/** Whether anything in a span was corrected. Mostly nothing was, and then a sum need not look at each of many rows, which costs it a tenth. For statements of the same snapshot. */
+export async function anyCorrected(tx: Tx, span: readonly string[], values: readonly unknown[]): Promise<boolean> {
+  const [row] = await tx.query<{ corrected: boolean }>(`SELECT EXISTS (SELECT FROM llm_usage WHERE ${allOf(['corrects_id IS NOT NULL', ...span])}) AS corrected`, values);
+  return row!.corrected;
 }
 
 export const allOf = (conditions: readonly string[]): string => (conditions.length > 0 ? conditions.join(' AND ') : 'true');

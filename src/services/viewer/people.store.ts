@@ -72,6 +72,9 @@ export class PeopleStore {
 
   async eraseConversations(tx: Tx, userId: string): Promise<void> {
     await tx.query('DELETE FROM conversations WHERE user_id = $1', [userId]);
+    // Answers that are kept for repetitions. Keys are locked in their order, as everywhere.
+    await tx.query('SELECT FROM idempotency_keys WHERE user_id = $1 ORDER BY user_id, key FOR UPDATE', [userId]);
+    await tx.query('DELETE FROM idempotency_keys WHERE user_id = $1', [userId]);
   }
 
   /** Operators besides this one who can still log in. Whoever asks has the answer for itself until its transaction ends. */

@@ -1,3 +1,6 @@
+import { LitellmAdmin } from '../../../src/services/litellm/admin';
+import { LitellmModelSource } from '../../../src/services/model/litellm-model-source';
+import { FALLBACKS } from '../../support/litellm-models';
 import type { LitellmRig } from '../../support/litellm-rig';
 import { deploymentOf } from './running.cases';
 
@@ -40,6 +43,24 @@ export function modelCases(rig: LitellmRig): void {
     expect(deploymentOf(body, 'test-two-a').model_name).toBe('test-two');
     expect(deploymentOf(body, 'test-two-b').model_name).toBe('test-two');
     expect(deploymentOf(body, 'test-unpriced-1').model_info.input_cost_per_token ?? null).toBeNull();
+  });
+
+  it('[51] tells the administrator, and nobody else, what its router falls back to, of every kind', async () => {
+    const { status, body } = await rig.litellm.ask('/router/settings');
+    expect(status).toBe(200);
+    expect(body.current_values).toMatchObject({ ...FALLBACKS, model_group_alias: {} });
+    const user = await rig.litellm.ask('/key/generate', { body: { models: ['test-small'] } });
+    expect((await rig.litellm.ask('/router/settings', { key: user.body.key })).status).toBe(401);
+  });
+
+  it('every model comes with the fallbacks of its fallbacks', async () => {
+    const admin = new LitellmAdmin({ baseUrl: rig.litellm.baseUrl, masterKey: rig.litellm.masterKey });
+    const { models, fallbacksUnknown } = await new LitellmModelSource({ admin }).fetch().finally(() => admin.close());
+    expect(fallbacksUnknown).toBeUndefined();
+    const fallbacks = (id: string): unknown => models.find((model) => model.id === id)?.fallbacks;
+    expect(fallbacks('test-primary')).toEqual(['test-small', 'test-two', 'test-known']);
+    expect(fallbacks('test-small')).toEqual(['test-known']);
+    expect(fallbacks('test-chat')).toEqual([]);
   });
 
   it('a user sees the models of the plan, by exact id and by provider/*', async () => {

@@ -6,6 +6,7 @@ import { LitellmModelSource } from '../../../src/services/model/litellm-model-so
 import { ModelCatalog, type ModelCatalogDeps } from '../../../src/services/model/model-catalog';
 import { ModelService } from '../../../src/services/model/model.service';
 import type { Plan } from '../../../src/services/plan/plan.types';
+import type { PriceRecord } from '../../../src/services/pricing/pricing.types';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { waitFor } from '../../support/wait';
@@ -14,12 +15,18 @@ import { waitFor } from '../../support/wait';
 class StandIn {
   status = 200;
   ids = ['smart', 'fast'];
+  /** Of /router/settings; null: it fails. */
+  settings: Record<string, unknown> | null = { fallbacks: [{ smart: ['fast'] }] };
   requests = 0;
   private server!: Server;
 
   async start(): Promise<void> {
     this.server = createServer((request, response) => {
       this.requests += 1;
+      if (request.url === '/router/settings' && this.status === 200) {
+        response.writeHead(this.settings ? 200 : 500, { 'content-type': 'application/json' }).end(JSON.stringify({ current_values: this.settings }));
+        return;
+      }
       const lists: Record<string, unknown[]> = {
         '/v1/models': this.ids.map((id) => ({ id, object: 'model' })),
         '/model_group/info': this.ids.map((id) => ({ model_group: id, providers: ['openai'], mode: 'chat', max_input_tokens: 1000 })),
@@ -127,7 +134,7 @@ describe('the model catalogue', () => {
   it('asks once for all who want to know at the same time', async () => {
     const catalog = catalogOf();
     await Promise.all(Array.from({ length: 20 }, () => catalog.refresh()));
-    expect(proxy.requests).toBe(3);
+    expect(proxy.requests).toBe(4);
   });
 
   it('asks no more once it is stopped', async () => {
@@ -141,6 +148,32 @@ describe('the model catalogue', () => {
     await counting('running').start();
     await waitFor(() => asked.running > 5);
     expect(asked.stopped).toBe(before);
+  });
+
+  it('knows what the proxy falls back to; while it does not say, the last known fallbacks hold, after a restart too', async () => {
+    const fallbacks = (catalog: ModelCatalog): unknown => Object.fromEntries(catalog.snapshot().models.map((model) => [model.id, model.fallbacks]));
+    const before = catalogOf();
+    await before.start();
+    expect(fallbacks(before)).toEqual({ smart: ['fast'], fast: [] });
+    proxy.settings = null;
+    proxy.ids = ['smart', 'fast', 'new'];
+    expect(await before.refresh()).toBe(true);
+    expect(shown(before)).toEqual({ ids: ['smart', 'fast', 'new'], stale: false, source: 'PROXY' });
+    expect(fallbacks(before)).toEqual({ smart: ['fast'], fast: [], new: [] });
+    const after = catalogOf();
+    await after.start();
+    expect(fallbacks(after)).toEqual({ smart: ['fast'], fast: [], new: [] });
+    proxy.settings = { fallbacks: [{ fast: ['new'] }] };
+    await after.refresh();
+    expect(fallbacks(after)).toEqual({ smart: [], fast: ['new'], new: [] });
+  });
+
+  it('takes the stored list of an earlier release, which had no fallbacks', async () => {
+    await database.db.query(`INSERT INTO model_lists (upstream, models, as_of) VALUES ('LITELLM', '[{"id": "old", "label": "Old", "provider": null, "mode": "CHAT", "contextWindow": null, "maxOutputTokens": null, "capabilities": []}]', weir.now())`);
+    proxy.status = 503;
+    const catalog = catalogOf();
+    await catalog.start();
+    expect(catalog.find('old')).toMatchObject({ fallbacks: [] });
   });
 
   it('a follower that fails does not make the list stale', async () => {
@@ -169,10 +202,32 @@ describe('models of a caller', () => {
   const plans = [plan('free', ['fast', 'retired']), plan('team', ['openai/*'])];
   const viewer = { userId: 'usr_1', organizationId: 'org_1', role: 'MEMBER', planId: 'free', tokenId: null, expiresAtMs: null } as const;
 
+  const serviceOf = (catalog: ModelCatalog, priced: string[] = [], isLimited = false): ModelService =>
+    new ModelService({
+      catalog,
+      plans: { list: async () => plans, byId: async (id) => plans.find((entry) => entry.id === id) ?? null },
+      prices: { current: (id) => (priced.includes(id) ? ({} as PriceRecord) : null) },
+      budgets: { applyTo: async () => isLimited },
+    });
+
+  it('are, under a budget, only those that have a price', async () => {
+    const catalog = catalogOf();
+    await catalog.start();
+    const shownOf = async (service: ModelService) => (await service.list({ ...viewer, planId: 'team' }, true)).items.map((model) => [model.id, model.available, model.unavailableReason]);
+    const free = await shownOf(serviceOf(catalog));
+    expect(free).toEqual([['smart', true, null], ['fast', true, null]]);
+    const limited = serviceOf(catalog, ['smart'], true);
+    expect(await shownOf(limited)).toEqual([['smart', true, null], ['fast', false, 'UNPRICED_UNDER_BUDGET']]);
+    expect((await limited.list({ ...viewer, planId: 'team' }, false)).items.map((model) => model.id)).toEqual(['smart']);
+    expect(await limited.get({ ...viewer, planId: 'team' }, 'fast')).toMatchObject({ available: false, unavailableReason: 'UNPRICED_UNDER_BUDGET' });
+    // What the plan does not allow stays that.
+    expect(await shownOf(limited).then(() => limited.get(viewer, 'smart'))).toMatchObject({ unavailableReason: 'NOT_ON_PLAN' });
+  });
+
   it('are those of the plan; the rest, with the reason, on request', async () => {
     const catalog = catalogOf();
     await catalog.start();
-    const service = new ModelService({ catalog, plans: { list: async () => plans, byId: async (id) => plans.find((entry) => entry.id === id) ?? null } });
+    const service = serviceOf(catalog);
     expect((await service.list(viewer, false)).items.map((model) => model.id)).toEqual(['fast']);
     const all = await service.list(viewer, true);
     expect(all).toMatchObject({ stale: false, source: 'PROXY' });

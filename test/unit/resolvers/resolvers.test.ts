@@ -4,7 +4,7 @@ import { newId } from '../../../src/lib/ids';
 import { buildGraphSchema } from '../../../src/resolvers/schema';
 import type { RequestContext } from '../../../src/server/context';
 import type { ChatEvent } from '../../../src/services/chat/chat.types';
-import { call, conversation, FIGURES, message, NOW, ORGANIZATION_ID, PLAN_ID, reply, stubContext, user, USER_ID } from './stub-context';
+import { ALERT, budget, call, conversation, FIGURES, message, NOW, ORGANIZATION_ID, PLAN_ID, reply, stubContext, user, USER_ID } from './stub-context';
 
 const schema: GraphQLSchema = buildGraphSchema();
 const PLAN = { id: PLAN_ID, name: 'Free', models: ['*'], defaultModel: null, limits: { requestsPerMinute: null, tokensPerMinute: null, parallelCalls: null, maxOutputTokens: 100, monthlyBudget: '5.00' } };
@@ -58,6 +58,8 @@ describe.each([['graphql-js', graphqlJs], ['graphql-jit', jit]])('resolvers unde
     ['Message', newId('message'), { conversations: { message: async (_viewer: unknown, id: string) => message({ id }) } }],
     ['Call', newId('call'), { usage: { call: async (_viewer: unknown, id: string) => call({ id }) } }],
     ['Project', newId('project'), { people: { visibleProject: async (_viewer: unknown, id: string) => ({ id, organizationId: ORGANIZATION_ID, name: 'P' }) } }],
+    ['Budget', newId('budget'), { budgets: { get: async (_viewer: unknown, id: string) => budget({ id }) } }],
+    ['BudgetAlert', newId('budgetAlert'), { budgets: { alert: async (_viewer: unknown, id: string) => ({ ...ALERT, id }) } }],
     ['ApiToken', newId('apiToken'), { people: { visibleApiToken: async (_viewer: unknown, id: string) => ({ id, userId: USER_ID, name: 'T', hint: 'abcd', createdAt: NOW, lastUsedAt: null, expiresAt: null, revokedAt: null }) } }],
   ])('find a %s by its id', async (kind, id, stubs) => {
     expect(plain(await run('query ($id: ID!) { node(id: $id) { __typename id } }', stubContext(stubs), { id }))).toEqual({ data: { node: { __typename: kind, id } } });
@@ -141,6 +143,35 @@ describe.each([['graphql-js', graphqlJs], ['graphql-jit', jit]])('resolvers unde
     expect(questions).toEqual([
       { filter: { from: new Date('2026-01-01T00:00:00Z') }, groupBy: ['MODEL'], interval: null, timeZone: 'UTC', orderBy: 'COST_DESC', limit: 100 },
     ]);
+  });
+
+  it('show the budgets of the caller, and add up what they have spent today in one go', async () => {
+    const rows = [budget(), budget({ limit: '7.0', softLimit: '3' })];
+    const asked: unknown[] = [];
+    const context = stubContext({ budgets: { list: async (_viewer, args) => (asked.push(args), rows), spentToday: async (all) => (asked.push(all.map(({ id }) => id)), all.map((_, i) => `0.${i}0`)) } });
+    expect(plain(await run('{ viewer { budgets { id limit softLimit spentToday } } }', context))).toEqual({
+      data: { viewer: { budgets: [{ id: rows[0]!.id, limit: '10', softLimit: null, spentToday: '0' }, { id: rows[1]!.id, limit: '7', softLimit: '3', spentToday: '0.1' }] } },
+    });
+    expect(asked).toEqual([{}, rows.map(({ id }) => id)]);
+    // Not added up where nobody asks for it.
+    await run('{ budgets(scope: USER, subjectId: "x") { id spent remaining resetsAt } }', context);
+    expect(asked.slice(2)).toEqual([{ scope: 'USER', subjectId: 'x' }]);
+  });
+
+  it('take a budget whole: what is left out has its default', async () => {
+    const inputs: unknown[] = [];
+    const context = stubContext({ budgets: { set: async (_viewer, input) => (inputs.push({ ...input }), budget()), remove: async (_viewer, id) => id } });
+    await run('mutation { setBudget(input: { scope: USER, subjectId: "x", period: DAY, limit: "010.50" }) { id } }', context);
+    expect(inputs).toEqual([expect.objectContaining({ scope: 'USER', subjectId: 'x', period: 'DAY', limit: '10.5', timeZone: 'UTC', alertAtPercent: [80, 90] })]);
+    expect(plain(await run('mutation { removeBudget(id: "bud") { deletedId } }', context))).toEqual({ data: { removeBudget: { deletedId: 'bud' } } });
+  });
+
+  it('show a call that does not fit a budget, with the budget and what would fit', async () => {
+    const refused = budget({ remaining: '0.5' });
+    const context = stubContext({ chat: { chat: async () => ({ kind: 'BudgetExceeded' as const, code: 'BUDGET_EXCEEDED' as const, message: 'no', retryable: false, retryAfterMs: null, budget: refused, needed: '1.250', resetsAt: NOW, maxTokensThatFit: null, modelsThatFit: ['small'] }) } });
+    expect(plain(await run('mutation { chat(input: { messages: [] }) { __typename ... on BudgetExceeded { needed resetsAt maxTokensThatFit modelsThatFit budget { id remaining } } } }', context))).toEqual({
+      data: { chat: { __typename: 'BudgetExceeded', needed: '1.25', resetsAt: NOW.toISOString(), maxTokensThatFit: null, modelsThatFit: ['small'], budget: { id: refused.id, remaining: '0.5' } } },
+    });
   });
 
   it('show the viewer under the id of its user', async () => {

@@ -2,6 +2,7 @@ import { newId } from '../../../src/lib/ids';
 import type { RequestContext } from '../../../src/server/context';
 import type { Services } from '../../../src/services/services';
 import type { ChatReply } from '../../../src/services/chat/chat.types';
+import type { Budget, BudgetAlert } from '../../../src/services/budget/budget.types';
 import type { Conversation, Message } from '../../../src/services/conversation/conversation.types';
 import type { CallRecord, UsageFigures } from '../../../src/services/usage/usage.types';
 import type { UserRow } from '../../../src/services/viewer/viewer.types';
@@ -55,7 +56,7 @@ export function reply(fields: Partial<ChatReply> = {}): ChatReply {
   const row = call();
   return {
     kind: 'ChatReply', call: row, answer: message({ callId: row.id }), finishReason: 'STOP', usage: { ...TOKENS, source: 'PROVIDER' }, cost: COST,
-    route: { model: 'small', servedModel: 'small', upstream: 'LITELLM', provider: 'demo', deployment: null, attempts: 1 }, conversation: null, latencyMs: 120, omittedMessages: 0, ...fields,
+    route: { model: 'small', servedModel: 'small', upstream: 'LITELLM', provider: 'demo', deployment: null, attempts: 1 }, conversation: null, latencyMs: 120, omittedMessages: 0, replayed: false, ...fields,
   };
 }
 
@@ -63,3 +64,9 @@ export const FIGURES: UsageFigures = {
   calls: 2 ** 40, failedCalls: 0, promptTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0, completionTokens: 1, reasoningTokens: 0, totalTokens: 2, cost: '1.50', unpricedCalls: 0,
   averageLatencyMs: 1.5, p50LatencyMs: null, p95LatencyMs: null, averageTimeToFirstTokenMs: null, p95TimeToFirstTokenMs: null,
 };
+
+export const budget = (fields: Partial<Budget> = {}): Budget => ({
+  id: newId('budget'), organizationId: ORGANIZATION_ID, scope: 'USER', subjectId: USER_ID, period: 'DAY', limit: '10', softLimit: null, timeZone: 'UTC', alertAtPercent: [80], planId: null, byOperator: false,
+  spent: '0', held: '0', remaining: '10', overage: '0', periodStart: NOW, resetsAt: NOW, ...fields,
+});
+export const ALERT: BudgetAlert = { id: newId('budgetAlert'), budgetId: newId('budget'), organizationId: ORGANIZATION_ID, scope: 'USER', subjectId: USER_ID, percent: 80, spent: '8', limit: '10', at: NOW };

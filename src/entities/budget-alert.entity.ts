@@ -1,0 +1,36 @@
+import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, Unique, type Relation } from 'typeorm';
+import { BudgetEntity } from './budget.entity';
+
+/** A threshold was reached: once per budget, period and threshold. */
+@Entity('budget_alerts')
+@Unique('budget_alerts_once_key', ['budgetId', 'startsOn', 'percent'])
+@Index('budget_alerts_at_idx', ['at'])
+export class BudgetAlertEntity {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'budget_alerts_pkey' })
+  id!: string;
+
+  @Column('text', { name: 'budget_id' })
+  budgetId!: string;
+
+  @ManyToOne(() => BudgetEntity, { nullable: false, onDelete: 'CASCADE' })
+  @JoinColumn({ name: 'budget_id', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' })
+  budget!: Relation<BudgetEntity>;
+
+  /** The period's local date, YYYY-MM-DD. */
+  @Column('date', { name: 'starts_on' })
+  startsOn!: string;
+
+  @Column('integer')
+  percent!: number;
+
+  /** Dollars, decimal string, in that moment; the limit, too. */
+  @Column('numeric')
+  spent!: string;
+
+  @Column('numeric', { name: 'limit_amount' })
+  limitAmount!: string;
+
+  /** Whole milliseconds, later than every alert before. */
+  @Column('timestamptz')
+  at!: Date;
+}

@@ -1,0 +1,81 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+
+/** A call that was admitted and has no usage row yet. */
+@Entity('calls_in_flight')
+@Index('calls_in_flight_stop_reason_idx', ['owner'], { where: 'stop_reason IS NOT NULL' })
+@Index('calls_in_flight_organization_id_idx', ['organizationId', 'occurredAt'])
+@Index('calls_in_flight_owner_idx', ['owner'])
+export class CallInFlight {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'calls_in_flight_pkey' })
+  id!: string;
+
+  @Column('timestamptz', { name: 'occurred_at', default: () => 'weir.now()' })
+  occurredAt!: Date;
+
+  @Column('text', { name: 'organization_id' })
+  organizationId!: string;
+
+  @Column('text', { name: 'user_id' })
+  userId!: string;
+
+  @Column('text', { name: 'token_id', nullable: true })
+  tokenId!: string | null;
+
+  @Column('text', { name: 'project_id', nullable: true })
+  projectId!: string | null;
+
+  @Column('text', { name: 'conversation_id', nullable: true })
+  conversationId!: string | null;
+
+  @Column('text', { name: 'question_id', nullable: true })
+  questionId!: string | null;
+
+  @Column('text', { nullable: true })
+  agent!: string | null;
+
+  @Column('text')
+  scenario!: string;
+
+  @Column('text', { name: 'trace_id' })
+  traceId!: string;
+
+  @Column('text')
+  model!: string;
+
+  @Column('text')
+  upstream!: string;
+
+  @Column('boolean')
+  streamed!: boolean;
+
+  @Column('integer', { name: 'max_tokens' })
+  maxTokens!: number;
+
+  @Column('integer', { name: 'prompt_tokens_estimate' })
+  promptTokensEstimate!: number;
+
+  /** The process that runs it. */
+  @Column('text')
+  owner!: string;
+
+  @Column('timestamptz', { name: 'deadline_at' })
+  deadlineAt!: Date;
+
+  /** Why somebody at another replica wants it ended. */
+  @Column('text', { name: 'stop_reason', nullable: true })
+  stopReason!: string | null;
+
+  @Column('text', { name: 'idempotency_key', nullable: true })
+  idempotencyKey!: string | null;
+
+  /** Dollars held on each of the budgets, decimal string; null: no price is known, and then no budget applies. */
+  @Column('numeric', { nullable: true })
+  hold!: string | null;
+
+  /** The period rows that it is held on: ids and dates side by side. */
+  @Column('text', { name: 'budget_ids', array: true, default: [] })
+  budgetIds!: string[];
+
+  @Column('date', { name: 'budget_dates', array: true, default: [] })
+  budgetDates!: string[];
+}

@@ -1,0 +1,131 @@
+import type { Logger } from '../../lib/logger';
+import { AlertListener } from './alert-listener.store';
+import type { AlertStore } from './alert.store';
+import { AlertSubscription } from './alert-subscription';
+import type { Looker } from './budget.rule';
+import type { BudgetAlert } from './budget.types';
+
+export interface AlertFeedDeps {
+  databaseUrl: string;
+  store: AlertStore;
+  logger: Logger;
+  /** Milliseconds between looks without a notification. Default 5 s. */
+  pollMs?: number;
+  /** Milliseconds until a lost connection is made anew. Default 1 s. */
+  reconnectMs?: number;
+}
+
+/** Alerts that are read at once. */
+const BATCH = 500;
+
+/**
+ * Brings the alerts of all replicas to the subscribers of this one. One connection per process listens; whatever it misses (it was cut, a notification
+ * was lost) is found by looking every few seconds, because what is new is asked of the table and not of the notification.
+ */
+export class AlertFeed {
+  private readonly subscriptions = new Set<AlertSubscription>();
+  /** Everything until here has been handed out. */
+  private last = new Date(0);
+  private listener: AlertListener | null = null;
+  private connecting: Promise<void> | null = null;
+  private looking: Promise<void> | null = null;
+  private again = false;
+  private stopped = false;
+  private poll: NodeJS.Timeout | undefined;
+  private retry: NodeJS.Timeout | undefined;
+
+  constructor(private readonly deps: AlertFeedDeps) {}
+
+  async start(): Promise<void> {
+    this.last = (await this.deps.store.newest()) ?? this.last;
+    this.poll = setInterval(() => {
+      void this.listener?.check();
+      void this.look();
+    }, this.deps.pollMs ?? 5_000).unref();
+    await this.listen();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearInterval(this.poll);
+    clearTimeout(this.retry);
+    await this.connecting;
+    await this.listener?.stop();
+    await this.looking;
+  }
+
+  /** The alerts that a user may see: those after a time, then what comes; null: only what comes. Ends by `return()`. */
+  subscribe(userId: string, after: Date | null): AsyncIterableIterator<BudgetAlert> {
+    return new AlertSubscription(
+      {
+        store: this.deps.store,
+        handedOut: () => this.last,
+        onStart: (subscription) => this.subscriptions.add(subscription),
+        onEnd: (subscription) => this.subscriptions.delete(subscription),
+      },
+      userId,
+      after,
+    ).events;
+  }
+
+  /** null for an alert that the looker may not see. */
+  find(looker: Looker, id: string): Promise<BudgetAlert | null> {
+    return this.deps.store.find(looker, id);
+  }
+
+  /** How many listen now. */
+  get size(): number {
+    return this.subscriptions.size;
+  }
+
+  private async listen(): Promise<void> {
+    const listener = new AlertListener({
+      databaseUrl: this.deps.databaseUrl,
+      onAlert: () => void this.look(),
+      onLost: (error) => {
+        this.listener = null;
+        this.deps.logger.warn({ err: error }, 'the connection that listens for budget alerts was lost');
+        this.listenLater();
+      },
+    });
+    this.connecting = listener.start().then(
+      () => {
+        this.listener = listener;
+        // What was announced while nobody listened.
+        return this.look();
+      },
+      (error: unknown) => {
+        this.deps.logger.warn({ err: error }, 'budget alerts cannot be listened for: they come with a delay of seconds');
+        this.listenLater();
+      },
+    );
+    await this.connecting;
+  }
+
+  private listenLater(): void {
+    if (!this.stopped) this.retry = setTimeout(() => void this.listen(), this.deps.reconnectMs ?? 1_000).unref();
+  }
+
+  /** Hands out what is new. Never rejects: what fails is found by the next look. */
+  private look(): Promise<void> {
+    this.again = true;
+    this.looking ??= this.handOut()
+      .catch((error: unknown) => this.deps.logger.warn({ err: error }, 'budget alerts could not be read'))
+      .finally(() => (this.looking = null));
+    return this.looking;
+  }
+
+  private async handOut(): Promise<void> {
+    // A notification that comes while this reads may be of something that it has not seen.
+    while (this.again && !this.stopped) {
+      this.again = false;
+      const alerts = await this.deps.store.after(this.last, BATCH);
+      if (alerts.length === 0) continue;
+      const lookers = this.subscriptions.size > 0 ? await this.deps.store.lookers([...new Set([...this.subscriptions].map(({ userId }) => userId))]) : new Map();
+      // From here to the end without a pause: a subscription that begins sees either the time before or the one after.
+      this.last = alerts.at(-1)!.at;
+      for (const subscription of this.subscriptions) subscription.offer(alerts, lookers.get(subscription.userId));
+      this.again ||= alerts.length === BATCH;
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import type { Db } from '../../entities/data-source';
+import { storableJson } from '../../lib/storable';
+
+export interface NewCheckpoint {
+  callId: string;
+  /** 1, 2, 3 … for each call. */
+  number: number;
+  content: string;
+  reasoning: string;
+  tools: string;
+  /** Of the whole stream until here. */
+  completionTokens: number;
+  servedModel: string | null;
+  deployment: string | null;
+}
+
+/** Written twice, a checkpoint is there once. One of a call that has ended is not written: nobody would remove it. */
+const WRITE = `
+  INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, completion_tokens, served_model, deployment)
+  SELECT call_id, number, content, reasoning, tools, completion_tokens, served_model, deployment
+  FROM json_to_recordset($1::json) AS c(call_id text, number integer, content text, reasoning text, tools text, completion_tokens integer, served_model text, deployment text)
+  WHERE EXISTS (SELECT FROM calls_in_flight AS f WHERE f.id = c.call_id)
+  ORDER BY call_id, number
+  ON CONFLICT (call_id, number) DO NOTHING`;
+
+export class CheckpointStore {
+  constructor(private readonly db: Db) {}
+
+  /** All of them in one statement. Harmless to repeat. */
+  async write(checkpoints: readonly NewCheckpoint[]): Promise<void> {
+    const rows = checkpoints.map((one) => ({
+      call_id: one.callId, number: one.number, content: one.content, reasoning: one.reasoning, tools: one.tools, completion_tokens: one.completionTokens,
+      served_model: one.servedModel, deployment: one.deployment,
+    }));
+    await this.db.hot('checkpoints-write', WRITE, [storableJson(rows)]);
+  }
+}

@@ -1,0 +1,113 @@
+import { newId } from '../../lib/ids';
+import { countTokens } from '../../lib/token-estimate';
+import type { CallEnd } from '../chat/call.types';
+import { lostOutcome } from '../chat/stored-outcome';
+import type { SpendRecord } from '../litellm/spend-record';
+import type { CatalogModel } from '../model/model.types';
+import { priceCall } from '../pricing/price-call';
+import type { CostParts, PriceRecord, TokenBuckets } from '../pricing/pricing.types';
+import type { UsageSource } from '../usage/usage.types';
+import type { CheckpointText, FlyingCall } from './recovery.store';
+
+export interface PricingDeps {
+  /** The record in force at a time that a call is priced with, from memory. */
+  priceOf(servedModel: string, deployment: string | null, organizationId: string, at: Date): PriceRecord | null;
+  modelOf(id: string): CatalogModel | null;
+}
+
+const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
+const NO_COST: CostParts = { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0' };
+
+/** What a stream may have produced before its first checkpoint, in tokens. */
+const BEFORE_FIRST_CHECKPOINT = 1_024;
+
+/** What is known of the usage of a call whose process is gone. */
+export interface Known {
+  source: UsageSource;
+  tokens: TokenBuckets;
+  record?: SpendRecord | null;
+  checkpoint?: CheckpointText | null;
+}
+
+export const nothingUsed: Known = { source: 'NONE', tokens: NO_TOKENS };
+export const isNothing = (tokens: TokenBuckets): boolean => Object.values(tokens).every((n) => n === 0);
+
+/** The proxy's record, as far as it can be used. */
+export const fromRecord = (record: SpendRecord, checkpoint: CheckpointText | null): Known => ({ source: 'RECONCILED', tokens: record.tokens!, record, checkpoint });
+
+/** What the stream had written down; what came behind the last checkpoint is not in it. */
+export function fromCheckpoint(call: FlyingCall, checkpoint: CheckpointText): Known {
+  const reasoning = Math.min(countTokens(checkpoint.reasoning), checkpoint.completionTokens);
+  return { source: 'ESTIMATED', tokens: { ...NO_TOKENS, uncachedPrompt: call.promptTokensEstimate, output: checkpoint.completionTokens - reasoning, reasoning }, checkpoint };
+}
+
+/** Nothing is known of the answer: the most that it can have been. Unknown is not free. */
+export const atMost = (call: FlyingCall): Known => ({ source: 'ESTIMATED', tokens: { ...NO_TOKENS, uncachedPrompt: call.promptTokensEstimate, output: call.maxTokens } });
+
+/** As `atMost`, of a call whose provider stopped when its process died: a stream without a checkpoint had hardly begun. */
+export const atMostUntilDeath = (call: FlyingCall): Known => {
+  const known = atMost(call);
+  return call.streamed ? { ...known, tokens: { ...known.tokens, output: Math.min(call.maxTokens, BEFORE_FIRST_CHECKPOINT) } } : known;
+};
+
+/** The end of a call that nobody saw end. What came of an answer is kept in its conversation, and whoever repeats it with its key is told not to try again. */
+export function lostEnd(call: FlyingCall, known: Known, deps: PricingDeps): CallEnd {
+  const { checkpoint } = known;
+  const text = call.conversationId && call.questionId && checkpoint && (checkpoint.content || checkpoint.reasoning) ? checkpoint : null;
+  return {
+    ...baseEnd(call),
+    ...servedBy(call, known.record?.servedModel ?? checkpoint?.servedModel ?? null, known.record?.deployment ?? checkpoint?.deployment ?? null, known, deps),
+    attempts: known.record?.attempts ?? 1,
+    status: 'LOST',
+    errorCode: null,
+    rawUsage: known.record?.raw ?? null,
+    proxyCost: known.record?.cost ?? null,
+    answer: text && {
+      id: newId('message'), questionId: call.questionId!, role: 'ASSISTANT', content: text.content || null, reasoning: text.reasoning || null, parts: null, toolCalls: null,
+      toolCallId: null, name: null, complete: false,
+    },
+    idempotency: call.idempotencyKey === null ? null : { key: call.idempotencyKey, stored: lostOutcome(call.id, call.upstream, call.streamed) },
+  };
+}
+
+/** The end of a call that was admitted and never asked: whoever repeats it with its key begins anew. */
+export const neverAskedEnd = (call: FlyingCall, deps: PricingDeps): CallEnd => ({
+  ...baseEnd(call),
+  ...servedBy(call, null, null, nothingUsed, deps),
+  status: 'FAILED',
+  errorCode: 'SERVICE_UNAVAILABLE',
+  idempotency: call.idempotencyKey === null ? null : { key: call.idempotencyKey, stored: null },
+});
+
+/** What a record that came late makes of a call that was settled as LOST. */
+export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost'>, record: SpendRecord, deps: PricingDeps): CallEnd {
+  const known: Known = isNothing(record.tokens!) ? { ...nothingUsed, record } : fromRecord(record, null);
+  return {
+    ...settled,
+    ...servedBy(settled, record.servedModel ?? settled.servedModel, record.deployment ?? settled.deployment, known, deps),
+    rawUsage: record.raw,
+    proxyCost: record.cost,
+  };
+}
+
+type Priced = Pick<CallEnd, 'servedModel' | 'deployment' | 'provider' | 'tokens' | 'usageSource' | 'priceNumber' | 'cost'>;
+
+function servedBy(call: Pick<CallEnd, 'model' | 'organizationId' | 'occurredAt'>, model: string | null, deployment: string | null, known: Known, deps: PricingDeps): Priced {
+  const servedModel = model ?? call.model;
+  const price = deps.priceOf(servedModel, deployment, call.organizationId, new Date(call.occurredAt));
+  return {
+    servedModel,
+    deployment,
+    provider: (deps.modelOf(servedModel) ?? deps.modelOf(call.model))?.provider ?? null,
+    tokens: known.tokens,
+    usageSource: known.source,
+    priceNumber: price?.number ?? null,
+    cost: price && (known.source === 'NONE' ? NO_COST : priceCall(known.tokens, price.rates)),
+  };
+}
+
+const baseEnd = (call: FlyingCall): Omit<CallEnd, keyof Priced | 'status' | 'errorCode' | 'idempotency'> => ({
+  id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, projectId: call.projectId,
+  conversationId: call.conversationId, agent: call.agent, scenario: call.scenario, traceId: call.traceId, streamed: call.streamed, model: call.model, upstream: call.upstream,
+  attempts: 1, finishReason: null, rawUsage: null, proxyCost: null, latencyMs: null, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn,
+});

@@ -1,0 +1,409 @@
+import { Journal } from '../../../src/services/ledger/journal';
+import { SettlementWriter } from '../../../src/services/ledger/settlement-writer';
+import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
+import type { CallEnd } from '../../../src/services/chat/call.types';
+import { setClock } from '../../support/database';
+import { memoryLogger } from '../../support/log';
+import { waitFor } from '../../support/wait';
+import { question, record, RecoveryScene } from './recovery-scene';
+
+const MINUTE = 60_000;
+const START = '2026-11-21T12:00:00Z';
+/** The database's clock. */
+const at = (minutes: number): Promise<void> => setClock(scene.db, new Date(Date.parse(START) + minutes * MINUTE).toISOString());
+
+let scene: RecoveryScene;
+beforeEach(async () => {
+  scene = await RecoveryScene.create();
+  await at(0);
+});
+afterEach(() => scene.database.close());
+
+describe('a call of a dead owner', () => {
+  it('without a proxy ends as LOST with what its stream had written down: tokens and price, its answer, its key, no hold', async () => {
+    const budget = await scene.budget();
+    const asked = await question(scene);
+    const call = await scene.admit({ hold: '5000', question: asked, idempotency: { key: 'k', inputHash: 'ab'.repeat(32) } });
+    await scene.checkpoint(call.id, { content: 'Half an ', reasoning: 'Hm.', completionTokens: 9, servedModel: 'fallback', deployment: 'f-1' });
+    await scene.checkpoint(call.id, { number: 2, content: 'answer', completionTokens: 12 });
+    expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 5_000 });
+    await scene.declareDead();
+    await scene.recovery({ direct: true }).recovery.look();
+
+    const [row, ...more] = await scene.usage(call.id);
+    expect(more).toEqual([]);
+    expect(row).toMatchObject({
+      status: 'LOST', usage_source: 'ESTIMATED', error_code: null, model: 'm', served_model: 'fallback', deployment: 'f-1', prompt_tokens: 10, completion_tokens: 12, reasoning_tokens: 2,
+      cost: '1210', price_number: '1', budget_ids: [budget], latency_ms: null,
+    });
+    expect(await scene.period(budget)).toMatchObject({ spent: 1_210, held: 0 });
+    expect(await scene.db.query('SELECT role, content, reasoning, complete, parent_id, call_id, superseded FROM messages WHERE call_id IS NOT NULL')).toEqual([
+      { role: 'ASSISTANT', content: 'Half an answer', reasoning: 'Hm.', complete: false, parent_id: asked.messages[0]!.id, call_id: call.id, superseded: false },
+    ]);
+    const [key] = await scene.db.query<any>('SELECT stored, expires_at FROM idempotency_keys');
+    expect(key).toMatchObject({ stored: { status: 'FAILED', refusal: { retryable: false, callId: call.id } }, expires_at: expect.any(Date) });
+    expect([await scene.isInFlight(call.id), await scene.db.query('SELECT FROM call_checkpoints')]).toEqual([false, []]);
+  });
+
+  it.each([
+    ['a stream without a checkpoint', { streamed: true }, 10 + 1_024 * 100],
+    ['a short stream without a checkpoint', { streamed: true, maxTokens: 50 }, 10 + 50 * 100],
+    ['a whole answer', { streamed: false }, 10 + 5_000 * 100],
+  ])('without a proxy is booked with the most that it can have used: %s', async (_name, fields, cost) => {
+    const call = await scene.admit(fields);
+    await scene.declareDead();
+    await scene.recovery({ direct: true }).recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', cost: String(cost) }]);
+  });
+
+  it("ends with the proxy's record, priced by our book and by who served it; what it says of the status is not believed", async () => {
+    const call = await scene.admit({ upstream: 'LITELLM' });
+    await scene.checkpoint(call.id);
+    scene.records.byCall.set(call.id, record({ servedModel: 'fallback', deployment: 'f-1', attempts: 3, prompt: 8, output: 6 }));
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'LOST', usage_source: 'RECONCILED', served_model: 'fallback', deployment: 'f-1', attempts: 3, prompt_tokens: 8, completion_tokens: 6, cost: '608', proxy_cost: '0.5', raw_usage: { prompt_tokens: 7 } },
+    ]);
+  });
+
+  it('is asked for at the proxy until its record must have come, before its checkpoint counts', async () => {
+    const call = await scene.admit({ upstream: 'LITELLM' });
+    await scene.checkpoint(call.id);
+    await scene.declareDead();
+    const { recovery } = scene.recovery({ timing: { recordDelayMs: MINUTE } });
+    await recovery.look();
+    expect([scene.records.asked, await scene.isInFlight(call.id)]).toEqual([[call.id], true]);
+    const later = scene.recovery({ timing: { recordDelayMs: 30 } });
+    await later.recovery.look();
+    await waitFor(async () => {
+      await later.recovery.look();
+      return !(await scene.isInFlight(call.id));
+    });
+    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', completion_tokens: 3 }]);
+  });
+
+  it('does not wait for a proxy that is away where there is a checkpoint: its record is asked for later', async () => {
+    const [streamed, unknown] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
+    await scene.checkpoint(streamed.id);
+    await scene.declareDead();
+    scene.records.away = true;
+    await at(20);
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(streamed.id)).toMatchObject([{ usage_source: 'ESTIMATED' }]);
+    expect(await scene.isInFlight(unknown.id)).toBe(true);
+  });
+
+  it('ends once, however many look at the same time', async () => {
+    const budget = await scene.budget();
+    const calls = await Promise.all(Array.from({ length: 20 }, () => scene.admit({ hold: '2000' })));
+    for (const { id } of calls) await scene.checkpoint(id);
+    await scene.declareDead();
+    const all = Array.from({ length: 4 }, () => scene.recovery({ direct: true }));
+    await Promise.all(all.map(({ recovery }) => recovery.look()));
+    for (const { id } of calls) expect(await scene.usage(id)).toHaveLength(1);
+    expect(await scene.period(budget)).toEqual({ spent: 20 * 310, held: 0, overage: 0 });
+    expect(all.reduce((sum, { logger }) => sum + ((logger.lines[0]?.fields as any)?.estimated ?? 0), 0)).toBe(20);
+  });
+
+  it('is left alone while its end waits in our journal', async () => {
+    const call = await scene.admit();
+    await scene.declareDead();
+    const { recovery, pending } = scene.recovery({ direct: true });
+    pending.add(call.id);
+    await recovery.look();
+    expect(await scene.isInFlight(call.id)).toBe(true);
+  });
+
+  it('is found as soon as the death is declared', async () => {
+    const call = await scene.admit();
+    const { recovery, die, logger } = scene.recovery({ direct: true });
+    recovery.start();
+    await recovery.look();
+    await scene.declareDead();
+    die();
+    await waitFor(async () => !(await scene.isInFlight(call.id)));
+    await recovery.stop();
+    expect(logger.lines).toEqual([expect.objectContaining({ level: 'warn', fields: expect.objectContaining({ estimated: 1 }), message: 'recovery has looked' })]);
+  });
+
+  it('among more than one batch is found, and those that wait keep no other from it', async () => {
+    const waiting = await Promise.all(Array.from({ length: 120 }, () => scene.admit({ upstream: 'LITELLM' })));
+    const last = await scene.admit({ upstream: 'LITELLM' });
+    scene.records.byCall.set(last.id, record());
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    expect([await scene.isInFlight(last.id), await scene.isInFlight(waiting[0]!.id)]).toEqual([false, true]);
+  });
+});
+
+describe('a lost call without record and checkpoint', () => {
+  it('is without cost only behind the deadline and the delay of the proxy, and when the proxy has written a later record', async () => {
+    const budget = await scene.budget();
+    // Its deadline is at 10.
+    const call = await scene.admit({ upstream: 'LITELLM', streamed: false, hold: '600000' });
+    await scene.declareDead();
+    const look = async (minutes: number, newestMinute: number | null): Promise<boolean> => {
+      // Another one, whose deadline is long past: what is asked for it says nothing about the call.
+      await scene.admit({ upstream: 'LITELLM', deadlineMs: 1, userId: scene.world.analyst.id });
+      await at(minutes);
+      scene.records.newestAgeMs = newestMinute === null ? null : (minutes - newestMinute) * MINUTE;
+      await scene.recovery().recovery.look();
+      return scene.isInFlight(call.id);
+    };
+    expect(await look(1, 1)).toBe(true);
+    // The provider may work until the deadline, and the record be a little late.
+    expect(await look(9.8, 9.8)).toBe(true);
+    expect(await look(10.4, 10.3)).toBe(true);
+    // Nothing later was written: perhaps nothing is written at all.
+    expect(await look(11, 9.9)).toBe(true);
+    expect(await look(60, null)).toBe(true);
+    expect(await scene.period(budget)).toMatchObject({ held: 600_000 });
+    expect(await look(61, 10.1)).toBe(false);
+    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'NONE', cost: '0', total_tokens: 0 }]);
+    expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 0 });
+  });
+
+  it('is not without cost when its record came with the later one', async () => {
+    const call = await scene.admit({ upstream: 'LITELLM' });
+    await scene.declareDead();
+    await at(20);
+    scene.records.newestAgeMs = 0;
+    // The proxy writes its batch in the moment in which it is asked for the newest record.
+    scene.records.onNewest = () => scene.records.byCall.set(call.id, record());
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ usage_source: 'RECONCILED', cost: '507' }]);
+  });
+
+  it('is booked with the most that it can have used when the proxy has told nothing for a day, and a person is warned', async () => {
+    const call = await scene.admit({ upstream: 'LITELLM', streamed: true });
+    await scene.declareDead();
+    await at(24 * 60);
+    await scene.recovery().recovery.look();
+    expect(await scene.isInFlight(call.id)).toBe(true);
+    await at(24 * 60 + 11);
+    const { recovery, logger } = scene.recovery();
+    await recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', cost: '500010' }]);
+    expect(logger.lines).toContainEqual(expect.objectContaining({ level: 'warn', fields: { callId: call.id } }));
+  });
+
+  it('that the proxy refused is without cost at once; one whose usage the record does not tell is booked with the most', async () => {
+    const [refused, untold] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM', streamed: false })];
+    scene.records.byCall.set(refused.id, record({ prompt: 0, output: 0, cost: null }));
+    scene.records.byCall.set(untold.id, { ...record(), tokens: null });
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(refused.id)).toMatchObject([{ status: 'LOST', usage_source: 'NONE', cost: '0' }]);
+    expect(await scene.usage(untold.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', cost: '500010' }]);
+  });
+});
+
+describe('what is known later', () => {
+  const lose = async (fields: Parameters<RecoveryScene['admit']>[0] = {}): Promise<string> => {
+    const call = await scene.admit({ upstream: 'LITELLM', hold: '5000', ...fields });
+    await scene.checkpoint(call.id);
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    return call.id;
+  };
+
+  it("a record that comes late becomes a correction: two further rows, and the budget has the difference; nothing is updated", async () => {
+    const budget = await scene.budget();
+    const id = await lose();
+    expect(await scene.period(budget)).toMatchObject({ spent: 310, held: 0 });
+    scene.records.byCall.set(id, record({ prompt: 9, output: 4 }));
+    const { recovery, logger } = scene.recovery();
+    await recovery.look();
+    // Not yet: it was asked for a moment ago.
+    expect(await scene.usage(id)).toHaveLength(1);
+    await at(1.1);
+    await recovery.look();
+    expect(await scene.usage(id)).toMatchObject([
+      { id, kind: 'CALL', status: 'LOST', usage_source: 'ESTIMATED', cost: '310' },
+      { kind: 'REVERSAL', corrects_id: id, cost: '-310', correction_reason: 'SPEND_RECORD' },
+      { kind: 'CORRECTION', corrects_id: id, status: 'LOST', usage_source: 'RECONCILED', cost: '409', prompt_tokens: 9, completion_tokens: 4, proxy_cost: '0.5', budget_ids: [budget] },
+    ]);
+    expect(await scene.period(budget)).toEqual({ spent: 409, held: 0, overage: 0 });
+    expect(logger.lines.at(-1)!.fields).toMatchObject({ corrected: 1 });
+
+    // Known now: not asked for again.
+    scene.records.asked.length = 0;
+    for (const minutes of [6, 31, 361]) {
+      await at(minutes);
+      await recovery.look();
+    }
+    expect([scene.records.asked, (await scene.usage(id)).length]).toEqual([[], 3]);
+  });
+
+  it('asks four times within a day: after one, five and thirty minutes, and six hours', async () => {
+    const id = await lose();
+    const { recovery } = scene.recovery();
+    const asked: number[] = [];
+    for (const minutes of [0.5, 1.1, 2, 4, 5.1, 6, 29, 31, 32, 300, 361, 700, 1_430]) {
+      scene.records.asked.length = 0;
+      await at(minutes);
+      await recovery.look();
+      if (scene.records.asked.includes(id)) asked.push(minutes);
+    }
+    expect(asked).toEqual([1.1, 5.1, 31, 361]);
+  });
+
+  it('a call without cost whose record comes after all gets its cost', async () => {
+    const call = await scene.admit({ upstream: 'LITELLM' });
+    await scene.declareDead();
+    await at(20);
+    scene.records.newestAgeMs = 0;
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ usage_source: 'NONE' }]);
+    scene.records.byCall.set(call.id, record());
+    await at(22);
+    await scene.recovery().recovery.look();
+    expect((await scene.usage(call.id)).map(({ cost }) => cost)).toEqual(['0', '0', '507']);
+  });
+
+  it('an owner that was only slow corrects what others made of its call', async () => {
+    const budget = await scene.budget();
+    const call = await scene.admit({ hold: '5000', owner: 'slow' });
+    await scene.checkpoint(call.id);
+    await scene.declareDead('slow');
+    await scene.recovery({ direct: true }).recovery.look();
+    const end: CallEnd = {
+      id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: null, projectId: null, conversationId: null, agent: null, scenario: 'DEFAULT',
+      traceId: call.traceId, streamed: true, model: 'm', servedModel: 'm', provider: null, deployment: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP',
+      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', rawUsage: null, priceNumber: 1,
+      cost: { input: '11', cacheRead: '0', cacheWrite: '0', output: '2000', reasoning: '0', request: '0', total: '2011' }, proxyCost: null, latencyMs: 90_000, timeToFirstTokenMs: 10, omittedMessages: 0,
+      answer: null, heldOn: [], idempotency: null,
+    };
+    const journal = new Journal({ home: '/nonexistent', logger: memoryLogger() });
+    await new SettlementWriter({ store: scene.store, journal, logger: memoryLogger() }).write(end);
+    expect((await scene.usage(call.id)).map(({ kind, status, cost, correction_reason: why }) => [kind, status, cost, why])).toEqual([
+      ['CALL', 'LOST', '310', null],
+      ['REVERSAL', 'LOST', '-310', 'OWNER'],
+      ['CORRECTION', 'COMPLETED', '2011', 'OWNER'],
+    ]);
+    expect(await scene.period(budget)).toEqual({ spent: 2_011, held: 0, overage: 0 });
+  });
+});
+
+describe('a call of ours', () => {
+  const mine = { owner: 'me' };
+
+  it('that nobody knows, because the answer of its admission was lost, ends as never asked: no hold, no cost, the key is free', async () => {
+    const budget = await scene.budget();
+    const call = await scene.admit({ ...mine, hold: '5000', idempotency: { key: 'k', inputHash: 'ab'.repeat(32) } });
+    const { recovery } = scene.recovery(mine);
+    await recovery.look();
+    // Once is no proof.
+    expect(await scene.isInFlight(call.id)).toBe(true);
+    await recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ status: 'FAILED', error_code: 'SERVICE_UNAVAILABLE', usage_source: 'NONE', cost: '0' }]);
+    expect(await scene.period(budget)).toEqual({ spent: 0, held: 0, overage: 0 });
+    expect(await scene.db.query('SELECT FROM idempotency_keys')).toEqual([]);
+  });
+
+  it('that runs, or whose end waits to be written, is left alone, also behind its deadline', async () => {
+    const [runs, waits] = [await scene.admit(mine), await scene.admit(mine)];
+    const { recovery, running, pending } = scene.recovery(mine);
+    running.add(runs.id);
+    pending.add(waits.id);
+    for (const minutes of [1, 2, 60]) {
+      await at(minutes);
+      await recovery.look();
+    }
+    expect([await scene.isInFlight(runs.id), await scene.isInFlight(waits.id)]).toEqual([true, true]);
+    // As others may see it, who have not heard of us for a while.
+    await scene.declareDead('me');
+    await recovery.look();
+    expect(await scene.isInFlight(runs.id)).toBe(true);
+  });
+
+  it('that only just begins or ends is not taken for nobody’s', async () => {
+    const [begins, ends] = [await scene.admit(mine), await scene.admit(mine)];
+    const { recovery, running } = scene.recovery(mine);
+    await recovery.look();
+    running.add(begins.id);
+    await recovery.look();
+    running.delete(begins.id);
+    await recovery.look();
+    expect(await scene.isInFlight(begins.id)).toBe(true);
+    expect(await scene.usage(ends.id)).toHaveLength(1);
+  });
+
+  it('that did run, and whose end could be written nowhere, is not taken for one that was never asked', async () => {
+    const [streamed, recorded] = [await scene.admit(mine), await scene.admit({ ...mine, upstream: 'LITELLM' })];
+    await scene.checkpoint(streamed.id);
+    scene.records.byCall.set(recorded.id, record());
+    const { recovery } = scene.recovery(mine);
+    await recovery.look();
+    await recovery.look();
+    expect(await scene.usage(streamed.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED' }]);
+    expect(await scene.usage(recorded.id)).toMatchObject([{ status: 'LOST', usage_source: 'RECONCILED' }]);
+  });
+});
+
+describe('a call of an owner that lives', () => {
+  it("is nobody else's after a jump of the database's clock by a day; only when it was watched for longer than it can run", async () => {
+    await scene.db.query(`INSERT INTO owners (id) VALUES ('lives')`);
+    const long = await scene.admit({ owner: 'lives' });
+    const short = await scene.admit({ owner: 'lives', deadlineMs: 40 });
+    const { recovery } = scene.recovery({ direct: true });
+    await at(24 * 60);
+    for (let i = 0; i < 3; i += 1) await recovery.look();
+    await waitFor(async () => {
+      await recovery.look();
+      return !(await scene.isInFlight(short.id));
+    });
+    expect(await scene.isInFlight(long.id)).toBe(true);
+    expect(await scene.usage(short.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED' }]);
+  });
+});
+
+describe('the hold of a lost call', () => {
+  it('does not stay for a day when the clock of the database is put back by one', async () => {
+    const call = await scene.admit();
+    await scene.declareDead();
+    await at(-24 * 60);
+    const { recovery } = scene.recovery({ direct: true, timing: { directDelayMs: 30 } });
+    await recovery.look();
+    expect(await scene.isInFlight(call.id)).toBe(true);
+    await waitFor(async () => {
+      await recovery.look();
+      return !(await scene.isInFlight(call.id));
+    });
+  });
+});
+
+describe('what is left over', () => {
+  it('goes: checkpoints without a call, keys whose day is over; the others stay', async () => {
+    const call = await scene.admit({ idempotency: { key: 'runs', inputHash: 'ab'.repeat(32) } });
+    await scene.checkpoint(call.id);
+    await scene.db.query(`INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, completion_tokens) SELECT 'call_orphan', n, '', '', '', 0 FROM generate_series(1, 2100) AS n`);
+    await scene.db.query(`INSERT INTO idempotency_keys (user_id, key, input_hash, call_id, first_used_at, stored, expires_at)
+      SELECT 'usr', 'old' || n, ''::bytea, 'c', weir.now() - interval '2 days', '{}'::jsonb, weir.now() - interval '1 second' FROM generate_series(1, 2100) AS n
+      UNION ALL SELECT 'usr', 'kept', ''::bytea, 'c', weir.now(), '{}'::jsonb, weir.now() + interval '1 second'`);
+    const { recovery, logger } = scene.recovery({ direct: true });
+    await recovery.look();
+    expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([{ call_id: call.id }]);
+    expect((await scene.db.query('SELECT key FROM idempotency_keys ORDER BY key')).map(({ key }) => key)).toEqual(['kept', 'runs']);
+    expect(logger.lines).toMatchObject([{ level: 'info', fields: { checkpointsRemoved: 2_100, keysRemoved: 2_100 } }]);
+  });
+
+  it('a step that fails keeps no other from being done, and a look never throws', async () => {
+    const store = new RecoveryStore(scene.db);
+    store.lost = async () => {
+      throw new Error('no');
+    };
+    await scene.db.query(`INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, completion_tokens) VALUES ('call_orphan', 1, '', '', '', 0)`);
+    const { recovery, logger } = scene.recovery({ direct: true, store });
+    await recovery.look();
+    expect(await scene.db.query('SELECT FROM call_checkpoints')).toEqual([]);
+    expect(logger.lines.map(({ message }) => message)).toEqual(['a step of recovery failed, and is tried again with the next look', 'recovery has looked']);
+  });
+
+  it('a quiet look logs nothing', async () => {
+    const { recovery, logger } = scene.recovery();
+    await recovery.look();
+    expect(logger.lines).toEqual([]);
+  });
+});

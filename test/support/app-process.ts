@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { within } from './wait';
+
+const ROOT = path.join(__dirname, '..', '..');
+const STARTED_MS = 30_000;
+
+/** The product in a process of its own, so that it can be killed. */
+export interface AppProcess {
+  /** The GraphQL endpoint. */
+  url: string;
+  pid: number;
+  /** SIGKILL; resolves when it is dead. */
+  kill(): Promise<void>;
+}
+
+/** Starts `src/main.ts` with this environment, and nothing of the test's own but the path. */
+export async function startAppProcess(env: Record<string, string>): Promise<AppProcess> {
+  const child = spawn(process.execPath, ['-r', path.join(__dirname, 'register-ts.js'), path.join(ROOT, 'src', 'main.ts')], {
+    cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', ...env },
+  });
+  const killIt = (): void => void child.kill('SIGKILL');
+  process.once('exit', killIt);
+  const exited = once(child, 'exit').then(() => void process.off('exit', killIt));
+  let output = '';
+  const url = new Promise<string>((resolve, reject) => {
+    const read = (chunk: Buffer): void => {
+      output += chunk.toString();
+      const serving = output.split('\n').find((line) => line.includes('"msg":"serving"') && line.endsWith('}'));
+      if (serving) resolve((JSON.parse(serving) as { url: string }).url);
+    };
+    child.stdout.on('data', read);
+    child.stderr.on('data', read);
+    void exited.then(() => reject(new Error(`the product ended:\n${output}`)));
+  });
+  const kill = async (): Promise<void> => {
+    killIt();
+    await exited;
+  };
+  try {
+    return { url: await within(url, STARTED_MS, 'the start of the product'), pid: child.pid!, kill };
+  } catch (cause) {
+    await kill();
+    throw new Error(`${(cause as Error).message}\n${output}`, { cause });
+  }
+}

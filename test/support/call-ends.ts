@@ -1,0 +1,42 @@
+import { newId } from '../../src/lib/ids';
+import type { CallEnd } from '../../src/services/chat/call.types';
+
+/** The end of a call that went well, of nobody in particular. */
+export function callEnd(fields: Partial<CallEnd> = {}): CallEnd {
+  const id = fields.id ?? newId('call');
+  return {
+    id,
+    occurredAt: '2026-11-21 12:00:00.123456+00',
+    organizationId: 'org_1',
+    userId: 'usr_1',
+    tokenId: null,
+    projectId: null,
+    conversationId: null,
+    agent: null,
+    scenario: 'DEFAULT',
+    traceId: `trc_${id}`,
+    streamed: false,
+    model: 'direct/small',
+    servedModel: 'direct/small',
+    provider: 'openai',
+    deployment: null,
+    upstream: 'DIRECT',
+    attempts: 1,
+    status: 'COMPLETED',
+    errorCode: null,
+    finishReason: 'STOP',
+    tokens: { uncachedPrompt: 10, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 5, reasoning: 0 },
+    usageSource: 'PROVIDER',
+    rawUsage: { prompt_tokens: 10, completion_tokens: 5, details: { audio: [0, null] } },
+    priceNumber: null,
+    cost: { input: '0.000010', cacheRead: '0', cacheWrite: '0', output: '0.00005', reasoning: '0', request: '0', total: '0.00006' },
+    proxyCost: null,
+    latencyMs: 120,
+    timeToFirstTokenMs: null,
+    omittedMessages: 0,
+    answer: null,
+    heldOn: [],
+    idempotency: null,
+    ...fields,
+  };
+}

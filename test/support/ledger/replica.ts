@@ -1,0 +1,58 @@
+import { Pool } from 'pg';
+import type { Db } from '../../../src/entities/data-source';
+import { CallStore } from '../../../src/services/chat/call.store';
+import type { Admission, CallEnd, NewCall } from '../../../src/services/chat/call.types';
+
+/**
+ * A replica that does nothing but the ledger's work: a process with the product's CallStore on the product's kind of connections, and commands
+ * by IPC. It comes up in a tenth of a second (no TypeORM, no doors), so that a test can kill as many as it likes.
+ */
+export interface Command {
+  nr: number;
+  /** Where the process kills itself while it carries the command out; behind the first statement's answer, or before it is sent. */
+  die?: 'BEFORE' | 'ANSWERED';
+  work: { do: 'admit'; calls: NewCall[] } | { do: 'settle'; ends: CallEnd[] } | { do: 'correct'; ends: CallEnd[]; reason: string };
+}
+export interface Failed { failed: string; code: string | null }
+/** `admit` answers call by call, in their order. */
+export interface Reply { nr: number; admissions?: (Admission | Failed)[]; ids?: string[]; failed?: Failed }
+
+// As src/entities/data-source.ts has them.
+const SESSION = '-c TimeZone=UTC -c search_path=public -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
+
+const dieNow = (): never => {
+  process.kill(process.pid, 'SIGKILL');
+  throw new Error('still alive');
+};
+const failure = (error: unknown): Failed => ({ failed: (error as Error).message, code: (error as { code?: string }).code ?? null });
+
+function run(url: string, name: string): void {
+  const pool = new Pool({ connectionString: url, max: 4, application_name: name, options: SESSION, statement_timeout: 20_000 });
+  // A connection that a test cuts is no news.
+  pool.on('error', () => {});
+  let die: Command['die'];
+  const query = async (config: { name?: string; text: string; values: unknown[] }): Promise<never> => {
+    if (die === 'BEFORE') dieNow();
+    const { rows } = await pool.query(config);
+    if (die === 'ANSWERED') dieNow();
+    return rows as never;
+  };
+  const db: Pick<Db, 'hot' | 'query'> = { hot: (statement, text, values) => query({ name: statement, text, values: [...values] }), query: (text, values = []) => query({ text, values: [...values] }) };
+  const store = new CallStore(db as Db);
+
+  async function carryOut({ work }: Command): Promise<Omit<Reply, 'nr'>> {
+    if (work.do === 'settle') return { ids: await store.settle(work.ends) };
+    if (work.do === 'correct') return { ids: await store.correct(work.ends, work.reason) };
+    // One by one, in one tick: a call that fails takes no other one's answer with it, and what queues shares a statement.
+    return { admissions: await Promise.all(work.calls.map((call) => store.admit([call]).then(([one]) => one!, failure))) };
+  }
+  process.on('message', (command: Command) => {
+    die = command.die;
+    void carryOut(command).catch((error: unknown) => ({ failed: failure(error) })).then((reply) => process.send!({ nr: command.nr, ...reply } satisfies Reply));
+  });
+  // Whoever started it is gone.
+  process.on('disconnect', () => process.exit(0));
+  process.send!({ nr: 0 } satisfies Reply);
+}
+
+run(process.argv[2]!, process.argv[3]!);
