@@ -74,8 +74,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const housekeeping = new Housekeeping({ store: callStore, logger });
     await housekeeping.start();
     closers.push(() => housekeeping.stop());
+    const owners = new OwnersStore(db);
     // What an earlier process could not write is written before anybody looks for calls without an end.
-    const writer = new SettlementWriter({ store: callStore, journal: new Journal({ home: config.home, logger }), logger });
+    const writer = new SettlementWriter({ store: callStore, journal: new Journal({ home: config.home, database: await owners.installation(), logger }), logger });
     await writer.start();
     closers.push(async () => void (await writer.stop()));
     const checkpoints = new Checkpoints({ store: new CheckpointStore(db), logger });
@@ -143,7 +144,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const remoteStops = new RemoteStops({ store: callStore, running, owner, logger });
     remoteStops.start();
     closers.push(() => remoteStops.stopLooking());
-    const liveness = new Liveness({ store: new OwnersStore(db), owner, logger, ...config.ledger });
+    const liveness = new Liveness({ store: owners, owner, logger, ...config.ledger });
     await liveness.start();
     closers.push(() => liveness.stop());
     const recovery = new Recovery({
@@ -167,7 +168,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const chat = new ChatService({
       plans, people, conversations, usage, running, remoteStops, idempotency, loopLoad,
       defaultModel: config.defaultModel,
-      hold: { store: callStore, prices, catalog, owner, upstream: client.kind, totalMs: config.timeouts.totalMs },
+      hold: { store: callStore, writer, prices, catalog, owner, upstream: client.kind, totalMs: config.timeouts.totalMs },
       run: {
         upstream: client,
         keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },

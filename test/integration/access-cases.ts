@@ -49,6 +49,7 @@ const input = (field: string, more: (scene: AccessScene) => object = () => ({}))
 const filter = (field: string, list: boolean) => (id: string) => ({ filter: { [field]: list ? [id] : id } });
 const question = (): object => ask('Hello');
 const ownUserOf = (asker: TestUser, scene: AccessScene): Promise<string> => scene.user(asker.organizationId === scene.ours.organizationId ? scene.ours : scene.theirs);
+const budgetTerms = { scope: 'USER', period: 'WEEK', limit: '1000000' };
 const plans = (scene: AccessScene): string[] => [scene.theirs.planId, scene.ours.planId, newId('plan')];
 
 /** The same filter guards the figures and the calls behind them. */
@@ -108,7 +109,24 @@ export const ID_CASES: Record<string, IdCase | IdCase[] | PublicCase> = {
     { object: ({ owner }: AccessScene) => owner.id, strangers: notInCharge },
     { object: (scene: AccessScene) => scene.project(scene.ours.organizationId), strangers: foreigners },
     { object: ({ ours }: AccessScene) => ours.organizationId, strangers: foreigners },
+    { object: async (scene: AccessScene) => (await scene.budget()).budget, strangers: notInCharge },
+    { object: async (scene: AccessScene) => (await scene.budget()).alert, strangers: notInCharge },
   ].map((kind) => ({ ...kind, document: operation('node'), variables: (id: string) => ({ id }) })),
+
+  'Query.budgets(subjectId)': {
+    document: operation('budgets'), variables: (subjectId) => ({ subjectId }), strangers: notInCharge,
+    object: async (scene) => {
+      await scene.budget();
+      return scene.owner.id;
+    },
+  },
+  'Mutation.setBudget(input.id)': {
+    document: operation('set-budget'), variables: input('id', ({ owner }) => ({ ...budgetTerms, subjectId: owner.id })), object: async (scene) => (await scene.budget()).budget, strangers: notAdmins, owner: admin,
+  },
+  'Mutation.setBudget(input.subjectId)': {
+    document: 'mutation ($input: BudgetInput!) { setBudget(input: $input) { scope limit } }', variables: input('subjectId', () => budgetTerms), object: (scene) => scene.user(), strangers: notAdmins, owner: admin,
+  },
+  'Mutation.removeBudget(id)': { document: operation('remove-budget'), variables: (id) => ({ id }), object: async (scene) => (await scene.budget()).budget, strangers: notAdmins, owner: admin },
 
   ...chatCases('Mutation.chat', CHAT),
   ...chatCases('Subscription.chatStream', CHAT_STREAM),
@@ -163,7 +181,7 @@ const onFreshUser = (field: string, rest: string): ObjectCase => ({ documents: [
 
 export const OBJECT_CASES: Record<string, ObjectCase> = {
   'Query.viewer': readers([`query { probe: viewer ${P} }`]),
-  'Query.node': readers(['user', 'organization', 'project', 'token', 'conversation', 'message', 'call'].map((kind) => `query ($${kind}: ID!) { probe: node(id: $${kind}) ${P} }`)),
+  'Query.node': readers(['user', 'organization', 'project', 'token', 'conversation', 'message', 'call', 'budget', 'alert'].map((kind) => `query ($${kind}: ID!) { probe: node(id: $${kind}) ${P} }`)),
   'Query.conversation': readers([`query ($conversation: ID!) { probe: conversation(id: $conversation) ${P} }`]),
   'Query.plans': readers([`query { probe: plans ${P} }`]),
   'Viewer.user': readers([`query { viewer { probe: user ${P} } }`]),
@@ -183,6 +201,16 @@ export const OBJECT_CASES: Record<string, ObjectCase> = {
   'Call.user': readers(VIA_CALLS(`probe: user ${P}`)),
   'Call.project': readers(VIA_CALLS(`probe: project ${P}`)),
   'Call.conversation': readers(VIA_CALLS(`probe: conversation ${P}`)),
+  'Query.budgets': readers(['', '(scope: ORGANIZATION)', '(scope: PROJECT)', '(scope: USER)', '(scope: API_TOKEN)'].map((which) => `query { probe: budgets${which} ${P} }`)),
+  'Viewer.budgets': readers([`query { viewer { probe: budgets ${P} } }`]),
+  'BudgetAlert.budget': readers([`query ($alert: ID!) { node(id: $alert) { ... on BudgetAlert { probe: budget ${P} } } }`, `subscription { budgetAlerts(after: "2020-01-01T00:00:00Z") { id probe: budget ${P} } }`]),
+  'Subscription.budgetAlerts': readers([`subscription { probe: budgetAlerts(after: "2020-01-01T00:00:00Z") ${P} }`]),
+  'BudgetExceeded.budget': { documents: [`mutation ($input: ChatInput!) { chat(input: $input) { ... on BudgetExceeded { probe: budget ${P} } } }`], variables: async (scene) => {
+    const projectId = await scene.project(scene.ours.organizationId);
+    await scene.app.services.budgets.set(scene.ours.admin.viewer, { scope: 'PROJECT', subjectId: projectId, period: 'DAY', limit: '0', timeZone: 'UTC', alertAtPercent: [] });
+    return { input: { ...ask('Hello'), projectId } };
+  } },
+  'Mutation.setBudget': { documents: [`mutation ($input: BudgetInput!) { probe: setBudget(input: $input) ${P} }`], variables: async (scene) => ({ input: { ...budgetTerms, subjectId: await scene.user() } }), owner: admin },
   'UsageRow.user': readers(VIA_USAGE('USER')),
   'UsageRow.project': readers(VIA_USAGE('PROJECT')),
   'UsageRow.organization': readers(VIA_USAGE('ORGANIZATION'), operator),

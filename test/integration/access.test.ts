@@ -18,7 +18,14 @@ describe('what belongs to others', () => {
     scene = await AccessScene.open();
     const conversation = await scene.conversation(scene.owner);
     const call = await scene.call(scene.owner, conversation);
-    ids = { user: scene.owner.id, organization: scene.ours.organizationId, project: await scene.project(scene.ours.organizationId), token: scene.owner.tokenId, conversation, message: await scene.message(conversation, call), call };
+    const { budget, alert } = await scene.budget();
+    // One of each scope, so that a list without a filter would show.
+    for (const world of [scene.ours, scene.theirs]) {
+      for (const [scope, subjectId] of [['ORGANIZATION', world.organizationId], ['PROJECT', await scene.project(world.organizationId)], ['API_TOKEN', world.member.tokenId]] as const) {
+        await scene.app.services.budgets.set(world.admin.viewer, { scope, subjectId, period: 'MONTH', limit: '1000000', timeZone: 'UTC', alertAtPercent: [] });
+      }
+    }
+    ids = { budget, alert, user: scene.owner.id, organization: scene.ours.organizationId, project: await scene.project(scene.ours.organizationId), token: scene.owner.tokenId, conversation, message: await scene.message(conversation, call), call };
   });
   afterAll(() => scene.close());
 
@@ -91,12 +98,13 @@ describe('what belongs to others', () => {
 /** Who may call each mutation at all. */
 const NEEDS: Record<string, 'ADMIN' | 'OPERATOR' | null> = {
   chat: null, stopStream: null, createConversation: null, renameConversation: null, deleteConversation: null, createApiToken: null, revokeApiToken: null,
-  createProject: 'ADMIN', createUser: 'ADMIN', setUserPlan: 'ADMIN', setUserRole: 'ADMIN', setUserBlocked: 'ADMIN', deleteUser: 'ADMIN',
+  setBudget: 'ADMIN', removeBudget: 'ADMIN', createProject: 'ADMIN', createUser: 'ADMIN', setUserPlan: 'ADMIN', setUserRole: 'ADMIN', setUserBlocked: 'ADMIN', deleteUser: 'ADMIN',
   createOrganization: 'OPERATOR', upsertPlan: 'OPERATOR',
 };
 
 describe('what roles may not do', () => {
   let scene: AccessScene;
+  let spare: string;
   beforeAll(async () => {
     scene = await AccessScene.open();
   });
@@ -110,6 +118,8 @@ describe('what roles may not do', () => {
     setUserBlocked: (target) => `setUserBlocked(userId: "${target}", blocked: true) { id }`,
     deleteUser: (target) => `deleteUser(id: "${target}") { deletedId }`,
     createOrganization: () => 'createOrganization(name: "New") { id }',
+    setBudget: (target) => `setBudget(input: { scope: USER, subjectId: "${target}", period: DAY, limit: "1000" }) { id }`,
+    removeBudget: () => `removeBudget(id: "${spare}") { deletedId }`,
     upsertPlan: () => 'upsertPlan(input: { name: "New", models: ["test-chat"] }) { id }',
   };
   const codes = async (user: TestUser, mutation: string): Promise<string[]> => (await scene.answer(user, `mutation { ${mutation} }`, {})).errors.map(({ code }) => code);
@@ -121,6 +131,7 @@ describe('what roles may not do', () => {
 
   it.each(Object.keys(CALLS))('%s is forbidden below its role, whoever it is about, and changes nothing', async (name) => {
     const target = await scene.user();
+    spare = (await scene.budget()).budget;
     const below = NEEDS[name] === 'OPERATOR' ? [scene.owner, scene.ours.analyst, scene.ours.admin] : [scene.owner, scene.ours.analyst];
     const before = await scene.state();
     for (const user of below) for (const id of [target, user.id, newId('user')]) expect(await codes(user, CALLS[name]!(id, user.planId))).toEqual(['FORBIDDEN']);

@@ -21,7 +21,7 @@ async function ask(stream: boolean, script: Script, signal = new AbortController
   const pieces: Piece[] = [];
   const answer = new Answer((piece) => pieces.push(piece));
   const base = { model: 'test-chat', messages: [{ role: 'user' as const, content: 'hello' }], max_tokens: 10 };
-  const request: UpstreamRequest = { callId: 'call_1', apiKey: 'sk-test', metadata: {}, signal, body: stream ? { ...base, stream: true, stream_options: { include_usage: true } } : base };
+  const request: UpstreamRequest = { callId: 'call_1', apiKey: 'sk-test', metadata: {}, timeoutMs: 600_000, signal, body: stream ? { ...base, stream: true, stream_options: { include_usage: true } } : base };
   const error = await client.run(request, answer).then(
     () => null,
     (e: unknown) => e as UpstreamError,

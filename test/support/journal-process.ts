@@ -9,7 +9,7 @@ async function main(home: string, nr: string, count: number): Promise<void> {
   let errors = 0;
   const settled = new Set<string>();
   const logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => void (errors += 1), child: () => logger };
-  const journal = new Journal({ home, logger });
+  const journal = new Journal({ home, database: 'test', logger });
   await journal.open();
   let next = 0;
   const write = async (): Promise<string> => {

@@ -66,7 +66,7 @@ const PLANS = `
   BEGIN
     IF TG_OP = 'UPDATE' THEN PERFORM weir.lock_budgets(NEW.organization_id); END IF;
     IF NEW.deleted_at IS NOT NULL THEN
-      DELETE FROM budgets AS b WHERE b.subject_id = NEW.id;
+      DELETE FROM budgets AS b WHERE b.subject_id = NEW.id OR b.subject_id IN (SELECT t.id FROM api_tokens AS t WHERE t.user_id = NEW.id);
     ELSIF monthly IS NULL THEN
       DELETE FROM budgets AS b WHERE b.subject_id = NEW.id AND b.plan_id IS NOT NULL;
     ELSE
@@ -90,6 +90,8 @@ const PLANS = `
   BEGIN
     IF NEW.monthly_budget IS NOT DISTINCT FROM OLD.monthly_budget THEN RETURN NULL; END IF;
     IF NEW.monthly_budget IS NULL THEN
+      -- Nobody may be making a period row of a budget that goes.
+      PERFORM pg_advisory_xact_lock(2, 0);
       DELETE FROM budgets AS b WHERE b.plan_id = NEW.id;
     ELSIF OLD.monthly_budget IS NOT NULL THEN
       UPDATE budgets AS b SET limit_amount = NEW.monthly_budget, updated_at = weir.now() WHERE b.plan_id = NEW.id;

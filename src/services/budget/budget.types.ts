@@ -37,5 +37,5 @@ export interface BudgetEdit {
   limit: string;
   softLimit?: string | null;
   timeZone: string;
-  alertAtPercent: number[];
+  alertAtPercent: readonly number[];
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { notFound } from '../../errors';
+import { AppError, notFound } from '../../errors';
 import { newId } from '../../lib/ids';
 import type { Conversation } from '../conversation/conversation.types';
 import type { CatalogModel, CatalogSnapshot } from '../model/model.types';
@@ -47,6 +47,8 @@ export interface HeldCall extends PreparedCall {
 
 export interface HoldDeps {
   store: CallStore;
+  /** How many calls have ended and are booked nowhere yet. */
+  writer: { readonly inMemory: number };
   prices: Pick<PriceBook, 'worstRates'>;
   catalog: { snapshot(): CatalogSnapshot };
   /** Names this process in the rows of its running calls. */
@@ -69,6 +71,8 @@ const OVERDUE_MARGIN_MS = 60_000;
  * conversation, in one transaction. Throws NOT_FOUND for a conversation that is gone, SERVICE_UNAVAILABLE while the database is away.
  */
 export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boolean): Promise<HoldResult> {
+  // Neither the database nor the disk takes the ends of calls: one that would begin now could only be lost.
+  if (deps.writer.inMemory > 0) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'ends of calls are in memory only' });
   const { input, principal, conversation, context, model } = prepared;
   const { viewer, plan } = principal;
   const id = newId('call');

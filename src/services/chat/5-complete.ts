@@ -16,13 +16,13 @@ export interface CallerKeys {
  * Asks the upstream, whole or streamed; the answer collects what comes. Gives null, or what went wrong. Two refusals of the proxy say that
  * it knows less than we do (a plan was edited, its database was reset): then it is told once, and asked once more. Nothing else is tried again here.
  */
-export async function complete(call: HeldCall, answer: Answer, upstream: ModelUpstream, keys: CallerKeys, signal: AbortSignal): Promise<UpstreamError | null> {
+export async function complete(call: HeldCall, answer: Answer, upstream: ModelUpstream, keys: CallerKeys, timeoutMs: number, signal: AbortSignal): Promise<UpstreamError | null> {
   const { viewer } = call.principal;
   const body = completionBody(call.input, call.model.id, call.history, call.maxTokens, call.streamed);
   const metadata = { weir_call_id: call.id, weir_organization_id: viewer.organizationId, weir_user_id: viewer.userId, trace_id: call.traceId };
   const ask = async (): Promise<UpstreamError | null> => {
     try {
-      await upstream.run({ callId: call.id, apiKey: await keys.keyFor(viewer), body, metadata, signal }, answer);
+      await upstream.run({ callId: call.id, apiKey: await keys.keyFor(viewer), body, metadata, timeoutMs, signal }, answer);
       return null;
     } catch (error) {
       if (signal.aborted) return new UpstreamError('ABORTED', 'stopped');

@@ -74,7 +74,7 @@ export class CallRun implements RunningCall {
     const deadline = setTimeout(() => this.stop('DEADLINE'), deps.totalMs);
     let error: UpstreamError | null;
     try {
-      error = await complete(call, answer, deps.upstream, deps.keys, this.abort.signal);
+      error = await complete(call, answer, deps.upstream, deps.keys, deps.totalMs, this.abort.signal);
     } finally {
       clearTimeout(deadline);
       onEnd();

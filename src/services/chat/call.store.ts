@@ -3,13 +3,10 @@ import { AppError } from '../../errors';
 import { canonicalDecimal } from '../../lib/decimal';
 import { Grouped } from '../../lib/grouped';
 import { violatedConstraint } from '../../lib/pg-error';
+import { storableJson } from '../../lib/storable';
 import type { Budget } from '../budget/budget.types';
 import type { Admission, CallEnd, HeldOn, NewCall, Question, StoredMessage } from './call.types';
 import type { StopReason } from './chat.types';
-
-/** Postgres keeps neither NUL nor half a surrogate pair in a text; a model may produce both. */
-export const storable = (text: string): string => text.replaceAll('\0', '\ufffd').toWellFormed();
-const storableJson = (value: unknown): string => JSON.stringify(value, (_key, part: unknown) => (typeof part === 'string' ? storable(part) : part));
 
 /** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
 const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];

@@ -9,6 +9,8 @@ import { decodeFile, encodeFile } from './journal-file';
 export interface JournalDeps {
   /** WEIR_HOME. */
   home: string;
+  /** Names the database that the ends belong to: another one's journal in the same home is left alone. */
+  database: string;
   logger: Logger;
   /** What the folder may hold; default: 50,000 entries or 512 MB. Parallel calls keep it far below, as new ones are refused while the database is away. */
   limits?: { entries: number; bytes: number };
@@ -29,7 +31,7 @@ const TRIES = 3;
 interface OpenFile { name: string; ends: CallEnd[]; whole: boolean }
 
 /**
- * Ends of calls that the database could not take, in files under `<home>/journal`. They hold conversations: folder 0700, files 0600. One
+ * Ends of calls that the database could not take, in files under `<home>/journal/<database>`. They hold conversations: folder 0700, files 0600. One
  * file per group of ends that came together; it has its name only when it is complete and on the disk. Several processes may share the
  * folder: each replays what it finds, and settling twice is harmless.
  */
@@ -46,7 +48,7 @@ export class Journal {
   private readonly groups = new Grouped((ends: CallEnd[]) => this.writeGroup(ends), FILE_ENTRIES);
 
   constructor(private readonly deps: JournalDeps) {
-    this.folder = path.resolve(deps.home, 'journal');
+    this.folder = path.resolve(deps.home, 'journal', deps.database);
     this.limits = deps.limits ?? LIMITS;
   }
 

@@ -23,6 +23,12 @@ const ADOPT = `
 export class OwnersStore {
   constructor(private readonly db: Db) {}
 
+  /** The id of this database, made with it. */
+  async installation(): Promise<string> {
+    const [row] = await this.db.query<{ id: string }>('SELECT id FROM installation');
+    return row!.id;
+  }
+
   /** Says that this process lives. true: others had declared it dead. */
   async renew(owner: string): Promise<boolean> {
     const [row] = await this.db.hot<{ wasDead: boolean }>('owners-renew', RENEW, [owner]);

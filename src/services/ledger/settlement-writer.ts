@@ -35,6 +35,7 @@ export class SettlementWriter {
   private readonly timing: Timing;
   private readonly writing = new Map<string, Promise<void>>();
   private readonly memory = new Map<string, CallEnd>();
+  private readonly refused = new Set<string>();
   private readonly settler: Settler;
   private timer: NodeJS.Timeout | null = null;
   private replaying: Promise<void> | null = null;
@@ -56,7 +57,7 @@ export class SettlementWriter {
 
   /** Calls that have ended, and of which the database may not know it yet: nobody else may end them. */
   pendingIds(): Set<string> {
-    return new Set([...this.writing.keys(), ...this.memory.keys(), ...this.deps.journal.ids()]);
+    return new Set([...this.writing.keys(), ...this.memory.keys(), ...this.refused, ...this.deps.journal.ids()]);
   }
 
   /** Settles what an earlier process left in the journal, if the database answers. To be awaited before recovery begins. Never rejects: a journal that cannot be opened is tried again. */
@@ -107,7 +108,11 @@ export class SettlementWriter {
     const settled = await this.tryDatabase(end);
     if (settled === 'NEW' || settled === 'KNOWN') return;
     try {
-      if (settled === 'REFUSED') return await this.settler.setAside([end]);
+      if (settled === 'REFUSED') {
+        // It stays in flight until this process ends: nobody here may take it for one that was never asked.
+        this.refused.add(end.id);
+        return await this.settler.setAside([end]);
+      }
       await this.deps.journal.write([end]);
       this.look();
     } catch (cause) {

@@ -35,9 +35,9 @@ export interface ProxyModelGroup {
   supported_openai_params?: string[] | null;
   [field: string]: unknown;
 }
-/** An entry of `/v1/model/info`: one per deployment. */
 /** What `/router/settings` says of models that answer for others; in the shapes of the proxy's configuration, unread. */
 export interface ProxyRouting { fallbacks?: unknown; context_window_fallbacks?: unknown; content_policy_fallbacks?: unknown; default_fallbacks?: unknown; model_group_alias?: unknown }
+/** An entry of `/v1/model/info`: one per deployment. */
 export interface ProxyDeployment { model_name: string; litellm_params?: Record<string, unknown>; model_info?: { id?: string; [field: string]: unknown } }
 
 /** The proxy answered, and did not do it. */

@@ -20,6 +20,8 @@ export function proxyCost(value: unknown): string | null {
 /** What is sent with a call to the proxy. No spend tags: a tag that matches no deployment refuses the call. */
 export const litellmRequestHeaders = (request: UpstreamRequest): Record<string, string> => ({
   'x-litellm-call-id': request.callId,
+  // Should we vanish without a word, the proxy waits for the provider no longer than we would have. Seconds.
+  'x-litellm-timeout': String(Math.ceil(request.timeoutMs / 1_000)),
   'x-litellm-spend-logs-metadata': JSON.stringify(request.metadata),
 });
 

@@ -10,6 +10,8 @@ export interface UpstreamRequest {
   body: CompletionBody;
   /** Kept by the proxy beside its spend record. */
   metadata: Record<string, string>;
+  /** How long the whole call may take. Milliseconds. */
+  timeoutMs: number;
   signal: AbortSignal;
 }
 

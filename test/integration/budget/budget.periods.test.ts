@@ -1,5 +1,5 @@
-import type { BudgetPeriod } from '../../../src/services/budget/budget.types';
-import { admit, ask, budgetBench, budgetOf, correct, settle, spend, type BudgetBench } from '../../support/budgets';
+import type { BudgetPeriod, BudgetScope } from '../../../src/services/budget/budget.types';
+import { admit, ask, budgetBench, budgetOf, correct, createProject, settle, spend, type BudgetBench } from '../../support/budgets';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createUser, createWorld, type TestUser, type World } from '../../support/factories';
 
@@ -100,25 +100,33 @@ describe('periods', () => {
   });
 
   it('spentToday is what was booked since midnight in the zone of the budget, corrections included, of each scope', async () => {
-    const user = await newUser();
     const { db } = database;
+    const own = await createWorld(db);
+    const { member: user, admin } = own;
+    const projectId = await createProject(db, own.organizationId);
     await at('2026-11-20T22:30:00Z');
-    await spend(db, user, '1');
+    await spend(db, user, '1', { projectId });
     await at('2026-11-20T23:30:00Z');
-    const second = await spend(db, user, '2');
+    const second = await spend(db, user, '2', { projectId });
     await at('2026-11-21T00:30:00Z');
-    await spend(db, user, '4');
-    const spentToday = async (period: BudgetPeriod, timeZone: string, scope: 'USER' | 'API_TOKEN' = 'USER'): Promise<string> => {
-      const budget = await bench.budgets.set(world.admin.viewer, budgetOf({ scope, subjectId: scope === 'USER' ? user.id : user.tokenId, period, timeZone, limit: '100' }));
+    await spend(db, user, '4', { projectId });
+    // Not of the user, nor the token, nor the project.
+    await spend(db, admin, '8');
+    const subjects = { ORGANIZATION: own.organizationId, PROJECT: projectId, USER: user.id, API_TOKEN: user.tokenId };
+    const spentToday = async (scope: BudgetScope, period: BudgetPeriod, timeZone: string): Promise<string> => {
+      const budget = await bench.budgets.set(admin.viewer, budgetOf({ scope, subjectId: subjects[scope], period, timeZone, limit: '100' }));
       return (await bench.budgets.spentToday([budget]))[0]!;
     };
-    expect(await spentToday('MONTH', 'UTC')).toBe('4');
-    expect(await spentToday('DAY', 'UTC')).toBe('4');
-    expect(await spentToday('WEEK', 'Europe/Berlin')).toBe('6');
-    expect(await spentToday('MONTH', 'America/New_York', 'API_TOKEN')).toBe('7');
-    await correct(db, user, second, '0.5');
-    expect(await spentToday('MONTH', 'Europe/Berlin')).toBe('4.5');
-    const budgets = await bench.budgets.list(world.operator.viewer, { subjectId: user.id });
-    expect(await bench.budgets.spentToday(budgets)).toEqual(budgets.map(({ timeZone }) => (timeZone === 'UTC' ? '4' : '4.5')));
+    const [UTC, BERLIN, NEW_YORK] = ['UTC', 'Europe/Berlin', 'America/New_York'] as const;
+    for (const [scope, utc, berlin, newYork] of [['ORGANIZATION', '12', '14', '15'], ['PROJECT', '4', '6', '7'], ['USER', '4', '6', '7'], ['API_TOKEN', '4', '6', '7']] as const) {
+      expect({ scope, spent: [await spentToday(scope, 'MONTH', UTC), await spentToday(scope, 'DAY', UTC), await spentToday(scope, 'WEEK', BERLIN), await spentToday(scope, 'MONTH', NEW_YORK)] }).toEqual({ scope, spent: [utc, utc, berlin, newYork] });
+    }
+    await correct(db, user, second, '0.5', { projectId });
+    expect(await spentToday('USER', 'MONTH', BERLIN)).toBe('4.5');
+    // Many at once, each its own.
+    const budgets = (await Promise.all(Object.values(subjects).map((subjectId) => bench.budgets.list(admin.viewer, { subjectId })))).flat();
+    expect(budgets).toHaveLength(17);
+    const expected = ({ scope, timeZone }: (typeof budgets)[number]): number => (scope === 'ORGANIZATION' ? 8 : 0) + { [UTC]: 4, [BERLIN]: 4.5, [NEW_YORK]: 5.5 }[timeZone]!;
+    expect(await bench.budgets.spentToday(budgets)).toEqual(budgets.map((budget) => String(expected(budget))));
   });
 });

@@ -37,7 +37,7 @@ afterEach(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 const start = (): Promise<TestApp> => startTestApp({ database: { url: front.url }, upstream: provider, config: { home } });
-const files = (): string[] => (existsSync(path.join(home, 'journal')) ? readdirSync(path.join(home, 'journal')) : []);
+const files = (): string[] => (existsSync(path.join(home, 'journal')) ? (readdirSync(path.join(home, 'journal'), { recursive: true }) as string[]).filter((name) => name.includes('.')) : []);
 
 const asked = (): number => provider.requests.filter((request) => request.path === '/v1/chat/completions').length;
 

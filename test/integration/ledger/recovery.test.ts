@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Journal } from '../../../src/services/ledger/journal';
 import { SettlementWriter } from '../../../src/services/ledger/settlement-writer';
 import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
@@ -275,7 +276,7 @@ describe('what is known later', () => {
       cost: { input: '11', cacheRead: '0', cacheWrite: '0', output: '2000', reasoning: '0', request: '0', total: '2011' }, proxyCost: null, latencyMs: 90_000, timeToFirstTokenMs: 10, omittedMessages: 0,
       answer: null, heldOn: [], idempotency: null,
     };
-    const journal = new Journal({ home: '/nonexistent', logger: memoryLogger() });
+    const journal = new Journal({ home: '/nonexistent', database: 'test', logger: memoryLogger() });
     await new SettlementWriter({ store: scene.store, journal, logger: memoryLogger() }).write(end);
     expect((await scene.usage(call.id)).map(({ kind, status, cost, correction_reason: why }) => [kind, status, cost, why])).toEqual([
       ['CALL', 'LOST', '310', null],
@@ -406,4 +407,22 @@ describe('what is left over', () => {
     await recovery.look();
     expect(logger.lines).toEqual([]);
   });
+});
+
+it('the SQL that docs/recovery.md gives an operator runs, and shows what it says', async () => {
+  const statements = [...readFileSync('docs/recovery.md', 'utf8').matchAll(/```sql\n([\s\S]*?)```/g)].flatMap(([, block]) => block!.split(';').map((one) => one.trim()).filter(Boolean));
+  expect(statements).toHaveLength(4);
+  await setClock(scene.db, null);
+  const [lost, waits] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
+  await scene.checkpoint(lost.id);
+  await scene.declareDead();
+  await scene.recovery().recovery.look();
+  const [settled] = await new RecoveryStore(scene.db).lostWithoutRecord(1);
+  const end = (await new RecoveryStore(scene.db).settledCall(settled!))!;
+  await scene.store.correct([{ ...end, usageSource: 'RECONCILED', tokens: record().tokens!, cost: { input: '7', cacheRead: '0', cacheWrite: '0', output: '500', reasoning: '0', request: '0', total: '507' } }], 'SPEND_RECORD');
+  const [owners, dead, rows, corrections] = await Promise.all(statements.map((statement) => scene.db.query<any>(statement)));
+  expect(owners).toMatchObject([{ id: 'gone', calls: '1' }]);
+  expect(dead).toMatchObject([{ id: waits.id }]);
+  expect(rows).toMatchObject([{ id: lost.id, usage_source: 'ESTIMATED', cost: '310' }]);
+  expect(corrections).toMatchObject([{ corrects_id: lost.id, booked: '310', true_cost: '507', correction_reason: 'SPEND_RECORD' }]);
 });

@@ -52,12 +52,12 @@ afterEach(async () => {
 });
 
 const startWriter = async (store: SettlementStore = new CallStore(db), timing = TIMING): Promise<SettlementWriter> => {
-  const writer = new SettlementWriter({ store, journal: new Journal({ home, logger }), logger, timing });
+  const writer = new SettlementWriter({ store, journal: new Journal({ home, database: 'test', logger }), logger, timing });
   writers.push(writer);
   await writer.start();
   return writer;
 };
-const files = (): string[] => readdirSync(path.join(home, 'journal')).sort();
+const files = (): string[] => readdirSync(path.join(home, 'journal', 'test')).sort();
 
 /** A user with a budget of 100 dollars, and calls that were admitted on it: each holds one dollar and has cost a tenth of that. */
 async function callsOf(count: number): Promise<{ user: TestUser; budgetId: string; ends: CallEnd[] }> {
@@ -177,21 +177,21 @@ describe('settling twice', () => {
 
   it('from a file that could not be removed in time books nothing twice', async () => {
     const calls = await callsOf(4);
-    const first = new Journal({ home, logger });
+    const first = new Journal({ home, database: 'test', logger });
     await first.open();
     await first.write(calls.ends);
-    const kept = files().map((name) => ({ name, content: readFileSync(path.join(home, 'journal', name)) }));
+    const kept = files().map((name) => ({ name, content: readFileSync(path.join(home, 'journal', 'test', name)) }));
     await startWriter();
     expect([await ledger(calls), files()]).toEqual([booked(4), []]);
     // Killed between the commit and the removal: the file is still there.
-    for (const { name, content } of kept) writeFileSync(path.join(home, 'journal', name), content);
+    for (const { name, content } of kept) writeFileSync(path.join(home, 'journal', 'test', name), content);
     await startWriter();
     expect([await ledger(calls), files()]).toEqual([booked(4), []]);
   });
 
   it('from the journals of two replicas at once books nothing twice', async () => {
     const calls = await callsOf(50);
-    const journal = new Journal({ home, logger });
+    const journal = new Journal({ home, database: 'test', logger });
     await journal.open();
     await journal.write(calls.ends);
     const replicas = await Promise.all([db, database.db].map((each) => startWriter(new CallStore(each))));
@@ -225,7 +225,7 @@ describe('what Postgres refuses', () => {
 
   it('is put aside, and the rest of the journal is settled', async () => {
     const calls = await callsOf(5);
-    const journal = new Journal({ home, logger });
+    const journal = new Journal({ home, database: 'test', logger });
     await journal.open();
     // No part of the product writes that; the table would not have it.
     const impossible = callEnd({ organizationId: world.organizationId, userId: calls.user.id, tokens: { ...calls.ends[0]!.tokens, output: -1 } });

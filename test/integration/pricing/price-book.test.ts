@@ -65,6 +65,18 @@ describe('the price book', () => {
     expect(book.forCall('split', 'unknown', 'org_x')).toBeNull();
   });
 
+  it('knows the most that a token can cost by a model or its fallbacks; none for a model without a price, however its fallbacks are priced', async () => {
+    const book = await openBook();
+    await book.record([price('held', '1', 'd1'), price('held', '3', 'd2'), price('held-dear', '5')]);
+    const most = (models: string[], at?: Date): string | undefined => book.worstRates(models, world.organizationId, 100, at)?.promptPerToken;
+    expect(most(['held'])).toBe('3');
+    expect(most(['held', 'held-dear'])).toBe('5');
+    expect(most(['held', 'held-unpriced'])).toBe('3');
+    expect(most(['held', 'held-unpriced', 'held-dear'])).toBe('5');
+    expect(most(['held-unpriced', 'held-dear'])).toBeUndefined();
+    expect(most(['held'], new Date(0))).toBeUndefined();
+  });
+
   it('uses the shipped table only where the upstream gives no price, and says so', async () => {
     const book = await openBook();
     await book.record([price('gpt-4o-mini', null, null, ['gpt-4o-mini']), price('demo-small', null, null, ['demo-small'])]);

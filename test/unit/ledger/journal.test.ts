@@ -13,13 +13,13 @@ let folder: string;
 let logger: ReturnType<typeof memoryLogger>;
 beforeEach(() => {
   home = mkdtempSync(path.join(tmpdir(), 'weir-journal-'));
-  folder = path.join(home, 'journal');
+  folder = path.join(home, 'journal', 'test');
   logger = memoryLogger();
 });
 afterEach(() => rmSync(home, { recursive: true, force: true }));
 
 const openJournal = async (limits?: { entries: number; bytes: number }): Promise<Journal> => {
-  const journal = new Journal({ home, logger, limits });
+  const journal = new Journal({ home, database: 'test', logger, limits });
   await journal.open();
   return journal;
 };
@@ -55,7 +55,7 @@ describe('what is written', () => {
   });
 
   it('can be read by nobody else', async () => {
-    mkdirSync(folder, { mode: 0o755 });
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
     const journal = await openJournal();
     await journal.write([callEnd()]);
     await journal.setAside([callEnd()]);
@@ -120,7 +120,7 @@ describe('a file that is cut or damaged', () => {
   });
 
   it.each(['cut', 'a bit flipped'])('is settled as far as it can be read, kept, and reported once without its content (%s)', async (how) => {
-    mkdirSync(folder);
+    mkdirSync(folder, { recursive: true });
     const name = '2026-1-x.journal';
     const file = path.join(folder, name);
     const flipped = Buffer.from(whole);
@@ -159,7 +159,7 @@ describe('a file that is cut or damaged', () => {
 
 describe('an unfinished file', () => {
   it('of a writer that died is settled as far as it can be read, and removed', async () => {
-    mkdirSync(folder);
+    mkdirSync(folder, { recursive: true });
     const content = encodeFile([callEnd({ id: 'call_a' }), callEnd({ id: 'call_b' })]);
     writeFileSync(path.join(folder, '2026-1-x.part'), content.subarray(0, content.length - 10));
     const journal = await openJournal();
@@ -211,8 +211,9 @@ describe('the bounds', () => {
   });
 
   it('rejects where there cannot be a folder', async () => {
+    mkdirSync(path.dirname(folder), { recursive: true });
     writeFileSync(folder, 'a file');
-    const journal = new Journal({ home, logger });
+    const journal = new Journal({ home, database: 'test', logger });
     await expect(journal.open()).rejects.toThrow();
     await expect(journal.write([callEnd()])).rejects.toThrow();
     rmSync(folder);

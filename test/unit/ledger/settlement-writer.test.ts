@@ -49,7 +49,7 @@ let logger: ReturnType<typeof memoryLogger>;
 let writers: SettlementWriter[];
 beforeEach(() => {
   home = mkdtempSync(path.join(tmpdir(), 'weir-writer-'));
-  folder = path.join(home, 'journal');
+  folder = path.join(home, 'journal', 'test');
   store = new FakeStore();
   logger = memoryLogger();
   writers = [];
@@ -59,7 +59,7 @@ afterEach(async () => {
   await Promise.all(writers.map((writer) => writer.stop()));
   rmSync(home, { recursive: true, force: true });
 });
-const startWriter = async (journal = new Journal({ home, logger })): Promise<SettlementWriter> => {
+const startWriter = async (journal = new Journal({ home, database: 'test', logger })): Promise<SettlementWriter> => {
   const writer = new SettlementWriter({ store, journal, logger, timing: TIMING });
   writers.push(writer);
   await writer.start();
@@ -123,7 +123,7 @@ describe('an end while the database is away', () => {
 
   it('is never tried twice at the same time: a store that groups would have the call in one statement twice', async () => {
     const looked = gate();
-    const journal = new Journal({ home, logger });
+    const journal = new Journal({ home, database: 'test', logger });
     const replay = journal.replay.bind(journal);
     journal.replay = (settle) =>
       replay((ends) => {
@@ -246,12 +246,12 @@ describe('an end that the database will take at no time', () => {
     expect([store.tries.length, files()]).toEqual([2, []]);
   });
 
-  it('is put aside whole, is not pending any more, and is not tried again', async () => {
+  it('is put aside whole, is for nobody else to end while this process lives, and is not tried again', async () => {
     const writer = await startWriter();
     const end = callEnd({ answer });
     store.fail = (row) => (row.id === end.id ? pgError('23514') : null);
     await writer.write(end);
-    expect([aside(), [...writer.pendingIds()], store.tries.length]).toEqual([[end], [], 2]);
+    expect([aside(), [...writer.pendingIds()], store.tries.length]).toEqual([[end], [end.id], 2]);
     expect(errors().at(-1)).toContain('put aside');
   });
 
