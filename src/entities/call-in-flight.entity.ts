@@ -1,6 +1,7 @@
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /** A call that was admitted and has no usage row yet. */
+@Check('calls_in_flight_hold_check', `hold >= 0 AND hold < 'Infinity'`)
 @Entity('calls_in_flight')
 @Index('calls_in_flight_stop_reason_idx', ['owner'], { where: 'stop_reason IS NOT NULL' })
 @Index('calls_in_flight_organization_id_idx', ['organizationId', 'occurredAt'])

@@ -115,7 +115,8 @@ export class LedgerTables20261121120000 implements MigrationInterface {
         ADD COLUMN hold numeric,
         -- the period rows that it is held on, side by side
         ADD COLUMN budget_ids text[] NOT NULL DEFAULT '{}',
-        ADD COLUMN budget_dates date[] NOT NULL DEFAULT '{}';
+        ADD COLUMN budget_dates date[] NOT NULL DEFAULT '{}',
+        ADD CONSTRAINT calls_in_flight_hold_check CHECK (hold >= 0 AND hold < 'Infinity');
       CREATE INDEX calls_in_flight_owner_idx ON calls_in_flight (owner);
 
       -- A correction is two further rows: the reversal of what was booked, and what is true. Sums of all rows are right by themselves; "sign" counts calls.
@@ -131,6 +132,8 @@ export class LedgerTables20261121120000 implements MigrationInterface {
         ADD COLUMN budget_dates date[] NOT NULL DEFAULT '{}',
         DROP CONSTRAINT llm_usage_tokens_check,
         ADD CONSTRAINT llm_usage_tokens_check CHECK (kind = 'REVERSAL' OR least(uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens) >= 0),
+        -- "NaN" is above infinity: it would poison every sum.
+        ADD CONSTRAINT llm_usage_cost_check CHECK (kind = 'REVERSAL' OR (cost >= 0 AND cost < 'Infinity')),
         ADD CONSTRAINT llm_usage_kind_check CHECK (kind IN ('CALL', 'REVERSAL', 'CORRECTION') AND (kind = 'CALL') = (corrects_id IS NULL));
       CREATE INDEX llm_usage_corrects_id_idx ON llm_usage (corrects_id) WHERE corrects_id IS NOT NULL;
       -- few: their records are asked for again

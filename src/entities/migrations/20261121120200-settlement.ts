@@ -106,6 +106,7 @@ const SETTLE = `
         array_agg((d.x).id) FILTER (WHERE (d.x).streamed), bool_or((d.x).key IS NOT NULL), bool_or((d.x).answer_id IS NOT NULL)
       INTO batch, ids, organizations, streamed_ids, has_key, has_answer
       FROM (SELECT DISTINCT ON (e.id) e AS x FROM json_populate_recordset(NULL::weir.call_end, ends) AS e ORDER BY e.id) AS d;
+    IF batch IS NULL THEN RETURN; END IF;
     released := array_fill(NULL::numeric, ARRAY[cardinality(ids)]);
     held := array_fill(NULL::weir.held_on, ARRAY[cardinality(ids)]);
     PERFORM weir.share_budgets(organizations);
@@ -174,6 +175,12 @@ const REVERSED = COLUMNS.split(',')
   .map((name) => (COUNTS.includes(name) || COSTS.includes(name) ? `-u.${name}` : name === 'latency_ms' || name === 'time_to_first_token_ms' || name === 'raw_usage' ? 'NULL' : `u.${name}`))
   .join(', ');
 
+/** What is true now; what was measured at the first time stays where nobody measured again. */
+const CORRECTED = COLUMNS.split(',')
+  .map((name) => name.trim())
+  .map((name) => (name === 'latency_ms' || name === 'time_to_first_token_ms' ? `coalesce(x.${name}, u.${name})` : `x.${name}`))
+  .join(', ');
+
 const CORRECT = `
   -- Later knowledge about settled calls: two rows each, the reversal of what stands and what is true; none where nothing differs. The difference is
   -- booked where the call was. Gives the ids of the calls that were corrected.
@@ -208,7 +215,7 @@ const CORRECT = `
       INSERT INTO llm_usage (organization_id, occurred_at, id, kind, corrects_id, correction, correction_reason, ${COLUMNS}, budget_ids, budget_dates)
         SELECT u.organization_id, u.occurred_at, x.id || '~' || step || 'r', 'REVERSAL', x.id, step, reason, ${REVERSED}, on_ids, on_dates;
       INSERT INTO llm_usage (organization_id, occurred_at, id, kind, corrects_id, correction, correction_reason, ${COLUMNS}, budget_ids, budget_dates)
-        SELECT x.organization_id, x.occurred_at, x.id || '~' || step, 'CORRECTION', x.id, step, reason, ${COLUMNS.split(',').map((name) => `x.${name.trim()}`).join(', ')}, on_ids, on_dates;
+        SELECT x.organization_id, x.occurred_at, x.id || '~' || step, 'CORRECTION', x.id, step, reason, ${CORRECTED}, on_ids, on_dates;
       bookings := bookings || ARRAY(SELECT ROW(t.id, t.day, coalesce(x.cost, 0) - coalesce(u.cost, 0), 0, 0)::weir.booking FROM unnest(on_ids, on_dates) AS t(id, day));
       -- A repetition is told what is known now.
       UPDATE idempotency_keys AS k SET stored = x.stored WHERE x.stored IS NOT NULL AND k.user_id = x.user_id AND k.key = x.key AND k.call_id = x.id;

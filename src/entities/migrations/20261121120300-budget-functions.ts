@@ -89,15 +89,14 @@ const PLANS = `
     made text[];
   BEGIN
     IF NEW.monthly_budget IS NOT DISTINCT FROM OLD.monthly_budget THEN RETURN NULL; END IF;
+    -- Nobody may be making a period row of a budget that goes, or comparing costs with a limit that is another one by then.
+    PERFORM pg_advisory_xact_lock(2, 0);
     IF NEW.monthly_budget IS NULL THEN
-      -- Nobody may be making a period row of a budget that goes.
-      PERFORM pg_advisory_xact_lock(2, 0);
       DELETE FROM budgets AS b WHERE b.plan_id = NEW.id;
     ELSIF OLD.monthly_budget IS NOT NULL THEN
       UPDATE budgets AS b SET limit_amount = NEW.monthly_budget, updated_at = weir.now() WHERE b.plan_id = NEW.id;
       PERFORM weir.check_alerts(array_agg(b.id)) FROM budgets AS b WHERE b.plan_id = NEW.id;
     ELSE
-      PERFORM pg_advisory_xact_lock(2, 0);
       WITH added AS (
         INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount, plan_id, by_operator)
           SELECT weir.new_id('bud'), u.organization_id, 'USER', u.id, 'MONTH', NEW.monthly_budget, NEW.id, true FROM users AS u WHERE u.plan_id = NEW.id AND u.deleted_at IS NULL RETURNING id)

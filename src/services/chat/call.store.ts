@@ -190,9 +190,13 @@ export class CallStore {
     });
   }
 
-  private async writeEnds(ends: CallEnd[]): Promise<boolean[]> {
+  /** Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was not the first. */
+  private async writeEnds(all: CallEnd[]): Promise<boolean[]> {
+    const firsts = new Map<string, CallEnd>();
+    for (const end of all) if (!firsts.has(end.id)) firsts.set(end.id, end);
+    const ends = [...firsts.values()];
     const rows = await this.db.hot<{ id: string }>('settle', 'SELECT id FROM weir.settle($1::json) AS id', [storableJson(ends.map(settleRow))]);
     const settled = new Set(rows.map((row) => row.id));
-    return ends.map((end) => settled.has(end.id));
+    return all.map((end) => firsts.get(end.id) === end && settled.has(end.id));
   }
 }

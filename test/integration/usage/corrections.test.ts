@@ -82,7 +82,14 @@ describe('calls that were corrected, beside the same calls booked right at once'
     calls = booked;
     steps = booked.map(() => one([0, 0, 1, 1, 2, 3]));
     for (const round of [1, 2, 3]) {
-      calls = await Promise.all(calls.map((call, index) => (steps[index]! >= round ? correct(call, facts()) : call)));
+      calls = await Promise.all(
+        calls.map(async (call, index) => {
+          if (steps[index]! < round) return call;
+          const corrected = await correct(call, facts());
+          // What was measured stays, where the correction measured nothing.
+          return { ...corrected, latency_ms: corrected.latency_ms ?? call.latency_ms, time_to_first_token_ms: corrected.time_to_first_token_ms ?? call.time_to_first_token_ms };
+        }),
+      );
     }
     await insertUsage(right.db, calls);
   });
