@@ -59,11 +59,22 @@ export interface App {
 
 export const VERSION = '0.1.0';
 
+/** Milliseconds for each part to close: one that waits for a database which does not answer must not use up the time of the others. */
+const CLOSE_MS = 1_500;
+
+/** Waits for the work, not longer than so many milliseconds; what goes wrong is only told. */
+async function within(ms: number, work: Promise<void> | void, onFailure: (error: unknown) => void): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((_, reject) => (timer = setTimeout(() => reject(new Error(`not closed within ${ms} ms`)), ms)));
+  await Promise.race([work, late]).catch(onFailure);
+  clearTimeout(timer);
+}
+
 /** The composition root: builds everything in order, against a migrated database. Each resource pushes its own end at the line where it is opened. */
 export async function createApp(config: Config, logger: Logger): Promise<App> {
   const closers: (() => Promise<void> | void)[] = [];
   const closeAll = async (): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await close();
+    for (const close of closers.splice(0).reverse()) await within(CLOSE_MS, close(), (error) => logger.warn({ err: error }, 'a part of the server did not close properly'));
   };
   try {
     const db = await openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize }, (error) => logger.warn({ err: error }, 'a database connection was lost'));

@@ -3,7 +3,7 @@ import { BudgetEntity } from './budget.entity';
 
 /** A threshold was reached: once per budget, period and threshold. */
 @Entity('budget_alerts')
-@Unique('budget_alerts_once_key', ['budgetId', 'startsOn', 'percent'])
+@Unique('budget_alerts_once_key', ['budgetId', 'period', 'startsOn', 'percent'])
 @Index('budget_alerts_at_idx', ['at'])
 export class BudgetAlertEntity {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'budget_alerts_pkey' })
@@ -15,6 +15,10 @@ export class BudgetAlertEntity {
   @ManyToOne(() => BudgetEntity, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn({ name: 'budget_id', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' })
   budget!: Relation<BudgetEntity>;
+
+  /** DAY, WEEK or MONTH: with its date the period. */
+  @Column('text')
+  period!: string;
 
   /** The period's local date, YYYY-MM-DD. */
   @Column('date', { name: 'starts_on' })

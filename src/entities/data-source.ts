@@ -36,7 +36,7 @@ export interface DatabaseOptions {
 
 // Times are written and read as text in some places: always in UTC. And a role called `weir` would have the schema of that name first on its
 // path, where the tables are not looked for at the next start.
-const SESSION = '-c TimeZone=UTC -c search_path=public';
+const SESSION = '-c TimeZone=UTC -c search_path=public -c idle_in_transaction_session_timeout=10s';
 /** Statements of the data path look rows up by their keys. Planned once, while tables are small, they would keep the full scans that suit small tables. */
 const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 /** What queues while one is busy shares its next commit: more connections than this only take from each other. */

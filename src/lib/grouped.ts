@@ -3,7 +3,7 @@ interface Waiting<T, R> { item: T; resolve(result: R): void; reject(error: unkno
 /**
  * Group commit: whatever queued while the last group was being written goes into the next. No timer, and every caller waits for its own
  * durable commit: alone it costs nothing extra, and under load one round trip serves many. A group that fails is tried again item by
- * item, so that one that cannot be written keeps no other from it.
+ * item, so that one that cannot be written keeps no other from it, unless the failure is one of all (`isForAll`).
  */
 export class Grouped<T, R> {
   private readonly queue: Waiting<T, R>[] = [];
@@ -12,8 +12,8 @@ export class Grouped<T, R> {
   /** `work` answers in the order of its items, and must be harmless to repeat. */
   constructor(
     private readonly work: (items: T[]) => Promise<R[]>,
-    /** Bounds the statement's size. */
-    private readonly maxItems = 256,
+    /** `maxItems` bounds the statement's size. */
+    private readonly options: { maxItems?: number; isForAll?: (error: unknown) => boolean } = {},
   ) {}
 
   add(item: T): Promise<R> {
@@ -25,7 +25,7 @@ export class Grouped<T, R> {
 
   private async drain(): Promise<void> {
     this.working = true;
-    while (this.queue.length > 0) await this.write(this.queue.splice(0, this.maxItems));
+    while (this.queue.length > 0) await this.write(this.queue.splice(0, this.options.maxItems ?? 256));
     this.working = false;
   }
 
@@ -34,7 +34,7 @@ export class Grouped<T, R> {
       const results = await this.work(group.map(({ item }) => item));
       group.forEach(({ resolve }, i) => resolve(results[i]!));
     } catch (error) {
-      if (group.length === 1) group[0]!.reject(error);
+      if (group.length === 1 || this.options.isForAll?.(error)) for (const { reject } of group) reject(error);
       else await Promise.all(group.map((one) => this.write([one])));
     }
   }

@@ -16,11 +16,20 @@ export interface RunningCall {
 /** The register of what runs here, so that it can be stopped from elsewhere and awaited before the process ends. */
 export class RunningCalls {
   private readonly calls = new Map<string, RunningCall>();
+  /** Calls that are being written down: they run in a moment, or never. */
+  private readonly beginning = new Set<Promise<unknown>>();
   private accepting = true;
+  /** The deadline has passed: what still comes is stopped at once. */
+  private stopping = false;
   private unbooked = 0;
 
   get size(): number {
     return this.calls.size;
+  }
+
+  /** Whether the server is shutting down. */
+  get isDraining(): boolean {
+    return !this.accepting;
   }
 
   /** Throws SERVICE_UNAVAILABLE once the server is shutting down. */
@@ -28,8 +37,21 @@ export class RunningCalls {
     if (!this.accepting) throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server is shutting down: repeat the request.', retryAfterMs: 1_000 });
   }
 
+  /** Runs what writes a call down and adds it here: the end of the server waits for it. Throws SERVICE_UNAVAILABLE once the server is shutting down. */
+  async begin<T>(work: () => Promise<T>): Promise<T> {
+    this.assertAccepting();
+    const begun = work();
+    this.beginning.add(begun);
+    try {
+      return await begun;
+    } finally {
+      this.beginning.delete(begun);
+    }
+  }
+
   add(call: RunningCall): void {
     this.calls.set(call.callId, call);
+    if (this.stopping) call.stop('DEPLOY');
     void call.done.then((booked) => {
       this.calls.delete(call.callId);
       if (!booked) this.unbooked += 1;
@@ -56,6 +78,7 @@ export class RunningCalls {
     const deadline = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadlineMs)));
     await Promise.race([finished, deadline]);
     clearTimeout(timer);
+    this.stopping = true;
     this.stopWhere(() => true, 'DEPLOY');
     await finished;
     return this.unbooked;
@@ -63,6 +86,6 @@ export class RunningCalls {
 
   /** Looks again after each round: a call that was being written down joins late. */
   private async finished(): Promise<void> {
-    while (this.calls.size > 0) await Promise.all([...this.calls.values()].map((call) => call.done));
+    while (this.calls.size + this.beginning.size > 0) await Promise.allSettled([...[...this.calls.values()].map((call) => call.done), ...this.beginning]);
   }
 }

@@ -130,7 +130,7 @@ export class AccessScene {
     const { db } = this.database;
     const [budget, alert] = [newId('budget'), newId('budgetAlert')];
     await db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, 'USER', $3, 'DAY', 1000000)`, [budget, user.organizationId, user.id]);
-    await db.query(`INSERT INTO budget_alerts (id, budget_id, starts_on, percent, spent, limit_amount, at) SELECT $1, $2, '2026-01-01', 80, 1, 1, coalesce(max(at), date_trunc('milliseconds', weir.now())) + interval '1 millisecond' FROM budget_alerts`, [alert, budget]);
+    await db.query(`INSERT INTO budget_alerts (id, budget_id, period, starts_on, percent, spent, limit_amount, at) SELECT $1, $2, 'MONTH', '2026-01-01', 80, 1, 1, coalesce(max(at), date_trunc('milliseconds', weir.now())) + interval '1 millisecond' FROM budget_alerts`, [alert, budget]);
     return { budget, alert };
   }
 

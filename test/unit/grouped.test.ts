@@ -9,7 +9,7 @@ describe('Grouped', () => {
       groups.push(items);
       if (groups.length === 1) await first.opened;
       return items.map((n) => n * 10);
-    }, 3);
+    }, { maxItems: 3 });
     const all = [1, 2, 3, 4, 5].map((n) => grouped.add(n));
     first.open();
     expect(await Promise.all(all)).toEqual([10, 20, 30, 40, 50]);

@@ -55,6 +55,8 @@ export class LedgerTables20261121120000 implements MigrationInterface {
       CREATE TABLE budget_alerts (
         id text NOT NULL,
         budget_id text NOT NULL,
+        -- with its date the period: a day and a month may begin on one
+        period text NOT NULL,
         starts_on date NOT NULL,
         percent integer NOT NULL,
         spent numeric NOT NULL,
@@ -62,7 +64,7 @@ export class LedgerTables20261121120000 implements MigrationInterface {
         -- whole milliseconds, later than every alert before: what a client has seen last says what it has seen
         at timestamptz NOT NULL,
         CONSTRAINT budget_alerts_pkey PRIMARY KEY (id),
-        CONSTRAINT budget_alerts_once_key UNIQUE (budget_id, starts_on, percent),
+        CONSTRAINT budget_alerts_once_key UNIQUE (budget_id, period, starts_on, percent),
         CONSTRAINT budget_alerts_budget_id_fkey FOREIGN KEY (budget_id) REFERENCES budgets (id) ON DELETE CASCADE
       );
       CREATE INDEX budget_alerts_at_idx ON budget_alerts (at);

@@ -46,11 +46,20 @@ const PERIODS = `
 
 const LOCKS = `
   -- Whoever makes a budget, or moves its period, fills in what was spent and is held: meanwhile nothing of the organisation may be admitted or
-  -- settled. Everything of the data path takes these locks shared; (2, 0) is for changes that touch many organisations.
-  CREATE FUNCTION weir.share_budgets(organization_ids text[]) RETURNS void LANGUAGE sql VOLATILE AS $$
-    SELECT pg_advisory_xact_lock_shared(2, 0);
-    SELECT pg_advisory_xact_lock_shared(1, key) FROM (SELECT DISTINCT hashtext(id) AS key FROM unnest(organization_ids) AS id ORDER BY 1) AS keys;
-  $$;
+  -- settled. Everything of the data path takes these locks shared; (2, 0) is for changes that touch many organisations. It does not wait for
+  -- them: a group would wait with all of its organisations for one of them, and so would everything behind the group.
+  CREATE FUNCTION weir.share_budgets(organization_ids text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+  DECLARE
+    key integer;
+  BEGIN
+    IF pg_try_advisory_xact_lock_shared(2, 0) THEN
+      FOR key IN SELECT DISTINCT hashtext(id) FROM unnest(organization_ids) AS id LOOP
+        IF NOT pg_try_advisory_xact_lock_shared(1, key) THEN RAISE EXCEPTION 'a budget of the organisation is being made' USING ERRCODE = 'lock_not_available'; END IF;
+      END LOOP;
+    ELSE
+      RAISE EXCEPTION 'the budgets of a plan are being made' USING ERRCODE = 'lock_not_available';
+    END IF;
+  END $$;
   CREATE FUNCTION weir.lock_budgets(organization_id text) RETURNS void LANGUAGE sql VOLATILE AS $$
     SELECT pg_advisory_xact_lock_shared(2, 0);
     SELECT pg_advisory_xact_lock(1, hashtext(organization_id));
@@ -219,7 +228,9 @@ const ADMIT = `
       ELSE
         SELECT min(rooms[m]) INTO room FROM unnest(mine) AS m;
         fates[c.nr] := 'BUDGET_EXCEEDED';
-        details[c.nr] := (SELECT json_build_object('room', greatest(room, 0)::text, 'budget', json_build_object('id', b.id, 'organizationId', b.organization_id, 'scope', b.scope, 'subjectId', b.subject_id,
+        details[c.nr] := (SELECT json_build_object('room', greatest(room, 0)::text,
+            -- Whether it would fit if nothing ran: then waiting for running calls may help.
+            'onlyHeld', (SELECT bool_and(e.limit_amount - q.spent >= c.hold) FROM unnest(mine) AS m JOIN budgets AS e ON e.id = room_budgets[m] JOIN budget_periods AS q ON q.budget_id = e.id AND q.starts_on = room_dates[m]), 'budget', json_build_object('id', b.id, 'organizationId', b.organization_id, 'scope', b.scope, 'subjectId', b.subject_id,
             'period', b.period, 'limit', b.limit_amount::text, 'softLimit', b.soft_limit::text, 'timeZone', b.time_zone, 'alertAtPercent', b.alert_at_percent, 'planId', b.plan_id, 'byOperator', b.by_operator,
             'spent', p.spent::text, 'held', (b.limit_amount - p.spent - rooms[refused_by])::text, 'remaining', greatest(rooms[refused_by], 0)::text, 'overage', p.overage::text,
             'periodStart', p.starts_at, 'resetsAt', p.ends_at))

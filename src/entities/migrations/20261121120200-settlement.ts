@@ -24,7 +24,7 @@ const ALERTS = `
     last_at timestamptz;
   BEGIN
     FOR due IN
-      SELECT b.id AS budget_id, p.starts_on, t.percent, p.spent, b.limit_amount
+      SELECT b.id AS budget_id, b.period, p.starts_on, t.percent, p.spent, b.limit_amount
       FROM unnest(v_budgets, v_dates) AS r(id, day)
       JOIN budgets AS b ON b.id = r.id
       JOIN budget_periods AS p ON p.budget_id = r.id AND p.starts_on = r.day
@@ -32,16 +32,16 @@ const ALERTS = `
         SELECT percent, b.limit_amount * percent / 100 AS amount FROM unnest(b.alert_at_percent) AS percent
         UNION SELECT CASE WHEN b.limit_amount = 0 THEN 100 ELSE round(b.soft_limit * 100 / b.limit_amount)::int END, b.soft_limit WHERE b.soft_limit IS NOT NULL) AS t
       WHERE p.spent > 0 AND p.spent >= t.amount
-        AND NOT EXISTS (SELECT FROM budget_alerts AS a WHERE a.budget_id = p.budget_id AND a.starts_on = p.starts_on AND a.percent = t.percent)
+        AND NOT EXISTS (SELECT FROM budget_alerts AS a WHERE a.budget_id = p.budget_id AND a.period = b.period AND a.starts_on = p.starts_on AND a.percent = t.percent)
       ORDER BY b.id, p.starts_on, t.percent
     LOOP
       -- One writer at a time until its commit: times are then in the order in which alerts become visible, and "after" misses none.
       PERFORM pg_advisory_xact_lock(3, 0);
       SELECT max(at) INTO last_at FROM budget_alerts;
-      INSERT INTO budget_alerts (id, budget_id, starts_on, percent, spent, limit_amount, at)
-        VALUES (weir.new_id('alr'), due.budget_id, due.starts_on, due.percent, due.spent, due.limit_amount,
+      INSERT INTO budget_alerts (id, budget_id, period, starts_on, percent, spent, limit_amount, at)
+        VALUES (weir.new_id('alr'), due.budget_id, due.period, due.starts_on, due.percent, due.spent, due.limit_amount,
           greatest(date_trunc('milliseconds', weir.now()), last_at + interval '1 millisecond'))
-        ON CONFLICT (budget_id, starts_on, percent) DO NOTHING;
+        ON CONFLICT (budget_id, period, starts_on, percent) DO NOTHING;
       IF FOUND THEN PERFORM pg_notify('weir_budget_alerts', due.budget_id); END IF;
     END LOOP;
   END $$;
@@ -119,7 +119,8 @@ const SETTLE = `
 
     FOR r IN
       WITH locked AS (SELECT f.id FROM calls_in_flight AS f WHERE f.id = ANY (ids) ORDER BY f.id FOR UPDATE)
-      DELETE FROM calls_in_flight AS f USING locked AS l WHERE f.id = l.id RETURNING array_position(ids, f.id) AS place, coalesce(f.hold, 0) AS hold, f.budget_ids, f.budget_dates
+      -- An array, and no join: what Postgres knows of this table's size is seldom true, and by it a join may go through all calls in flight.
+      DELETE FROM calls_in_flight AS f WHERE f.id = ANY (ARRAY(SELECT l.id FROM locked AS l)) RETURNING array_position(ids, f.id) AS place, coalesce(f.hold, 0) AS hold, f.budget_ids, f.budget_dates
     LOOP
       released[r.place] := r.hold;
       held[r.place] := ROW(r.budget_ids, r.budget_dates)::weir.held_on;

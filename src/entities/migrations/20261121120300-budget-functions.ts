@@ -18,30 +18,34 @@ const FILL = `
   -- Makes the current period rows of budgets anew, from the usage rows and the calls in flight of their subjects. The caller holds weir.lock_budgets.
   CREATE FUNCTION weir.fill_budgets(v_budgets text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
-    v_at timestamptz := weir.now();
+    -- When the transaction began, and the seconds that it has waited for the lock since: that may be over the end of a period.
+    v_at timestamptz := weir.now() + make_interval(secs => floor(extract(epoch FROM clock_timestamp() - transaction_timestamp())));
   BEGIN
     DELETE FROM budget_periods AS p WHERE p.budget_id = ANY (v_budgets);
     UPDATE calls_in_flight AS f SET (budget_ids, budget_dates) =
         (SELECT coalesce(array_agg(t.id), '{}'), coalesce(array_agg(t.day), '{}') FROM unnest(f.budget_ids, f.budget_dates) AS t(id, day) WHERE t.id <> ALL (v_budgets))
       WHERE f.budget_ids && v_budgets;
     INSERT INTO budget_periods (budget_id, starts_on, starts_at, ends_at, spent)
-      SELECT b.id, d.day, d.starts_at, weir.local_midnight(weir.period_end(b.period, d.day), b.time_zone), coalesce(s.spent, 0)
+      WITH kinds AS MATERIALIZED (
+        SELECT k.period, k.time_zone, e.day, weir.local_midnight(e.day, k.time_zone) AS starts_at, weir.local_midnight(weir.period_end(k.period, e.day), k.time_zone) AS ends_at
+        FROM (SELECT DISTINCT b.period, b.time_zone FROM budgets AS b WHERE b.id = ANY (v_budgets)) AS k
+        CROSS JOIN LATERAL (SELECT weir.period_start(k.period, v_at AT TIME ZONE k.time_zone) AS day) AS e)
+      SELECT b.id, d.day, d.starts_at, d.ends_at, coalesce(s.spent, 0)
       FROM budgets AS b
-      CROSS JOIN LATERAL (SELECT weir.period_start(b.period, v_at AT TIME ZONE b.time_zone) AS day) AS e
-      CROSS JOIN LATERAL (SELECT e.day, weir.local_midnight(e.day, b.time_zone) AS starts_at) AS d
+      JOIN kinds AS d ON d.period = b.period AND d.time_zone = b.time_zone
       -- A branch per scope: people are found by their own index, the rest by the organisation's.
       CROSS JOIN LATERAL (
         SELECT sum(t.cost) AS spent FROM (
-          SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'USER' AND u.user_id = b.subject_id AND u.occurred_at >= d.starts_at
-          UNION ALL SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'ORGANIZATION' AND u.organization_id = b.subject_id AND u.occurred_at >= d.starts_at
-          UNION ALL SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'PROJECT' AND u.organization_id = b.organization_id AND u.project_id = b.subject_id AND u.occurred_at >= d.starts_at
-          UNION ALL SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'API_TOKEN' AND u.organization_id = b.organization_id AND u.token_id = b.subject_id AND u.occurred_at >= d.starts_at
+          SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'USER' AND u.user_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
+          UNION ALL SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'ORGANIZATION' AND u.organization_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
+          UNION ALL SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'PROJECT' AND u.organization_id = b.organization_id AND u.project_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
+          UNION ALL SELECT u.cost FROM llm_usage AS u WHERE b.scope = 'API_TOKEN' AND u.organization_id = b.organization_id AND u.token_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
         ) AS t) AS s
       WHERE b.id = ANY (v_budgets);
     UPDATE calls_in_flight AS f SET budget_ids = f.budget_ids || a.ids, budget_dates = f.budget_dates || a.days
       FROM (SELECT g.id, array_agg(b.id ORDER BY b.id) AS ids, array_agg(p.starts_on ORDER BY b.id) AS days
-            FROM budgets AS b JOIN budget_periods AS p ON p.budget_id = b.id
-            JOIN calls_in_flight AS g ON b.subject_id IN (g.organization_id, g.project_id, g.user_id, g.token_id) AND g.occurred_at >= p.starts_at
+            FROM calls_in_flight AS g CROSS JOIN LATERAL unnest(ARRAY[g.organization_id, g.project_id, g.user_id, g.token_id]) AS t(subject_id)
+            JOIN budgets AS b ON b.subject_id = t.subject_id JOIN budget_periods AS p ON p.budget_id = b.id AND g.occurred_at >= p.starts_at AND g.occurred_at < p.ends_at
             WHERE b.id = ANY (v_budgets) GROUP BY g.id) AS a
       WHERE f.id = a.id;
     UPDATE budget_periods AS p SET held = h.held
@@ -61,9 +65,12 @@ const PLANS = `
   -- A plan's monthly budget is a budget of each of its users. Rows of one person: what the plan says now.
   CREATE FUNCTION weir.keep_plan_budget() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
-    monthly numeric := (SELECT p.monthly_budget FROM plans AS p WHERE p.id = NEW.plan_id);
+    monthly numeric;
     made text;
   BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.plan_id = OLD.plan_id AND NEW.deleted_at IS NOT DISTINCT FROM OLD.deleted_at THEN RETURN NULL; END IF;
+    -- Plans before budgets, as everywhere: who edits this plan at the same time goes first, or comes after, and then finds this user.
+    SELECT p.monthly_budget INTO monthly FROM plans AS p WHERE p.id = NEW.plan_id FOR SHARE;
     IF TG_OP = 'UPDATE' THEN PERFORM weir.lock_budgets(NEW.organization_id); END IF;
     IF NEW.deleted_at IS NOT NULL THEN
       DELETE FROM budgets AS b WHERE b.subject_id = NEW.id OR b.subject_id IN (SELECT t.id FROM api_tokens AS t WHERE t.user_id = NEW.id);
@@ -89,6 +96,13 @@ const PLANS = `
     made text[];
   BEGIN
     IF NEW.monthly_budget IS NOT DISTINCT FROM OLD.monthly_budget THEN RETURN NULL; END IF;
+    -- Nobody sees the new ones before the end of this transaction: they are made before everybody has to wait.
+    IF OLD.monthly_budget IS NULL THEN
+      WITH added AS (
+        INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount, plan_id, by_operator)
+          SELECT weir.new_id('bud'), u.organization_id, 'USER', u.id, 'MONTH', NEW.monthly_budget, NEW.id, true FROM users AS u WHERE u.plan_id = NEW.id AND u.deleted_at IS NULL RETURNING id)
+      SELECT array_agg(id) INTO made FROM added;
+    END IF;
     -- Nobody may be making a period row of a budget that goes, or comparing costs with a limit that is another one by then.
     PERFORM pg_advisory_xact_lock(2, 0);
     IF NEW.monthly_budget IS NULL THEN
@@ -97,10 +111,6 @@ const PLANS = `
       UPDATE budgets AS b SET limit_amount = NEW.monthly_budget, updated_at = weir.now() WHERE b.plan_id = NEW.id;
       PERFORM weir.check_alerts(array_agg(b.id)) FROM budgets AS b WHERE b.plan_id = NEW.id;
     ELSE
-      WITH added AS (
-        INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount, plan_id, by_operator)
-          SELECT weir.new_id('bud'), u.organization_id, 'USER', u.id, 'MONTH', NEW.monthly_budget, NEW.id, true FROM users AS u WHERE u.plan_id = NEW.id AND u.deleted_at IS NULL RETURNING id)
-      SELECT array_agg(id) INTO made FROM added;
       IF made IS NOT NULL THEN PERFORM weir.fill_budgets(made); END IF;
     END IF;
     RETURN NULL;

@@ -30,7 +30,7 @@ const RETRY_AFTER_MS = 1_000;
 /** What a caller who was refused for a budget can do: ask for less, ask another model, wait for running calls, wait for the next period. */
 export function budgetExceeded(call: NotHeld): Refusal {
   const { budget } = call.admission;
-  const heldByOthers = Decimal.parse(budget.limit).minus(Decimal.parse(budget.spent)).compare(Decimal.parse(call.needed)) >= 0;
+  const heldByOthers = call.admission.onlyHeld;
   return {
     kind: 'BudgetExceeded',
     code: 'BUDGET_EXCEEDED',

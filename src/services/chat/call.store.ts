@@ -11,10 +11,18 @@ import type { StopReason } from './chat.types';
 /** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
 const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];
 const ADMIT_WITHIN_MS = 2_500;
+/** A budget of the organisation is being made (weir.share_budgets): a matter of milliseconds, mostly. */
+const BUDGET_IS_MADE = '55P03';
 /** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
 const mayPass = (error: unknown): boolean => {
   const code = String((error as { code?: unknown }).code ?? '');
-  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57P0|40|08)/.test(code) || violatedConstraint(error) === 'calls_in_flight_pkey';
+  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57P0|40|08)/.test(code) || code === BUDGET_IS_MADE || violatedConstraint(error) === 'calls_in_flight_pkey';
+};
+
+/** The connection, or the time: not one call's fault, so that nothing is won by trying each by itself on the few connections there are. */
+const isForAll = (error: unknown): boolean => {
+  const code = String((error as { code?: unknown }).code ?? '');
+  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57|08|53)/.test(code);
 };
 
 const admitRow = (call: NewCall, nr: number, again: boolean): Record<string, unknown> => ({
@@ -39,7 +47,7 @@ function questionRows(question: Question): Record<string, unknown>[] {
 }
 
 /** Of one call; which fields there are depends on its fate. */
-interface FateDetail { occurredAt: string; budgetIds: string[]; budgetDates: string[]; budget: BudgetJson; room: string; callId: string; stored: unknown; firstUsedAt: string }
+interface FateDetail { occurredAt: string; budgetIds: string[]; budgetDates: string[]; budget: BudgetJson; room: string; onlyHeld: boolean; callId: string; stored: unknown; firstUsedAt: string }
 /** A budget as the function writes it: numbers with their trailing zeros, times as text. */
 type BudgetJson = Omit<Budget, 'periodStart' | 'resetsAt'> & { periodStart: string; resetsAt: string };
 /** What the function says of a group of calls. */
@@ -66,7 +74,7 @@ function readAdmission(answer: AdmissionSql, at: number, call: NewCall): Admissi
       return { kind: 'ADMITTED', id: call.id, occurredAt: answer.occurredAt, heldOn: places.map((place) => ({ budgetId: answer.budgets![place]!, startsOn: answer.dates![place]! })) };
     }
     case 'BUDGET_EXCEEDED':
-      return { kind: 'BUDGET_EXCEEDED', budget: readBudget(detail!.budget), room: canonicalDecimal(detail!.room) };
+      return { kind: 'BUDGET_EXCEEDED', budget: readBudget(detail!.budget), room: canonicalDecimal(detail!.room), onlyHeld: detail!.onlyHeld };
     case 'REPLAY':
       return { kind: 'REPLAY', callId: detail!.callId, stored: detail!.stored };
     case 'RUNNING':
@@ -114,10 +122,10 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
 
 /** The only writer of calls in flight and of usage rows. What comes at the same time shares a commit. */
 export class CallStore {
-  private readonly admissions = new Grouped((calls: NewCall[]) => this.writeCalls(calls));
+  private readonly admissions = new Grouped((calls: NewCall[]) => this.writeCalls(calls), { isForAll });
   /** Calls whose first try was not answered: it may have been carried out. */
   private readonly asked = new WeakSet<NewCall>();
-  private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends));
+  private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends), { isForAll });
 
   constructor(private readonly db: Db) {}
 
@@ -131,7 +139,7 @@ export class CallStore {
 
   /** Writes usage rows and answers, books costs, releases what was held, removes the calls in flight. Gives the ids of those that were not settled before. */
   async settle(ends: readonly CallEnd[]): Promise<string[]> {
-    const isNew = await Promise.all(ends.map((end) => this.settlements.add(end)));
+    const isNew = await Promise.all(ends.map((end) => this.settleOne(end)));
     return ends.filter((_, i) => isNew[i]).map((end) => end.id);
   }
 
@@ -174,6 +182,19 @@ export class CallStore {
         if (waitMs === undefined || !mayPass(error) || performance.now() - startedAt > ADMIT_WITHIN_MS) throw error;
         failures += 1;
         await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+
+  /** What else goes wrong is for the caller: it has other places to keep an end. */
+  private async settleOne(end: CallEnd): Promise<boolean> {
+    for (let waitedMs = 0, waitMs = 20; ; waitMs = Math.min(waitMs * 2, 500)) {
+      try {
+        return await this.settlements.add(end);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== BUDGET_IS_MADE || waitedMs > ADMIT_WITHIN_MS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        waitedMs += waitMs;
       }
     }
   }

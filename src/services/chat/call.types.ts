@@ -46,8 +46,8 @@ export interface HeldOn { budgetId: string; startsOn: string }
 /** What became of a call at admission. Only an admitted one is written down, and holds something. */
 export type Admission =
   | ({ kind: 'ADMITTED' } & AdmittedCall)
-  /** `budget` is the first that does not fit, in the order organisation, project, user, token, as it was in that moment; `room` is what all of the call's budgets together leave. */
-  | { kind: 'BUDGET_EXCEEDED'; budget: Budget; room: string }
+  /** `budget` is the first that does not fit, in the order organisation, project, user, token, as it was in that moment; `room` is what all of the call's budgets together leave; `onlyHeld`: it would fit if nothing else ran. */
+  | { kind: 'BUDGET_EXCEEDED'; budget: Budget; room: string; onlyHeld: boolean }
   /** A budget applies, and no price is known. */
   | { kind: 'UNPRICED' }
   /** The key's call has ended; `stored` is what was kept of it. */

@@ -9,7 +9,7 @@ import type { Viewer } from '../viewer/viewer.types';
 import { authenticate } from './1-authenticate';
 import { chooseModel } from './2-route';
 import { boundMaxTokens, refuseByPlan } from './3-plan';
-import { hold, type HeldCall, type HoldDeps, type PreparedCall } from './4-hold';
+import { hold, type HoldResult, type HeldCall, type HoldDeps, type PreparedCall } from './4-hold';
 import { joinEvents, LiveStream } from './6-stream';
 import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
 import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat.types';
@@ -162,7 +162,7 @@ export class ChatService implements ChatServiceApi {
     const { deps } = this;
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const prepared = round === 0 ? first : await this.prepare(asked);
-      const step = prepared.kind === 'PREPARED' ? await hold(prepared.prepared, deps.hold, way.streamed) : prepared;
+      const step = prepared.kind === 'PREPARED' ? await this.begin(prepared.prepared, way) : prepared;
       switch (step.kind) {
         case 'REFUSED':
           return step;
@@ -170,11 +170,8 @@ export class ChatService implements ChatServiceApi {
           return { kind: 'REFUSED', refusal: idempotencyConflict(step.firstUsedAt) };
         case 'REPLAY':
           return { kind: 'REPLAYED', callId: step.callId, outcome: readOutcome(step.stored) };
-        case 'HELD': {
-          const run = way.start(step.call);
-          deps.running.add(run);
-          return { kind: 'OWN', outcome: await run.outcome };
-        }
+        case 'BEGUN':
+          return { kind: 'OWN', outcome: await step.run.outcome };
         case 'RUNNING': {
           const { callId } = step;
           const isTold = await way.follow(callId);
@@ -185,6 +182,18 @@ export class ChatService implements ChatServiceApi {
       }
     }
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'Calls with this idempotency key fail one after the other: repeat the request later, with the same key.' });
+  }
+
+  /** From the admission to the register in one piece: a server that shuts down waits for both. */
+  private begin(prepared: PreparedCall, way: Way): Promise<{ kind: 'BEGUN'; run: CallRun } | Exclude<HoldResult, { kind: 'HELD' }>> {
+    const { hold: deps, running } = this.deps;
+    return running.begin(async () => {
+      const held = await hold(prepared, deps, way.streamed);
+      if (held.kind !== 'HELD') return held;
+      const run = way.start(held.call);
+      running.add(run);
+      return { kind: 'BEGUN', run };
+    });
   }
 
   private async runStream(asked: Asked, prepared: Prepared, stream: LiveStream, leaving: AbortSignal): Promise<void> {

@@ -45,7 +45,7 @@ export class Journal {
   private leftParts = new Set<string>();
   /** Not looked at again by this process: cannot be read, or is settled and cannot be removed. */
   private readonly leftAlone = new Set<string>();
-  private readonly groups = new Grouped((ends: CallEnd[]) => this.writeGroup(ends), FILE_ENTRIES);
+  private readonly groups = new Grouped((ends: CallEnd[]) => this.writeGroup(ends), { maxItems: FILE_ENTRIES });
 
   constructor(private readonly deps: JournalDeps) {
     this.folder = path.resolve(deps.home, 'journal', deps.database);

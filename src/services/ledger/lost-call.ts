@@ -92,9 +92,12 @@ export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost'>, record: 
 
 type Priced = Pick<CallEnd, 'servedModel' | 'deployment' | 'provider' | 'tokens' | 'usageSource' | 'priceNumber' | 'cost'>;
 
-function servedBy(call: Pick<CallEnd, 'model' | 'organizationId' | 'occurredAt'>, model: string | null, deployment: string | null, known: Known, deps: PricingDeps): Priced {
+function servedBy(call: Pick<CallEnd, 'model' | 'organizationId' | 'occurredAt' | 'heldOn'>, model: string | null, deployment: string | null, known: Known, deps: PricingDeps): Priced {
   const servedModel = model ?? call.model;
-  const price = deps.priceOf(servedModel, deployment, call.organizationId, new Date(call.occurredAt));
+  const at = new Date(call.occurredAt);
+  // As where its own process ends it: under a budget unknown is not free.
+  const asked = call.heldOn.length > 0 ? () => deps.priceOf(call.model, null, call.organizationId, at) : () => null;
+  const price = deps.priceOf(servedModel, deployment, call.organizationId, at) ?? asked();
   return {
     servedModel,
     deployment,

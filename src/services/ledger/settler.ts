@@ -116,6 +116,7 @@ export class Settler {
 const withoutContent = (end: CallEnd): CallEnd => ({
   ...end,
   rawUsage: null,
+  proxyCost: null,
   answer: null,
   idempotency: end.idempotency && { ...end.idempotency, stored: end.idempotency.stored === null ? null : lostOutcome(end.id, end.upstream, end.streamed) },
 });

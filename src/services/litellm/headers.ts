@@ -14,7 +14,7 @@ const count = (headers: ResponseHeaders, name: string): number => {
 /** A dollar figure of the proxy as decimal text. Zero is not a price there: unpriced models and all streams say 0.0. */
 export function proxyCost(value: unknown): string | null {
   const text = typeof value === 'number' || typeof value === 'string' ? String(value) : '';
-  return /^\d+(\.\d+)?([eE][+-]?\d{1,2})?$/.test(text) && Number(text) > 0 ? text : null;
+  return text.length <= 40 && /^\d+(\.\d+)?([eE][+-]?\d{1,2})?$/.test(text) && Number(text) > 0 ? text : null;
 }
 
 /** What is sent with a call to the proxy. No spend tags: a tag that matches no deployment refuses the call. */

@@ -27,7 +27,8 @@ export class PriceStore {
        FROM model_prices WHERE number > $1 ORDER BY number`,
       [number],
     );
-    const [clock] = await tx.query<{ now: Date }>('SELECT weir.now() AS now');
+    // On a connection of its own: the transaction's time is that of its beginning, and it may have waited for the lock while others appended.
+    const [clock] = await this.db.query<{ now: Date }>('SELECT weir.now() AS now');
     return { records: rows.map(mapRecord), now: clock!.now };
   }
 

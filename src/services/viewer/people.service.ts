@@ -159,7 +159,7 @@ export class PeopleService implements PeopleServiceApi {
     this.deps.onAccessEnded(id);
     this.deps.logger?.info({ userId: id, by: viewer.userId }, 'a user was deleted');
     // What a call that was just running has begun since.
-    await this.store.eraseConversations(this.deps.db, id);
+    await this.deps.db.transaction((tx) => this.store.eraseConversations(tx, id));
     // The key's row stays until the proxy has deleted the key: nothing is lost when it is away.
     await this.deps.keys.follow(id);
     return id;

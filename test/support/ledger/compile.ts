@@ -5,13 +5,30 @@ import { transformSync } from '@swc/core';
 
 const ROOT = path.join(__dirname, '..', '..', '..');
 
-/**
- * A TypeScript program and what it imports, as JavaScript in a temporary folder: for processes that tests start, some 10 ms a file. Gives the
- * program's path. The folder goes away with this process.
- */
-export function compileProgram(entry: string): string {
+/** A TypeScript program for processes that tests start. Compiled when the first user asks for it, into a temporary folder that goes away with the last one. */
+export class Program {
+  private users = 0;
+  private compiled: { file: string; folder: string } | null = null;
+
+  constructor(private readonly entry: string) {}
+
+  /** To be released. */
+  use(): string {
+    this.users += 1;
+    return (this.compiled ??= compileProgram(this.entry)).file;
+  }
+
+  release(): void {
+    this.users -= 1;
+    if (this.users > 0 || !this.compiled) return;
+    rmSync(this.compiled.folder, { recursive: true, force: true });
+    this.compiled = null;
+  }
+}
+
+/** The program and what it imports as JavaScript: a tenth of a second for the whole server. */
+function compileProgram(entry: string): { file: string; folder: string } {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-program-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'));
   const target = (file: string): string => path.join(folder, path.relative(ROOT, file)).replace(/\.ts$/, '.js');
   const seen = new Set<string>();
@@ -30,5 +47,5 @@ export function compileProgram(entry: string): string {
     }
   };
   compile(entry);
-  return target(entry);
+  return { file: target(entry), folder };
 }

@@ -41,9 +41,11 @@ export class Lane {
     await this.db.query(`WITH counted AS (SELECT setval('proof.hits', 1, false)) INSERT INTO proof.failpoint SELECT $1, $2, $3 FROM counted`, [victim.name, hit, action]);
   }
 
-  async disarm(): Promise<void> {
+  /** Gives whether the failpoint was reached. */
+  async disarm(): Promise<boolean> {
     await this.keeper.query('SELECT pg_advisory_unlock_all()');
-    await this.db.query('DELETE FROM proof.failpoint');
+    const [row] = await this.db.query<{ reached: boolean }>('WITH armed AS (DELETE FROM proof.failpoint RETURNING hit) SELECT is_called AND last_value >= hit AS reached FROM proof.hits, armed');
+    return row!.reached;
   }
 
   /** Whether a backend waits for the gate now. */

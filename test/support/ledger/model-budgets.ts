@@ -15,7 +15,7 @@ const positive = (a: Decimal): Decimal => (a.isNegative ? Decimal.ZERO : a);
 export class ModelBudgets {
   private budgets = new Map<string, Budget>();
   readonly periods = new Map<string, Period>();
-  /** `budget|date|percent` of every threshold that was reached. */
+  /** `budget|date|kind of period|percent` of every threshold that was reached: a budget whose period is changed has had its alerts. */
   readonly alerts = new Set<string>();
 
   /** Those that apply to a call, in the order in which they are asked. */
@@ -62,25 +62,28 @@ export class ModelBudgets {
     }
   }
 
-  /** Rows made anew from what ran and was settled in the current period: those calls are booked there from now on. */
-  fill(ids: readonly string[], at: string, running: readonly ModelCall[], settled: readonly (ModelCall & { cost: Decimal })[]): void {
-    for (const budget of ids.map((id) => this.budgets.get(id)!)) {
-      for (const [key, { budgetId }] of this.periods) {
-        if (budgetId !== budget.id) continue;
-        this.periods.delete(key);
-        for (const call of [...running, ...settled]) call.on.delete(key);
-      }
-      const row = this.period(budget, at);
-      const isCurrent = (call: ModelCall): boolean => [call.organization, call.project, call.user, call.token].includes(budget.subject) && rowKey(budget.id, periodDate(budget.period, call.at, budget.zone)) === row.key;
-      for (const call of settled.filter(isCurrent)) {
-        row.spent = row.spent.plus(call.cost);
-        call.on.add(row.key);
-      }
-      for (const call of running.filter(isCurrent)) {
-        row.held = row.held.plus(call.hold ?? Decimal.ZERO);
-        call.on.add(row.key);
-      }
+  /** The rows of a budget made anew from what ran and was settled in the period of a day: those calls are booked there from now on. false: the day is of none of the times. */
+  fill(id: string, day: string, times: readonly string[], running: readonly ModelCall[], settled: readonly (ModelCall & { cost: Decimal })[]): boolean {
+    const budget = this.budgets.get(id)!;
+    const keyAt = (at: string): string => rowKey(id, periodDate(budget.period, at, budget.zone));
+    for (const [key, { budgetId }] of this.periods) {
+      if (budgetId !== id) continue;
+      this.periods.delete(key);
+      for (const call of [...running, ...settled]) call.on.delete(key);
     }
+    const at = times.find((time) => keyAt(time) === rowKey(id, day));
+    if (!at) return false;
+    const row = this.period(budget, at);
+    const isCurrent = (call: ModelCall): boolean => [call.organization, call.project, call.user, call.token].includes(budget.subject) && keyAt(call.at) === row.key;
+    for (const call of settled.filter(isCurrent)) {
+      row.spent = row.spent.plus(call.cost);
+      call.on.add(row.key);
+    }
+    for (const call of running.filter(isCurrent)) {
+      row.held = row.held.plus(call.hold ?? Decimal.ZERO);
+      call.on.add(row.key);
+    }
+    return true;
   }
 
   /** Thresholds that are reached on the current rows. */
@@ -89,8 +92,8 @@ export class ModelBudgets {
   }
 
   private alertOf({ key, budgetId, spent }: Period): void {
-    const { limit, percents } = this.budgets.get(budgetId)!;
+    const { limit, percents, period } = this.budgets.get(budgetId)!;
     if (spent.compare(Decimal.ZERO) <= 0) return;
-    for (const percent of percents) if (spent.times(100).compare(limit.times(percent)) >= 0) this.alerts.add(`${key}|${percent}`);
+    for (const percent of percents) if (spent.times(100).compare(limit.times(percent)) >= 0) this.alerts.add(`${key}|${period}|${percent}`);
   }
 }

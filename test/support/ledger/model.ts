@@ -2,7 +2,7 @@ import { Decimal } from '../../../src/lib/decimal';
 import { ModelBudgets, rowKey, type Budget, type Period } from './model-budgets';
 
 /** An entry of the log of proof-schema.ts: what one transaction was asked and answered. */
-export interface LogEntry { seq: string; kind: 'admit' | 'settle' | 'correct' | 'edit'; at: string; input: any; output: any }
+export interface LogEntry { seq: string; kind: 'admit' | 'settle' | 'correct' | 'edit'; /** When its transaction began, and when it ended. */ at: string; until: string; input: any; output: any }
 
 /** A call as the model has it. */
 export interface ModelCall { id: string; organization: string; project: string | null; user: string; token: string | null; at: string; key: string | null; hold: Decimal | null; on: Set<string> }
@@ -47,6 +47,7 @@ export class Model {
     const refused: string[] = [];
     const inGroup = new Map<string, string>();
     const asked = new Set<string>();
+    const ids = new Set((entry.input as any[]).map(({ id }) => id as string));
     for (const [i, row] of (entry.input as any[]).entries()) {
       const { fates, places, details, budgets, dates } = entry.output;
       const on: string[] = places[i] ? places[i].slice(1, -1).split(',').map((place: string) => rowKey(budgets[Number(place) - 1], dates[Number(place) - 1])) : [];
@@ -55,7 +56,7 @@ export class Model {
         id: row.id, organization: row.organization_id, project: row.project_id, user: row.user_id, token: row.token_id, at, key: row.key ? keyName(row.user_id, row.key) : null,
         hold: row.hold === null || row.hold === undefined ? null : Decimal.parse(row.hold), on: new Set(),
       };
-      const [fate, why] = this.fateOf(call, row, { asked, inGroup });
+      const [fate, why] = this.fateOf(call, row, { ids, asked, inGroup });
       if (answer.fate !== fate) this.fault(entry, `call ${call.id}: ${answer.fate} ${JSON.stringify(answer.detail)}, and the model says ${fate} ${why}`);
       if (fate === 'ADMITTED' && why !== 'again') this.admitted(entry, call, row, answer);
       if (fate === 'BUDGET_EXCEEDED') this.compareRefusal(entry, call, answer.detail);
@@ -69,7 +70,7 @@ export class Model {
   }
 
   /** Keys and conversations go before budgets, in the order of the calls. */
-  private fateOf(call: ModelCall, row: any, group: { asked: Set<string>; inGroup: Map<string, string> }): [string, string] {
+  private fateOf(call: ModelCall, row: any, group: { ids: ReadonlySet<string>; asked: Set<string>; inGroup: Map<string, string> }): [string, string] {
     if (row.again && this.settled.has(call.id)) return ['ENDED', ''];
     if (row.again && this.running.has(call.id)) return ['ADMITTED', 'again'];
     if (row.messages) {
@@ -81,6 +82,8 @@ export class Model {
       if (first) return ['AGAIN', 'key'];
       const key = this.keys.get(call.key);
       if (key && !(key.ended && key.expiresAt <= Date.parse(call.at))) {
+        // Its call is in the same group: it was asked for again.
+        if (key.callId !== call.id && group.ids.has(key.callId)) return ['AGAIN', 'key of the group'];
         if (key.callId !== call.id) return key.hash !== row.input_hash ? ['CONFLICT', ''] : key.ended ? ['REPLAY', ''] : ['RUNNING', ''];
       }
       group.inGroup.set(call.key, call.id);
@@ -131,11 +134,10 @@ export class Model {
       const first = !this.settled.has(end.id);
       if (!call && first) this.fault(entry, `call ${end.id} is settled and was never admitted`);
       if (call) this.running.delete(end.id);
-      if (!first || !call) {
-        this.counts.settledAgain += 1;
-        continue;
-      }
-      const cost = amount(end.cost);
+      if (!first) this.counts.settledAgain += 1;
+      if (!call) continue;
+      // A call that was settled and then admitted by a first try that came late: its hold is released, and nothing more.
+      const cost = first ? amount(end.cost) : Decimal.ZERO;
       const hold = call.hold ?? Decimal.ZERO;
       for (const period of this.budgets.rowsOf(call.on)) {
         add(booked, period, cost);
@@ -143,6 +145,7 @@ export class Model {
         period.held = period.held.minus(hold);
         if (cost.compare(hold) > 0) add(excess, period, cost.minus(hold));
       }
+      if (!first) continue;
       this.settled.set(call.id, { ...call, status: end.status, cost, corrections: 0 });
       isNew.push(call.id);
       this.endKey(entry, call, end.stored);
@@ -189,7 +192,11 @@ export class Model {
     const calls = [...this.running.values(), ...this.settled.values()];
     const budgets = (entry.input as any[]).map((row): Budget => ({ id: row.id, scope: row.scope, subject: row.subject_id, period: row.period, limit: Decimal.parse(row.limit_amount), zone: row.time_zone, percents: row.alert_at_percent }));
     this.budgets.replace(budgets, calls);
-    this.budgets.fill((entry.output as string[] | null) ?? [], entry.at, [...this.running.values()], [...this.settled.values()]);
+    for (const { id, days } of (entry.output as { id: string; days: string[] }[] | null) ?? []) {
+      const [day, ...more] = days;
+      if (!day || more.length > 0) this.fault(entry, `budget ${id} was filled with ${days.length} periods`);
+      else if (!this.budgets.fill(id, day, [entry.at, entry.until], [...this.running.values()], [...this.settled.values()])) this.fault(entry, `budget ${id} was filled with the period of ${day}, which was not the current one`);
+    }
     this.budgets.alert(entry.at);
   }
 }

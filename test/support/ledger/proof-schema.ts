@@ -31,7 +31,7 @@ const CLOCK = `
 
 // A transaction writes its entry behind all its locks and before it commits: of two that meet in any lock, the one that went first has the lower number.
 const LOG = `
-  CREATE TABLE proof.log (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, organization_id text NOT NULL, kind text NOT NULL, at timestamptz NOT NULL, input json, output json);
+  CREATE TABLE proof.log (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, organization_id text NOT NULL, kind text NOT NULL, at timestamptz NOT NULL, until timestamptz, input json, output json);
   ALTER FUNCTION weir.admit(json) RENAME TO admit_unwatched;
   CREATE FUNCTION weir.admit(calls json) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
@@ -59,11 +59,14 @@ const LOG = `
     INSERT INTO proof.log (organization_id, kind, at, input, output) VALUES (ends -> 0 ->> 'organization_id', 'correct', v_at, ends, to_json(ids));
     RETURN QUERY SELECT unnest(ids);
   END $$;
-  -- The last step of an edit, which began with proof.begin() and weir.lock_budgets: the budgets as they are now, and those whose rows were filled.
+  -- The last step of an edit, which began with proof.begin() and weir.lock_budgets: the budgets as they are now, and the periods of those that were
+  -- filled. Whoever waits for the lock takes the seconds of it into account; by this clock, too, it may be the next period by then.
   CREATE FUNCTION proof.edited(v_organization text, v_filled text[]) RETURNS void LANGUAGE sql VOLATILE AS $$
-    INSERT INTO proof.log (organization_id, kind, at, input, output)
-      SELECT v_organization, 'edit', weir.now(), coalesce(json_agg(json_build_object('id', b.id, 'scope', b.scope, 'subject_id', b.subject_id, 'period', b.period,
-        'limit_amount', b.limit_amount::text, 'time_zone', b.time_zone, 'alert_at_percent', b.alert_at_percent)), '[]'), to_json(v_filled) FROM budgets AS b WHERE b.organization_id = v_organization
+    INSERT INTO proof.log (organization_id, kind, at, until, input, output)
+      SELECT v_organization, 'edit', weir.now(), weir.now() + (clock_timestamp() - transaction_timestamp()), coalesce(json_agg(json_build_object('id', b.id, 'scope', b.scope, 'subject_id', b.subject_id,
+          'period', b.period, 'limit_amount', b.limit_amount::text, 'time_zone', b.time_zone, 'alert_at_percent', b.alert_at_percent)), '[]'),
+        (SELECT json_agg(json_build_object('id', f.id, 'days', ARRAY(SELECT p.starts_on FROM budget_periods AS p WHERE p.budget_id = f.id))) FROM unnest(v_filled) AS f(id))
+      FROM budgets AS b WHERE b.organization_id = v_organization
   $$;
 `;
 

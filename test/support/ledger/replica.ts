@@ -9,10 +9,15 @@ import type { Admission, CallEnd, NewCall } from '../../../src/services/chat/cal
  */
 export interface Command {
   nr: number;
-  /** Where the process kills itself while it carries the command out; behind the first statement's answer, or before it is sent. */
-  die?: 'BEFORE' | 'ANSWERED';
+  /** What goes wrong while it is carried out. */
+  fault?: ReplicaFault;
   work: { do: 'admit'; calls: NewCall[] } | { do: 'settle'; ends: CallEnd[] } | { do: 'correct'; ends: CallEnd[]; reason: string };
 }
+/**
+ * BEFORE, ANSWERED: the process kills itself before a statement is sent, behind its answer. LOST, CUT: it lives on, and the first statement's
+ * connection breaks when the answer is on its way, or while Postgres works.
+ */
+export type ReplicaFault = 'BEFORE' | 'ANSWERED' | 'LOST' | 'CUT';
 export interface Failed { failed: string; code: string | null }
 /** `admit` answers call by call, in their order. */
 export interface Reply { nr: number; admissions?: (Admission | Failed)[]; ids?: string[]; failed?: Failed }
@@ -30,11 +35,20 @@ function run(url: string, name: string): void {
   const pool = new Pool({ connectionString: url, max: 4, application_name: name, options: SESSION, statement_timeout: 20_000 });
   // A connection that a test cuts is no news.
   pool.on('error', () => {});
-  let die: Command['die'];
+  let fault: Command['fault'];
   const query = async (config: { name?: string; text: string; values: unknown[] }): Promise<never> => {
-    if (die === 'BEFORE') dieNow();
-    const { rows } = await pool.query(config);
-    if (die === 'ANSWERED') dieNow();
+    if (fault === 'BEFORE') dieNow();
+    const breaks = fault === 'LOST' || fault === 'CUT' ? fault : null;
+    if (breaks) fault = undefined;
+    const answer = pool.query(config);
+    // As pg says it. What Postgres was sent it finishes.
+    if (breaks === 'LOST') await answer;
+    if (breaks) {
+      answer.catch(() => {});
+      throw new Error('Connection terminated unexpectedly');
+    }
+    const { rows } = await answer;
+    if (fault === 'ANSWERED') dieNow();
     return rows as never;
   };
   const db: Pick<Db, 'hot' | 'query'> = { hot: (statement, text, values) => query({ name: statement, text, values: [...values] }), query: (text, values = []) => query({ text, values: [...values] }) };
@@ -47,7 +61,7 @@ function run(url: string, name: string): void {
     return { admissions: await Promise.all(work.calls.map((call) => store.admit([call]).then(([one]) => one!, failure))) };
   }
   process.on('message', (command: Command) => {
-    die = command.die;
+    fault = command.fault;
     void carryOut(command).catch((error: unknown) => ({ failed: failure(error) })).then((reply) => process.send!({ nr: command.nr, ...reply } satisfies Reply));
   });
   // Whoever started it is gone.

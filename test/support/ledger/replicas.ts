@@ -2,14 +2,14 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Admission, CallEnd, NewCall } from '../../../src/services/chat/call.types';
-import { compileProgram } from './compile';
+import { Program } from './compile';
 import type { Command, Failed, Reply } from './replica';
 
 export class ReplicaDied extends Error {}
 
-let program: string | undefined;
-/** Compiled already where this file is, as in bench/dist; else now. */
-const replicaProgram = (): string => (program ??= existsSync(path.join(__dirname, 'replica.js')) ? path.join(__dirname, 'replica.js') : compileProgram(path.join(__dirname, 'replica.ts')));
+/** Compiled already where this file is, as in bench/dist; else by need. */
+const BUILT = path.join(__dirname, 'replica.js');
+const program = new Program(path.join(__dirname, 'replica.ts'));
 
 /** A replica's process, seen from the test. What it was asked when it died fails with `ReplicaDied`. */
 export class Replica {
@@ -37,22 +37,24 @@ export class Replica {
   }
 
   static async start(url: string, name: string): Promise<Replica> {
-    const child = fork(replicaProgram(), [url, name], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: { PATH: process.env.PATH } });
+    const isBuilt = existsSync(BUILT);
+    const child = fork(isBuilt ? BUILT : program.use(), [url, name], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: { PATH: process.env.PATH } });
+    if (!isBuilt) child.once('exit', () => program.release());
     const replica = new Replica(name, child);
     await replica.reply(0);
     return replica;
   }
 
-  async admit(calls: NewCall[], die?: Command['die']): Promise<(Admission | Failed)[]> {
-    return (await this.ask({ do: 'admit', calls }, die)).admissions!;
+  async admit(calls: NewCall[], fault?: Command['fault']): Promise<(Admission | Failed)[]> {
+    return (await this.ask({ do: 'admit', calls }, fault)).admissions!;
   }
 
-  async settle(ends: CallEnd[], die?: Command['die']): Promise<string[]> {
-    return (await this.ask({ do: 'settle', ends }, die)).ids!;
+  async settle(ends: CallEnd[], fault?: Command['fault']): Promise<string[]> {
+    return (await this.ask({ do: 'settle', ends }, fault)).ids!;
   }
 
-  async correct(ends: CallEnd[], reason: string, die?: Command['die']): Promise<string[]> {
-    return (await this.ask({ do: 'correct', ends, reason }, die)).ids!;
+  async correct(ends: CallEnd[], reason: string, fault?: Command['fault']): Promise<string[]> {
+    return (await this.ask({ do: 'correct', ends, reason }, fault)).ids!;
   }
 
   kill(): void {
@@ -64,10 +66,10 @@ export class Replica {
     await this.exited;
   }
 
-  private async ask(work: Command['work'], die?: Command['die']): Promise<Reply> {
+  private async ask(work: Command['work'], fault?: Command['fault']): Promise<Reply> {
     const nr = (this.last += 1);
     const reply = this.reply(nr);
-    if (!this.isDead) this.child.send({ nr, die, work } satisfies Command, (error) => error && this.asked.get(nr)?.reject(new ReplicaDied(this.name)));
+    if (!this.isDead) this.child.send({ nr, fault, work } satisfies Command, (error) => error && this.asked.get(nr)?.reject(new ReplicaDied(this.name)));
     const { failed } = await reply;
     if (failed) throw Object.assign(new Error(`${this.name}: ${failed.failed}`), { code: failed.code });
     return reply;

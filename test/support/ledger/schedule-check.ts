@@ -7,9 +7,9 @@ import type { Failed } from './replica';
 
 /** Replays what the database did on the model, and compares what is in the tables now: by then every call has ended. */
 export async function checkSchedule(db: Db, organizationId: string, replies: ReadonlyMap<string, Admission | Failed>): Promise<{ faults: string[]; counts: Record<string, number> }> {
-  const log = await db.query<LogEntry & { at: Date | string }>('SELECT seq, kind, at, input, output FROM proof.log WHERE organization_id = $1 ORDER BY seq', [organizationId]);
+  const log = await db.query<Omit<LogEntry, 'at' | 'until'> & { at: Date; until: Date | null }>('SELECT seq, kind, at, until, input, output FROM proof.log WHERE organization_id = $1 ORDER BY seq', [organizationId]);
   const model = new Model();
-  model.replay(log.map((entry) => ({ ...entry, at: new Date(entry.at).toISOString() })));
+  model.replay(log.map((entry) => ({ ...entry, at: entry.at.toISOString(), until: (entry.until ?? entry.at).toISOString() })));
   const faults = [...model.faults];
   const same = (what: string, said: Iterable<string>, expected: Iterable<string>): void => {
     const [a, b] = [new Set(said), new Set(expected)];
@@ -59,11 +59,11 @@ export async function checkSchedule(db: Db, organizationId: string, replies: Rea
   );
   same('keys', keys.map((row) => `${row.name} ${row.call_id} ${row.ended}`), [...model.keys].map(([name, key]) => `${name} ${key.callId} ${key.ended}`));
 
-  const alerts = await db.query<{ budget_id: string; day: string; percent: number }>(
-    'SELECT a.budget_id, a.starts_on::text AS day, a.percent FROM budget_alerts AS a JOIN budgets AS b ON b.id = a.budget_id WHERE b.organization_id = $1',
+  const alerts = await db.query<{ budget_id: string; day: string; period: string; percent: number }>(
+    'SELECT a.budget_id, a.starts_on::text AS day, a.period, a.percent FROM budget_alerts AS a JOIN budgets AS b ON b.id = a.budget_id WHERE b.organization_id = $1',
     [organizationId],
   );
-  same('alerts', alerts.map((row) => `${rowKey(row.budget_id, row.day)}|${row.percent}`), model.budgets.alerts);
+  same('alerts', alerts.map((row) => `${rowKey(row.budget_id, row.day)}|${row.period}|${row.percent}`), model.budgets.alerts);
 
   const conversations = await db.query<{ id: string; head_id: string | null }>('SELECT id, head_id FROM conversations WHERE organization_id = $1', [organizationId]);
   same('heads', conversations.filter((row) => row.head_id).map((row) => `${row.id} ${row.head_id}`), [...model.heads].map(([id, head]) => `${id} ${head}`));

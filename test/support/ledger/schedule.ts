@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Decimal } from '../../../src/lib/decimal';
 import type { Admission, CallEnd, HeldOn, NewCall } from '../../../src/services/chat/call.types';
 import { endOf, newCall } from './calls';
 import type { Lane } from './lane';
 import { Random } from './random';
-import type { Command, Failed } from './replica';
+import type { Failed, ReplicaFault } from './replica';
 import { ReplicaDied, type Replica } from './replicas';
 import { checkSchedule } from './schedule-check';
 import { World } from './world';
@@ -12,8 +13,10 @@ export interface Outcome { seed: number; faults: string[]; counts: Record<string
 /** An admitted call, as whoever ends it knows it. */
 interface Live { call: NewCall; occurredAt: string; heldOn: HeldOn[] }
 
-/** A connection that was cut, a transaction that was rolled back: asked again, as the product does. */
-const mayPass = (error: unknown): boolean => /Connection terminated|terminating connection|57P01/.test(`${(error as Error).message} ${(error as { code?: string }).code}`);
+/** A connection that was cut; a budget that is being made at the moment: asked again, as the product does. */
+const mayPass = (error: unknown): boolean => /Connection terminated|terminating connection|57P01|55P03/.test(`${(error as Error).message} ${(error as { code?: string }).code}`);
+const AGAIN_AFTER_MS = 5;
+const MOST_TRIES = 1_000;
 
 /** What happens in one schedule is decided by its seed; how its commands interleave is decided by the machine. */
 export async function runSchedule(lane: Lane, seed: number): Promise<Outcome> {
@@ -24,7 +27,7 @@ export async function runSchedule(lane: Lane, seed: number): Promise<Outcome> {
 
 class Schedule {
   readonly faults: string[] = [];
-  readonly counts: Record<string, number> = { calls: 0, died: 0, killed: 0, terminated: 0, recovered: 0 };
+  readonly counts: Record<string, number> = { calls: 0, terminated: 0, killed: 0, killedInside: 0, unanswered: 0, recovered: 0 };
   private readonly random: Random;
   private readonly world: World;
   private readonly calls = new Map<string, NewCall>();
@@ -66,11 +69,11 @@ class Schedule {
     const { random, lane } = this;
     const victim = random.pick(this.replicas);
     // A new process costs more than all the rest of a schedule: one of them dies at most.
-    const fault = random.pick(['NONE', 'NONE', 'NONE', 'TERMINATE', 'TERMINATE', ...(this.mayKill ? (['BEFORE', 'ANSWERED', 'WAIT', 'WAIT'] as const) : [])] as const);
-    if (fault !== 'NONE' && fault !== 'TERMINATE') this.mayKill = false;
-    const die = fault === 'BEFORE' || fault === 'ANSWERED' ? fault : undefined;
-    const steps = Array.from({ length: random.int(2, 5) }, () => this.plan(victim, die));
+    const fault = random.pick(['NONE', 'NONE', 'TERMINATE', 'TERMINATE', 'LOST', 'CUT', ...(this.mayKill ? (['BEFORE', 'ANSWERED', 'WAIT', 'WAIT'] as const) : [])] as const);
     const isArmed = fault === 'TERMINATE' || fault === 'WAIT';
+    const atReplica = fault === 'NONE' || isArmed ? undefined : fault;
+    if (fault === 'WAIT' || fault === 'BEFORE' || fault === 'ANSWERED') this.mayKill = false;
+    const steps = Array.from({ length: random.int(2, 5) }, () => this.plan(victim, atReplica));
     if (isArmed) await lane.arm(victim, random.int(1, 16), fault);
     let isDone = false;
     const all = Promise.all(steps.map((step) => step())).finally(() => (isDone = true));
@@ -78,9 +81,9 @@ class Schedule {
       while (!isDone && !(await lane.isGateReached()));
       if (!isDone) victim.kill();
     }
-    if (isArmed) await lane.disarm();
+    await (fault === 'TERMINATE' ? all : null);
+    if (isArmed && (await lane.disarm())) this.counts[fault === 'TERMINATE' ? 'terminated' : 'killedInside']! += 1;
     await all;
-    if (fault === 'TERMINATE') this.counts.terminated! += 1;
     if (this.dead.includes(victim.name)) {
       this.counts.killed! += 1;
       await lane.replace(victim);
@@ -88,20 +91,20 @@ class Schedule {
     if (random.chance(0.5)) await this.recover(false);
   }
 
-  private plan(victim: Replica, die: Command['die']): () => Promise<void> {
+  private plan(victim: Replica, fault: ReplicaFault | undefined): () => Promise<void> {
     const { random } = this;
     const replica = random.chance(0.4) ? victim : random.pick(this.replicas);
-    const dies = replica === victim ? die : undefined;
+    const mine = replica === victim ? fault : undefined;
     switch (random.pick(['admit', 'admit', 'admit', 'settle', 'settle', 'twice', 'correct', 'edit', 'clock'] as const)) {
       case 'admit':
-        return this.planAdmission(replica, dies);
+        return this.planAdmission(replica, mine);
       case 'settle':
-        return this.planSettlement([replica], dies);
+        return this.planSettlement([replica], mine);
       case 'twice':
-        return this.planSettlement([replica, random.pick(this.replicas)], dies);
+        return this.planSettlement([replica, random.chance(0.4) ? replica : random.pick(this.replicas)], mine);
       case 'correct': {
         const ends = random.some(this.acknowledged, 3).map((end): CallEnd => ({ ...end, status: 'COMPLETED', cost: { ...(end.cost ?? { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0' }), total: random.amount(3) } }));
-        return ends.length ? () => this.ask(replica, (one) => one.correct(ends, 'a later record', one === replica ? dies : undefined)) : async () => {};
+        return ends.length ? () => this.ask(replica, (one, fault) => one.correct(ends, 'a later record', fault), mine) : async () => {};
       }
       case 'edit':
         return this.world.planEdit();
@@ -110,7 +113,7 @@ class Schedule {
     }
   }
 
-  private planAdmission(replica: Replica, die: Command['die']): () => Promise<void> {
+  private planAdmission(replica: Replica, fault: ReplicaFault | undefined): () => Promise<void> {
     const { random } = this;
     const calls = Array.from({ length: random.int(1, 6) }, () => this.makeCall(replica));
     // The same key at another replica at the same moment.
@@ -118,20 +121,20 @@ class Schedule {
     const keyed = calls.find((call) => call.idempotency);
     const rivals = keyed && rival !== replica && random.chance(0.5) ? [this.makeCall(rival, keyed)] : [];
     return async () => {
-      await Promise.all([this.admit(replica, calls, die), ...(rivals.length ? [this.admit(rival, rivals)] : [])]);
+      await Promise.all([this.admit(replica, calls, fault), ...(rivals.length ? [this.admit(rival, rivals)] : [])]);
     };
   }
 
-  private async admit(replica: Replica, calls: NewCall[], die?: Command['die']): Promise<void> {
-    await this.ask(replica, async () => {
-      for (const [i, admission] of (await replica.admit(calls, die)).entries()) {
+  private async admit(replica: Replica, calls: NewCall[], fault?: ReplicaFault): Promise<void> {
+    await this.ask(replica, async (one, first) => {
+      for (const [i, admission] of (await one.admit(calls, first)).entries()) {
         const call = calls[i]!;
         this.replies.set(call.id, admission);
         if ('failed' in admission) {
           if (!mayPass({ message: admission.failed, code: admission.code })) this.faults.push(`admission of ${call.id} failed: ${admission.code} ${admission.failed}`);
         } else if (admission.kind === 'ADMITTED') this.live.set(call.id, { call, occurredAt: admission.occurredAt, heldOn: admission.heldOn });
       }
-    });
+    }, fault);
   }
 
   private makeCall(replica: Replica, twin?: NewCall): NewCall {
@@ -156,7 +159,7 @@ class Schedule {
     return call;
   }
 
-  private planSettlement(replicas: Replica[], die: Command['die']): () => Promise<void> {
+  private planSettlement(replicas: Replica[], fault: ReplicaFault | undefined): () => Promise<void> {
     const taken = this.random.some([...this.live.values()], 5);
     if (taken.length === 0) return async () => {};
     const ends = taken.map((live) => this.endOf(live));
@@ -165,15 +168,15 @@ class Schedule {
     const again = this.random.some(this.settled, this.random.chance(0.2) ? 1 : 0);
     this.settled.push(...ends);
     return async () => {
-      await Promise.all(replicas.map((replica, i) => this.settle(replica, [...ends, ...again], i === 0 ? die : undefined)));
+      await Promise.all(replicas.map((replica, i) => this.settle(replica, [...ends, ...again], i === 0 ? fault : undefined)));
     };
   }
 
-  private async settle(replica: Replica, ends: CallEnd[], die?: Command['die']): Promise<void> {
-    await this.ask(replica, async (one) => {
-      await one.settle(ends, die);
+  private async settle(replica: Replica, ends: CallEnd[], fault?: ReplicaFault): Promise<void> {
+    await this.ask(replica, async (one, first) => {
+      await one.settle(ends, first);
       this.acknowledged.push(...ends);
-    });
+    }, fault);
   }
 
   private endOf({ call, occurredAt, heldOn }: Live, status?: CallEnd['status']): CallEnd {
@@ -201,18 +204,21 @@ class Schedule {
   }
 
   /** Asked of the one, and where only its connection dies, again, and of anybody, as a journal does. A replica that dies is noted. */
-  private async ask(replica: Replica, question: (replica: Replica) => Promise<unknown>): Promise<void> {
+  private async ask(replica: Replica, question: (replica: Replica, fault?: ReplicaFault) => Promise<unknown>, fault?: ReplicaFault): Promise<void> {
     for (let tries = 0; ; tries += 1) {
       try {
-        await question(replica);
+        await question(replica, tries === 0 ? fault : undefined);
         return;
       } catch (error) {
         if (error instanceof ReplicaDied) {
           if (!this.dead.includes(replica.name)) this.dead.push(replica.name);
-          this.counts.died! += 1;
+          this.counts.unanswered! += 1;
           return;
         }
-        if (tries < 5 && mayPass(error)) continue;
+        if (tries < MOST_TRIES && mayPass(error)) {
+          await sleep(AGAIN_AFTER_MS);
+          continue;
+        }
         this.faults.push((error as Error).message);
         return;
       }

@@ -1,15 +1,16 @@
 import type { Lane } from './lane';
 import type { Random } from './random';
 
-/** Period edges, a millisecond before them: days, weeks, months and years, and clocks that are put forward and back. */
-const EDGES = [
-  '2026-11-21T23:59:59.999Z', '2026-11-30T23:59:59.999Z', '2026-12-31T23:59:59.999Z', '2026-11-22T23:59:59.999Z', '2027-03-14T04:59:59.999Z', '2027-03-28T21:59:59.999Z',
-  // Havana: midnight of the first of November comes twice.
-  '2026-11-01T03:59:59.999Z', '2026-11-01T04:59:59.999Z', '2026-11-01T04:30:00.000Z',
-  // Kathmandu is a quarter of an hour off everybody.
-  '2026-11-25T18:14:59.999Z',
+/** Period edges, most of them a millisecond before, and where they are: days, weeks, months, years, and clocks that are put forward and back. */
+const EDGES: readonly (readonly [at: string, zone: string])[] = [
+  ['2026-11-21T23:59:59.999Z', 'UTC'], ['2026-11-22T23:59:59.999Z', 'UTC'], ['2026-11-30T23:59:59.999Z', 'UTC'], ['2026-12-31T22:59:59.999Z', 'Europe/Berlin'],
+  ['2027-03-14T04:59:59.999Z', 'America/New_York'], ['2027-03-28T21:59:59.999Z', 'Europe/Berlin'],
+  // Midnight of the first of November comes twice.
+  ['2026-11-01T03:59:59.999Z', 'America/Havana'], ['2026-11-01T04:30:00.000Z', 'America/Havana'], ['2026-11-01T04:59:59.999Z', 'America/Havana'],
+  // A quarter of an hour off everybody.
+  ['2026-11-25T18:14:59.999Z', 'Asia/Kathmandu'],
 ];
-const ZONES = ['UTC', 'UTC', 'America/New_York', 'Europe/Berlin', 'America/Havana', 'Asia/Kathmandu', 'Pacific/Apia'];
+const ZONES = ['UTC', 'America/New_York', 'Europe/Berlin', 'America/Havana', 'Asia/Kathmandu', 'Pacific/Apia'];
 const STEPS_MS = [0, 1, 1, 1_000, 3_600_000, 86_400_000, 7 * 86_400_000, 31 * 86_400_000];
 const PERIODS = ['DAY', 'WEEK', 'MONTH'] as const;
 
@@ -19,6 +20,7 @@ export class World {
   readonly users: { id: string; tokens: string[]; conversationId: string; head: string | null }[];
   readonly projects: string[];
   private readonly plans: string[];
+  private readonly edgeZone: string;
   private atMs: number;
   private made = 0;
   /** A clock that goes back is for schedules in which no budget is filled in: what it would have to count lies in the future. */
@@ -33,7 +35,9 @@ export class World {
     this.projects = [this.id('prj'), this.id('prj')];
     this.plans = [this.id('pln'), this.id('pln')];
     this.users = Array.from({ length: random.int(2, 3) }, () => ({ id: this.id('usr'), tokens: [this.id('tok'), this.id('tok')], conversationId: this.id('conv'), head: null }));
-    this.atMs = Date.parse(random.pick(EDGES));
+    const [at, zone] = random.pick(EDGES);
+    this.atMs = Date.parse(at);
+    this.edgeZone = zone;
     this.goesBack = random.chance(0.2);
   }
 
@@ -67,7 +71,7 @@ export class World {
     const kind = this.goesBack ? 'limit' : this.random.pick(['limit', 'limit', 'limit', 'create', 'create', 'period', 'remove', 'plan', 'user'] as const);
     const nth = this.random.int(0, 99);
     const planned = this.planBudget();
-    const [limit, period, zone] = [this.random.chance(0.1) ? null : this.limit(), this.random.pick(PERIODS), this.random.pick(ZONES)];
+    const [limit, period, zone] = [this.random.chance(0.1) ? null : this.limit(), this.random.pick(PERIODS), this.zone()];
     return () =>
       this.lane.db.transaction(async (tx) => {
         await tx.query(`SELECT proof.begin(), set_config('proof.editing', 'yes', true)`);
@@ -101,11 +105,15 @@ export class World {
     return `${this.random.int(100, 3_000)}${this.random.amount(1).replace(/^\d+/, '')}`;
   }
 
+  private zone(): string {
+    return this.random.chance(0.5) ? this.edgeZone : this.random.pick(ZONES);
+  }
+
   private planBudget(): [id: string, ...unknown[]] {
     const { random } = this;
     const user = random.pick(this.users);
     const [scope, subject] = random.pick([['ORGANIZATION', this.organizationId], ['PROJECT', random.pick(this.projects)], ['USER', user.id], ['API_TOKEN', random.pick(user.tokens)]] as const);
-    return [this.id('bud'), this.organizationId, scope, subject, random.pick(PERIODS), this.limit(), random.pick(ZONES), random.pick([[80, 90], [50], [10, 100]])];
+    return [this.id('bud'), this.organizationId, scope, subject, random.pick(PERIODS), this.limit(), this.zone(), random.pick([[80, 90], [50], [10, 100]])];
   }
 
   private async insertBudget(tx: Pick<Lane['db'], 'query'>, row: readonly unknown[]): Promise<void> {
