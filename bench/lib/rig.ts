@@ -105,7 +105,7 @@ async function countCalls(url: string): Promise<{ settled: number; inFlight: num
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ settled: number; in_flight: number }>('SELECT (SELECT count(*)::int FROM llm_usage) AS settled, (SELECT count(*)::int FROM calls_in_flight) AS in_flight');
+    const { rows } = await client.query<{ settled: number; in_flight: number }>(`SELECT (SELECT count(*)::int FROM llm_usage WHERE kind = 'CALL') AS settled, (SELECT count(*)::int FROM calls_in_flight) AS in_flight`);
     return { settled: rows[0]!.settled, inFlight: rows[0]!.in_flight };
   } finally {
     await client.end();

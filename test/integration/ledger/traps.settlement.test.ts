@@ -111,7 +111,7 @@ describe('a budget that is made while calls run', () => {
     expect(await play()).toEqual([{ spent: '3', held: '90' }, { spent: '43', held: '30' }, { spent: '73', held: '0' }]);
   });
 
-  it('would hold for ever what they hold, were they not told', async () => {
+  it('would miss what they cost, were they not told', async () => {
     const seen = await withMistake(base.db, 'weir.fill_budgets', NOT_TOLD, play);
     expect(seen.at(-1)).toEqual({ spent: '3', held: '0' });
   });
