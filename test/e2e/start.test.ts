@@ -11,7 +11,7 @@ import { createTestDatabase } from '../support/database';
 import { waitFor } from '../support/wait';
 
 const run = promisify(execFile);
-jest.setTimeout(180_000);
+jest.setTimeout(600_000);
 
 interface Demo { graphql: string; websocket: string; tokens: Record<string, string> }
 

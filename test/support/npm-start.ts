@@ -7,7 +7,7 @@ import { waitFor } from './wait';
 export const ROOT = path.join(__dirname, '..', '..');
 
 /** Milliseconds: on a busy machine, LiteLLM's own start included. */
-const READY_MS = 120_000;
+const READY_MS = 240_000;
 /** The end of the last lines, with demonstration users and without: an empty line alone also stands between their parts. */
 const READY = /is ready after .*\n[\s\S]*(scripts\/stream\.mjs|create-operator) .*\n\n$/;
 /** Would send a start somewhere else than where the test looks. */
