@@ -251,6 +251,9 @@ const ADMIT = `
     IF has_key THEN
       DELETE FROM idempotency_keys AS k USING unnest(batch) AS x
         WHERE x.key IS NOT NULL AND fates[x.nr] IN ('BUDGET_EXCEEDED', 'UNPRICED') AND k.user_id = x.user_id AND k.key = x.key AND k.call_id = x.id;
+      -- Claimed once more for a call whose end had freed the key meanwhile.
+      DELETE FROM idempotency_keys AS k USING unnest(batch) AS x
+        WHERE x.key IS NOT NULL AND fates[x.nr] = 'ENDED' AND k.user_id = x.user_id AND k.key = x.key AND k.call_id = x.id AND k.expires_at IS NULL;
     END IF;
     IF has_question THEN
       FOREACH c IN ARRAY batch LOOP

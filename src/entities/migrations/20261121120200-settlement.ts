@@ -201,7 +201,10 @@ const CORRECT = `
     -- Whoever else corrects one of these calls waits here, and then sees what it was corrected to.
     PERFORM FROM json_populate_recordset(NULL::weir.call_end, ends) AS e JOIN llm_usage AS l ON l.organization_id = e.organization_id AND l.occurred_at = e.occurred_at AND l.id = e.id
       ORDER BY l.organization_id, l.occurred_at, l.id FOR NO KEY UPDATE OF l;
-    FOR x IN SELECT * FROM json_populate_recordset(NULL::weir.call_end, ends) AS e ORDER BY e.organization_id, e.occurred_at, e.id LOOP
+    -- Two of one call come in their order: the later one stands.
+    FOR x IN SELECT (t.e).* FROM (SELECT e, row_number() OVER () AS nr FROM json_populate_recordset(NULL::weir.call_end, ends) AS e) AS t
+      ORDER BY (t.e).organization_id, (t.e).occurred_at, (t.e).id, t.nr
+    LOOP
       SELECT l.* INTO u FROM llm_usage AS l
         WHERE l.organization_id = x.organization_id AND l.occurred_at = x.occurred_at AND coalesce(l.corrects_id, l.id) = x.id AND l.kind <> 'REVERSAL'
         ORDER BY l.correction DESC LIMIT 1;

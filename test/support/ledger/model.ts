@@ -56,7 +56,11 @@ export class Model {
         id: row.id, organization: row.organization_id, project: row.project_id, user: row.user_id, token: row.token_id, at, key: row.key ? keyName(row.user_id, row.key) : null,
         hold: row.hold === null || row.hold === undefined ? null : Decimal.parse(row.hold), on: new Set(),
       };
-      const [fate, why] = this.fateOf(call, row, { ids, asked, inGroup });
+      // A call that is asked again may be committed by its first try, or end, between two statements of the function. Whoever came with its key or its
+      // conversation is then told to ask once more, which is never wrong.
+      const sharesKey = (other: any): boolean => call.key !== null && other.key && keyName(other.user_id, other.key) === call.key;
+      const mayAskAgain = answer.fate === 'AGAIN' && (entry.input as any[]).some((other) => other.again && (sharesKey(other) || (row.messages && other.conversation_id === row.conversation_id)));
+      const [fate, why] = mayAskAgain ? ['AGAIN', 'key'] : this.fateOf(call, row, { ids, asked, inGroup });
       if (answer.fate !== fate) this.fault(entry, `call ${call.id}: ${answer.fate} ${JSON.stringify(answer.detail)}, and the model says ${fate} ${why}`);
       if (fate === 'ADMITTED' && why !== 'again') this.admitted(entry, call, row, answer);
       if (fate === 'BUDGET_EXCEEDED') this.compareRefusal(entry, call, answer.detail);
