@@ -21,7 +21,11 @@ const MOST_TRIES = 1_000;
 /** What happens in one schedule is decided by its seed; how its commands interleave is decided by the machine. */
 export async function runSchedule(lane: Lane, seed: number): Promise<Outcome> {
   const schedule = new Schedule(lane, seed);
-  await schedule.run();
+  // What throws, as an edit that Postgres refuses, is a fault of this schedule: the others go on.
+  await schedule.run().catch(async (error: Error) => {
+    schedule.faults.push(`${error.stack ?? error.message}`);
+    await lane.disarm();
+  });
   return { seed, faults: schedule.faults, counts: schedule.counts };
 }
 
