@@ -13,6 +13,7 @@ import { createWorld, type World } from '../test/support/factories';
 import { startPostgres } from '../test/support/postgres';
 import { percentile, printTable } from './lib/figures';
 import { printMachine } from './lib/machine';
+import { fillLog, reuseLog } from './lib/used-wal';
 
 /** Calls that wait at the same time, as on a busy server. */
 const WAITING = 512;
@@ -52,7 +53,7 @@ function endOf({ world, projectId }: Scene, call: AdmittedCall): CallEnd {
   const cost = dollars();
   return {
     id: call.id, occurredAt: call.occurredAt, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, conversationId: null, agent: null,
-    scenario: 'DEFAULT', traceId: '0'.repeat(32), streamed: false, model: 'bench', servedModel: 'bench', provider: 'bench', deployment: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED',
+    scenario: 'DEFAULT', traceId: '0'.repeat(32), streamed: false, model: 'bench', servedModel: 'bench', provider: 'bench', deployment: null, serviceTier: null, priceBook: 1, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED',
     errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 100, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 50, reasoning: 0 }, usageSource: 'PROVIDER',
     rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1, cost: { input: cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: cost },
     proxyCost: null, latencyMs: 812, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn, idempotency: null,
@@ -156,6 +157,7 @@ async function main(): Promise<void> {
     await admin.end();
     const scene = await prepare(url);
     const { store, db } = scene;
+    await fillLog(db);
 
     const plain = await updatePerCall(url);
     await rate(WAITING, async () => void (await store.admit([newCall(scene)])));
@@ -164,6 +166,7 @@ async function main(): Promise<void> {
       const [admission] = await store.admit([newCall(scene)]);
       if (admission?.kind === 'ADMITTED') admitted.push(admission);
     });
+    await reuseLog(db);
     const admitWaits = await waits(admissions / 2, async () => {
       const [admission] = await store.admit([newCall(scene)]);
       if (admission?.kind === 'ADMITTED') admitted.push(admission);
@@ -178,6 +181,7 @@ async function main(): Promise<void> {
     );
     const settledCount = (await db.query<{ n: number }>("SELECT count(*)::int AS n FROM llm_usage WHERE price_number = 1 AND budget_ids <> '{}'"))[0]!.n;
     const settlements = settledCount / ((performance.now() - startedAt) / 1_000);
+    await reuseLog(db);
     const settleWaits = await waits(settlements / 2, async () => {
       const call = admitted.pop();
       if (call) await store.settle([endOf(scene, call)]);

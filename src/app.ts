@@ -81,7 +81,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     closers.push(() => db.close());
 
     const running = new RunningCalls();
-    const callStore = new CallStore(db);
+    const prices = new PriceBook({ db, logger });
+    await prices.start();
+    const callStore = new CallStore(db, prices);
     const housekeeping = new Housekeeping({ store: callStore, logger });
     await housekeeping.start();
     closers.push(() => housekeeping.stop());
@@ -105,9 +107,6 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
 
     const direct = target.kind === 'DIRECT' ? new DirectModelSource(target) : null;
     if (direct) closers.push(() => direct.close());
-
-    const prices = new PriceBook({ db, logger });
-    await prices.start();
 
     // Plans, models and keys know each other: a plan's models are known when the catalogue is, and the proxy is told of both.
     const plans: PlanService = new PlanService({ db, logger, onChanged: (plan) => keys.syncPlan(plan) });
@@ -163,7 +162,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       calls: callStore,
       liveness,
       records: admin,
-      priceOf: (...call) => prices.forCall(...call),
+      prices,
       modelOf: (id) => catalog.find(id),
       isRunning: (id) => running.find(id) !== null,
       pendingIds: () => writer.pendingIds(),
@@ -184,7 +183,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         upstream: client,
         keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
         catalog,
-        settle: { writer, priceOf: (...call) => prices.forCall(...call), modelOf: (id) => catalog.find(id) },
+        settle: { writer, prices, modelOf: (id) => catalog.find(id) },
         checkpoints,
         logger,
         totalMs: config.timeouts.totalMs,

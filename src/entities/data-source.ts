@@ -8,6 +8,9 @@ import { LedgerTables20261121120000 } from './migrations/20261121120000-ledger-t
 import { Admission20261121120100 } from './migrations/20261121120100-admission';
 import { Settlement20261121120200 } from './migrations/20261121120200-settlement';
 import { BudgetFunctions20261121120300 } from './migrations/20261121120300-budget-functions';
+import { FigureTables20261121140000 } from './migrations/20261121140000-figure-tables';
+import { FigureEntries20261121140100 } from './migrations/20261121140100-figure-entries';
+import { FigureSettlement20261121140200 } from './migrations/20261121140200-figure-settlement';
 import { LlmCallsView20261121120400 } from './migrations/20261121120400-llm-calls-view';
 
 /** A transaction, or anything else that statements run on. Services take it as an argument, so that they need not import typeorm. */
@@ -62,7 +65,8 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     type: 'postgres',
     url: options.url,
     entities: ENTITIES,
-    migrations: [FirstSchema20261121080000, LedgerTables20261121120000, Admission20261121120100, Settlement20261121120200, BudgetFunctions20261121120300, LlmCallsView20261121120400],
+    migrations: [FirstSchema20261121080000, LedgerTables20261121120000, Admission20261121120100, Settlement20261121120200, BudgetFunctions20261121120300, LlmCallsView20261121120400,
+      FigureTables20261121140000, FigureEntries20261121140100, FigureSettlement20261121140200],
     migrationsTableName: 'weir_migrations',
     synchronize: false,
     logging: false,

@@ -12,12 +12,19 @@ import { ModelPrice } from './model-price.entity';
 import { Organization } from './organization.entity';
 import { Owner } from './owner.entity';
 import { PlanEntity } from './plan.entity';
+import { PriceChangePart } from './price-change-part.entity';
+import { PriceChange } from './price-change.entity';
+import { PriceRate } from './price-rate.entity';
+import { PriceVersion } from './price-version.entity';
 import { Project } from './project.entity';
+import { UsageBatch } from './usage-batch.entity';
+import { UsageDaily, UsageDailyByProject, UsageDailyByUser, UsageDailyOverall, UsageQuarterHourly } from './usage-cubes.entity';
+import { UsageRetention } from './usage-retention.entity';
 import { User } from './user.entity';
 import { VirtualKey } from './virtual-key.entity';
 
 /** Tables with an entity. The others (installation, proxy_teams, model_lists) are only ever touched by SQL in their stores. */
 export const ENTITIES = [
   ApiToken, BudgetAlertEntity, BudgetEntity, BudgetPeriod, CallCheckpoint, CallInFlight, ConversationEntity, IdempotencyKey, LlmUsage, MessageEntity, ModelPrice, Organization, Owner, PlanEntity,
-  Project, User, VirtualKey,
+  PriceChange, PriceChangePart, PriceRate, PriceVersion, Project, UsageBatch, UsageDaily, UsageDailyByProject, UsageDailyByUser, UsageDailyOverall, UsageQuarterHourly, UsageRetention, User, VirtualKey,
 ];

@@ -1,10 +1,11 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /**
  * One row of kind CALL per admitted call, and two more for each correction of it (a REVERSAL and a CORRECTION). Append-only, partitioned by month. TypeORM has no words for partitions, and would keep generated columns in a
  * table of its own, so its schema comparison leaves this table out; a test compares these columns with the migrated table instead.
  */
 @Entity('llm_usage', { synchronize: false })
+@Index('llm_usage_batch_id_idx', ['batchId'])
 export class LlmUsage {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'llm_usage_pkey' })
   organizationId!: string;
@@ -170,4 +171,16 @@ export class LlmUsage {
 
   @Column('date', { name: 'budget_dates', array: true, default: [] })
   budgetDates!: string[];
+
+  /** The transaction that wrote the row, as `usage_batches` names it; 0: it was in the cubes since they exist. */
+  @Column('bigint', { name: 'batch_id', default: 0 })
+  batchId!: string;
+
+  /** The newest record of the price book that was known when the call was priced. */
+  @Column('bigint', { name: 'book_number', default: 0 })
+  bookNumber!: string;
+
+  /** The provider's, where it named one that is not its usual one. */
+  @Column('text', { name: 'service_tier', nullable: true })
+  serviceTier!: string | null;
 }

@@ -58,6 +58,11 @@ describe('a stream', () => {
     expect((await ask(true, { pieces: ['a'], usage: { ...usage, prompt_tokens_details: { cached_tokens: 9 } } })).answer.usageSeen).toBeNull();
   });
 
+  it.each([['flex', 'flex'], ['Priority', 'priority'], ['default', null], ['standard', null], ['no tier', null], [7, null], [undefined, null]])('knows the service tier %p as %p, whole or streamed', async (said, tier) => {
+    const usage = { prompt_tokens: 5, completion_tokens: 6, total_tokens: 11, service_tier: said } as never;
+    for (const stream of [true, false]) expect((await ask(stream, { pieces: ['a'], usage })).answer.usageSeen).toMatchObject({ serviceTier: tier });
+  });
+
   it('keeps of a usage object what can be stored, and takes no word of the upstream for a name of ours', async () => {
     let deep: object = {};
     for (let i = 0; i < 500; i += 1) deep = { deep };

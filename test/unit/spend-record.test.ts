@@ -14,7 +14,7 @@ const NONE = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour
 
 it('reads who served a call, its tokens in disjoint buckets, and the proxy\'s own cost', () => {
   expect(readSpendRecord([row()])).toEqual({
-    servedModel: 'test-chat', deployment: 'test-chat-1', attempts: 3, cost: '0.00036', raw: expect.objectContaining({ prompt_tokens: 100 }),
+    servedModel: 'test-chat', deployment: 'test-chat-1', attempts: 3, cost: '0.00036', serviceTier: null, raw: expect.objectContaining({ prompt_tokens: 100 }),
     tokens: { ...NONE, uncachedPrompt: 60, cacheRead: 40, output: 15, reasoning: 5 },
   });
 });
@@ -44,7 +44,7 @@ it.each([[[]], [null], [{}], ['nothing']])('knows nothing from %j', (answer) => 
 });
 
 it('survives rows of any shape', () => {
-  expect(readSpendRecord([null, 3, { metadata: 'text', model_group: '' }])).toEqual({ servedModel: null, deployment: null, attempts: 1, tokens: null, raw: null, cost: null });
+  expect(readSpendRecord([null, 3, { metadata: 'text', model_group: '' }])).toEqual({ servedModel: null, deployment: null, attempts: 1, tokens: null, raw: null, serviceTier: null, cost: null });
 });
 
 it('reads the begin of the newest record, and writes times as the proxy takes them', () => {

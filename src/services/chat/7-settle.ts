@@ -1,7 +1,7 @@
 import { countEach } from '../../lib/token-estimate';
 import type { Message } from '../conversation/conversation.types';
-import { priceCall } from '../pricing/price-call';
-import type { CostParts, PriceRecord, TokenBuckets } from '../pricing/pricing.types';
+import { priceUsage, type Prices } from '../pricing/price-usage';
+import type { TokenBuckets } from '../pricing/pricing.types';
 import type { CatalogModel } from '../model/model.types';
 import type { CallRecord, UsageSource } from '../usage/usage.types';
 import type { HeldCall } from './4-hold';
@@ -9,14 +9,14 @@ import type { Answer } from './answer';
 import type { CallEnd } from './call.types';
 import type { ChatReply, FinishReason, Refusal, StopReason } from './chat.types';
 import { countPromptTokens } from './history';
+import { withCost } from './reprice';
 import { storedFor } from './stored-outcome';
 import { plausible } from './worst-case';
 
 export interface SettleDeps {
   /** Resolves when the end is kept for good. */
   writer: { write(end: CallEnd): Promise<void> };
-  /** The record in force at a time that a call is priced with, from memory. */
-  priceOf(servedModel: string, deployment: string | null, organizationId: string, at: Date): PriceRecord | null;
+  prices: Pick<Prices, 'forCall' | 'number'>;
   modelOf(id: string): CatalogModel | null;
 }
 export interface EndState {
@@ -29,15 +29,15 @@ export interface EndState {
 }
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
-const NO_COST: CostParts = { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0' };
 
 /** Prices the call and writes its end down (usage row, costs at its budgets, answer, key, and no longer in flight: one transaction), on every end state. Throws SERVICE_UNAVAILABLE when it can be written nowhere. */
 export async function settle(call: HeldCall, answer: Answer, end: EndState, deps: SettleDeps): Promise<ChatReply> {
   const row = describeEnd(call, answer, end, performance.now(), deps);
   const reply = buildReply(call, row, answer);
   if (call.idempotencyKey !== null) row.idempotency = { key: call.idempotencyKey, stored: storedFor(call, row, reply, end.refusal, end.stopReason) };
+  const { priceBook } = row;
   await deps.writer.write(row);
-  return reply;
+  return row.priceBook === priceBook ? reply : withCost(reply, row);
 }
 
 function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: number, deps: SettleDeps): CallEnd {
@@ -45,16 +45,15 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
   const head = answer.headSeen;
   const servedModel = head?.servedModel ?? call.model.id;
   const usage = usageOf(call, answer, end, deps.modelOf(servedModel) ?? call.model);
-  const at = new Date(call.occurredAt);
-  // Served by a fallback or a deployment that nobody knows the price of: under a budget unknown is not free, and what was asked for has a price.
-  const asked = call.heldOn.length > 0 ? () => deps.priceOf(call.model.id, null, viewer.organizationId, at) : () => null;
-  const price = deps.priceOf(servedModel, head?.deployment ?? null, viewer.organizationId, at) ?? asked();
-  const cost = price && (usage.source === 'NONE' ? NO_COST : priceCall(usage.tokens, price.rates));
+  const used = {
+    organizationId: viewer.organizationId, occurredAt: call.occurredAt, model: call.model.id, servedModel, deployment: head?.deployment ?? null,
+    serviceTier: answer.usageSeen?.serviceTier ?? null, tokens: usage.tokens, usageSource: usage.source, heldOn: call.heldOn,
+  };
   const keepAnswer = call.conversation && call.questionId && !(end.status === 'FAILED' && answer.isEmpty);
   return {
     id: call.id,
-    occurredAt: call.occurredAt,
-    organizationId: viewer.organizationId,
+    ...used,
+    ...priceUsage(used, deps.prices),
     userId: viewer.userId,
     tokenId: viewer.tokenId,
     projectId: call.input.projectId ?? call.conversation?.conversation.projectId ?? null,
@@ -63,20 +62,13 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
     scenario: call.input.scenario,
     traceId: call.traceId,
     streamed: call.streamed,
-    model: call.model.id,
-    servedModel,
     provider: (deps.modelOf(servedModel) ?? call.model).provider,
-    deployment: head?.deployment ?? null,
     upstream: call.upstream,
     attempts: head?.attempts ?? 1,
     status: end.status,
     errorCode: end.errorCode,
     finishReason: finishOf(answer, end),
-    tokens: usage.tokens,
-    usageSource: usage.source,
     rawUsage: answer.usageSeen?.raw ?? null,
-    priceNumber: price?.number ?? null,
-    cost,
     proxyCost: answer.usageSeen?.cost ?? head?.cost ?? null,
     latencyMs: Math.round(endedAt - call.startedAt),
     timeToFirstTokenMs: !call.streamed || answer.firstPieceAt === null ? null : Math.round(answer.firstPieceAt - call.startedAt),
@@ -95,7 +87,6 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
           complete: end.status === 'COMPLETED',
         }
       : null,
-    heldOn: call.heldOn,
     idempotency: null,
   };
 }

@@ -5,14 +5,19 @@ import { Grouped } from '../../lib/grouped';
 import { violatedConstraint } from '../../lib/pg-error';
 import { storableJson } from '../../lib/storable';
 import type { Budget } from '../budget/budget.types';
+import type { Prices } from '../pricing/price-usage';
 import type { Admission, CallEnd, HeldOn, NewCall, Question, StoredMessage } from './call.types';
 import type { StopReason } from './chat.types';
+import { reprice } from './reprice';
 
 /** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
 const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];
 const ADMIT_WITHIN_MS = 2_500;
 /** A budget of the organisation is being made (weir.share_budgets): a matter of milliseconds, mostly. */
 const BUDGET_IS_MADE = '55P03';
+/** Raised by weir.correct. */
+const PRICES_CHANGED = 'WP001';
+const MAX_PRICINGS = 5;
 /** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
 const mayPass = (error: unknown): boolean => {
   const code = String((error as { code?: unknown }).code ?? '');
@@ -112,7 +117,7 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
   served_model: end.servedModel, provider: end.provider, deployment: end.deployment, upstream: end.upstream, attempts: end.attempts, status: end.status,
   error_code: end.errorCode, finish_reason: end.finishReason, uncached_prompt_tokens: end.tokens.uncachedPrompt, cache_read_tokens: end.tokens.cacheRead,
   cache_write_tokens: end.tokens.cacheWrite, cache_write_one_hour_tokens: end.tokens.cacheWriteOneHour, output_tokens: end.tokens.output,
-  reasoning_tokens: end.tokens.reasoning, usage_source: end.usageSource, raw_usage: end.rawUsage, price_number: end.priceNumber, cost: end.cost?.total,
+  reasoning_tokens: end.tokens.reasoning, usage_source: end.usageSource, raw_usage: end.rawUsage, price_number: end.priceNumber, service_tier: end.serviceTier, book_number: end.priceBook, cost: end.cost?.total,
   cost_input: end.cost?.input, cost_cache_read: end.cost?.cacheRead, cost_cache_write: end.cost?.cacheWrite, cost_output: end.cost?.output,
   cost_reasoning: end.cost?.reasoning, cost_request: end.cost?.request, proxy_cost: end.proxyCost, latency_ms: end.latencyMs,
   time_to_first_token_ms: end.timeToFirstTokenMs, omitted_messages: end.omittedMessages, answer_id: end.answer?.id, question_id: end.answer?.questionId,
@@ -127,7 +132,11 @@ export class CallStore {
   private readonly asked = new WeakSet<NewCall>();
   private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends), { isForAll });
 
-  constructor(private readonly db: Db) {}
+  /** `prices`: what ends are priced by again when the price book has changed before they were settled. */
+  constructor(
+    private readonly db: Db,
+    private readonly prices: Prices | null = null,
+  ) {}
 
   /**
    * Admits calls, each alone or not at all: claims its idempotency key, holds its worst case at every budget that applies, writes it down, with
@@ -145,8 +154,15 @@ export class CallStore {
 
   /** Later knowledge about settled calls: a reversal and a new row each. Gives the ids of those where something differed. */
   async correct(ends: readonly CallEnd[], reason: string): Promise<string[]> {
-    const rows = await this.db.query<{ id: string }>('SELECT id FROM weir.correct($1::json, $2) AS id', [storableJson(ends.map(settleRow)), reason]);
-    return rows.map(({ id }) => id);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const rows = await this.db.query<{ id: string }>('SELECT id FROM weir.correct($1::json, $2) AS id', [storableJson(ends.map(settleRow)), reason]);
+        return rows.map(({ id }) => id);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
+        await this.repriceAll(ends);
+      }
+    }
   }
 
   /** Asks whoever runs a call to stop it. false: it is not in flight. */
@@ -186,11 +202,22 @@ export class CallStore {
     }
   }
 
+  private async repriceAll(ends: readonly CallEnd[]): Promise<void> {
+    if (!this.prices) throw new Error('the price book has changed, and there is none to price by');
+    await this.prices.reload();
+    for (const end of ends) reprice(end, this.prices);
+  }
+
   /** What else goes wrong is for the caller: it has other places to keep an end. */
   private async settleOne(end: CallEnd): Promise<boolean> {
     for (let waitedMs = 0, waitMs = 20; ; waitMs = Math.min(waitMs * 2, 500)) {
       try {
-        return await this.settlements.add(end);
+        for (let tries = 1; ; tries += 1) {
+          const settled = await this.settlements.add(end);
+          if (settled !== 'STALE') return settled;
+          if (tries === MAX_PRICINGS) throw new Error(`call ${end.id} was priced ${tries} times, and each time the price book had changed`);
+          await this.repriceAll([end]);
+        }
       } catch (error) {
         if ((error as { code?: unknown }).code !== BUDGET_IS_MADE || waitedMs > ADMIT_WITHIN_MS) throw error;
         await new Promise((resolve) => setTimeout(resolve, waitMs));
@@ -212,12 +239,12 @@ export class CallStore {
   }
 
   /** Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was not the first. */
-  private async writeEnds(all: CallEnd[]): Promise<boolean[]> {
+  private async writeEnds(all: CallEnd[]): Promise<(boolean | 'STALE')[]> {
     const firsts = new Map<string, CallEnd>();
     for (const end of all) if (!firsts.has(end.id)) firsts.set(end.id, end);
     const ends = [...firsts.values()];
-    const rows = await this.db.hot<{ id: string }>('settle', 'SELECT id FROM weir.settle($1::json) AS id', [storableJson(ends.map(settleRow))]);
-    const settled = new Set(rows.map((row) => row.id));
-    return all.map((end) => firsts.get(end.id) === end && settled.has(end.id));
+    const rows = await this.db.hot<{ id: string; stale: boolean }>('settle', 'SELECT id, stale FROM weir.settle($1::json)', [storableJson(ends.map(settleRow))]);
+    const found = new Map(rows.map((row) => [row.id, row.stale ? ('STALE' as const) : true]));
+    return all.map((end) => (firsts.get(end.id) === end ? (found.get(end.id) ?? false) : false));
   }
 }

@@ -87,6 +87,8 @@ export interface CallEnd {
   servedModel: string;
   provider: string | null;
   deployment: string | null;
+  /** As the provider named it; null: its usual one. */
+  serviceTier: string | null;
   upstream: Upstream;
   attempts: number;
   status: 'COMPLETED' | 'STOPPED' | 'FAILED' | 'LOST';
@@ -97,6 +99,8 @@ export interface CallEnd {
   rawUsage: Record<string, unknown> | null;
   priceNumber: number | null;
   cost: CostParts | null;
+  /** The newest record of the price book that was known when it was priced. */
+  priceBook: number;
   proxyCost: string | null;
   latencyMs: number | null;
   timeToFirstTokenMs: number | null;

@@ -4,19 +4,17 @@ import type { CallEnd } from '../chat/call.types';
 import { lostOutcome } from '../chat/stored-outcome';
 import type { SpendRecord } from '../litellm/spend-record';
 import type { CatalogModel } from '../model/model.types';
-import { priceCall } from '../pricing/price-call';
-import type { CostParts, PriceRecord, TokenBuckets } from '../pricing/pricing.types';
+import { priceUsage, type Prices } from '../pricing/price-usage';
+import type { TokenBuckets } from '../pricing/pricing.types';
 import type { UsageSource } from '../usage/usage.types';
 import type { CheckpointText, FlyingCall } from './recovery.store';
 
 export interface PricingDeps {
-  /** The record in force at a time that a call is priced with, from memory. */
-  priceOf(servedModel: string, deployment: string | null, organizationId: string, at: Date): PriceRecord | null;
+  prices: Pick<Prices, 'forCall' | 'number'>;
   modelOf(id: string): CatalogModel | null;
 }
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
-const NO_COST: CostParts = { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0' };
 
 /** What a stream may have produced before its first checkpoint, in tokens. */
 const BEFORE_FIRST_CHECKPOINT = 1_024;
@@ -80,7 +78,7 @@ export const neverAskedEnd = (call: FlyingCall, deps: PricingDeps): CallEnd => (
 });
 
 /** What a record that came late makes of a call that was settled as LOST. */
-export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost'>, record: SpendRecord, deps: PricingDeps): CallEnd {
+export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'>, record: SpendRecord, deps: PricingDeps): CallEnd {
   const known: Known = isNothing(record.tokens!) ? { ...nothingUsed, record } : fromRecord(record, null);
   return {
     ...settled,
@@ -90,22 +88,15 @@ export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost'>, record: 
   };
 }
 
-type Priced = Pick<CallEnd, 'servedModel' | 'deployment' | 'provider' | 'tokens' | 'usageSource' | 'priceNumber' | 'cost'>;
+type Priced = Pick<CallEnd, 'servedModel' | 'deployment' | 'provider' | 'tokens' | 'usageSource' | 'serviceTier' | 'priceNumber' | 'cost' | 'priceBook'>;
 
 function servedBy(call: Pick<CallEnd, 'model' | 'organizationId' | 'occurredAt' | 'heldOn'>, model: string | null, deployment: string | null, known: Known, deps: PricingDeps): Priced {
   const servedModel = model ?? call.model;
-  const at = new Date(call.occurredAt);
-  // As where its own process ends it: under a budget unknown is not free.
-  const asked = call.heldOn.length > 0 ? () => deps.priceOf(call.model, null, call.organizationId, at) : () => null;
-  const price = deps.priceOf(servedModel, deployment, call.organizationId, at) ?? asked();
+  const used = { servedModel, deployment, serviceTier: known.record?.serviceTier ?? null, tokens: known.tokens, usageSource: known.source };
   return {
-    servedModel,
-    deployment,
+    ...used,
+    ...priceUsage({ ...call, ...used }, deps.prices),
     provider: (deps.modelOf(servedModel) ?? deps.modelOf(call.model))?.provider ?? null,
-    tokens: known.tokens,
-    usageSource: known.source,
-    priceNumber: price?.number ?? null,
-    cost: price && (known.source === 'NONE' ? NO_COST : priceCall(known.tokens, price.rates)),
   };
 }
 

@@ -85,10 +85,10 @@ export class RecoveryStore {
   }
 
   /** A settled call as its end was told; tokens and cost are for the caller to fill in. null: it is not there. */
-  async settledCall(row: LostRow): Promise<Omit<CallEnd, 'tokens' | 'cost'> | null> {
+  async settledCall(row: LostRow): Promise<Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'> | null> {
     const [found] = await this.db.query<UsageRow>(
       `SELECT id, occurred_at::text AS "occurredAt", organization_id AS "organizationId", user_id AS "userId", token_id AS "tokenId", project_id AS "projectId",
-         conversation_id AS "conversationId", agent, scenario, trace_id AS "traceId", streamed, model, served_model AS "servedModel", provider, deployment, upstream, attempts, status,
+         conversation_id AS "conversationId", agent, scenario, trace_id AS "traceId", streamed, model, served_model AS "servedModel", provider, deployment, service_tier AS "serviceTier", upstream, attempts, status,
          error_code AS "errorCode", finish_reason AS "finishReason", usage_source AS "usageSource", raw_usage AS "rawUsage", price_number::int AS "priceNumber", proxy_cost::text AS "proxyCost",
          latency_ms AS "latencyMs", time_to_first_token_ms AS "timeToFirstTokenMs", omitted_messages AS "omittedMessages", budget_ids AS "budgetIds", budget_dates::text[] AS "budgetDates"
        FROM llm_usage WHERE organization_id = $1 AND occurred_at = $2::timestamptz AND id = $3`,

@@ -30,7 +30,7 @@ export async function readAnswer(kind: 'LITELLM' | 'DIRECT', body: Readable, max
     if (call.type === 'function') sink.toolCall(index, call.id ?? '', call.function.name ?? '', call.function.arguments ?? '');
   });
   sink.finish(choice.finish_reason ?? 'stop');
-  const usage = readUsage(answer.usage, kind, false);
+  const usage = readUsage(answer.usage, kind, false, answer.service_tier);
   if (usage) sink.usage(usage);
 }
 

@@ -12,6 +12,7 @@ export interface SpendRecord {
   tokens: TokenBuckets | null;
   /** The usage object as it stands there. */
   raw: Record<string, unknown> | null;
+  serviceTier: string | null;
   /** Dollars as the proxy computed them, decimal text. */
   cost: string | null;
 }
@@ -51,6 +52,7 @@ function readRow(value: unknown): SpendRecord {
     attempts: 1 + count(metadata.attempted_retries) + count(metadata.attempted_fallbacks),
     tokens: usage?.tokens ?? (failedUnused ? NO_TOKENS : null),
     raw: usage?.raw ?? null,
+    serviceTier: usage?.serviceTier ?? null,
     cost: proxyCost(row.spend),
   };
 }

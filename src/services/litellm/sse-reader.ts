@@ -83,7 +83,7 @@ export class SseReader {
     const choice = chunk.choices?.[0];
     if (choice) this.choice(choice);
     if (chunk.usage) {
-      const usage = readUsage(chunk.usage, this.kind, true);
+      const usage = readUsage(chunk.usage, this.kind, true, chunk.service_tier);
       if (usage) this.sink.usage(usage);
     }
   }

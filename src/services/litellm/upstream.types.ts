@@ -34,6 +34,8 @@ export interface UpstreamUsage {
   /** As it came. */
   raw: Record<string, unknown>;
   cost: string | null;
+  /** The provider's service tier that the call had; null: its usual one, or not told. */
+  serviceTier: string | null;
 }
 
 /** Receives an answer piece by piece; a whole answer comes as few large pieces. Nothing is called after the promise of `run` settled. */

@@ -12,7 +12,7 @@ const part = (value: unknown): Shape => (typeof value === 'object' && value !== 
  * OpenAI's usage object, with the proxy's additions, as disjoint buckets. `prompt_tokens` includes cached and cache-writing tokens,
  * `completion_tokens` includes reasoning. null when there is none or it is absurd (negative, not whole, parts above their whole).
  */
-export function readUsage(raw: unknown, upstream: 'LITELLM' | 'DIRECT', streamed: boolean): UpstreamUsage | null {
+export function readUsage(raw: unknown, upstream: 'LITELLM' | 'DIRECT', streamed: boolean, serviceTier?: unknown): UpstreamUsage | null {
   if (typeof raw !== 'object' || raw === null) return null;
   const usage = raw as Shape;
   const promptDetails = part(usage.prompt_tokens_details);
@@ -35,7 +35,14 @@ export function readUsage(raw: unknown, upstream: 'LITELLM' | 'DIRECT', streamed
   const tokens: TokenBuckets = { uncachedPrompt: p - read - write, cacheRead: read, cacheWrite: write, cacheWriteOneHour: hour, output: c - think, reasoning: think };
   // The proxy fills in a count of its own where a streaming provider gave none, and does not say so; the one sign is that the details are missing.
   const fromProvider = upstream === 'DIRECT' || !streamed || (usage.prompt_tokens_details !== undefined && usage.prompt_tokens_details !== null);
-  return { tokens, fromProvider, raw: keepable(usage), cost: proxyCost(usage.cost) };
+  return { tokens, fromProvider, raw: keepable(usage), cost: proxyCost(usage.cost), serviceTier: serviceTierOf(serviceTier ?? usage.service_tier) };
+}
+
+/** OpenAI names the tier beside the usage (`default`, `flex`, `priority`), Anthropic within it (`standard`, `priority`, `batch`). The usual one is null. */
+function serviceTierOf(value: unknown): string | null {
+  if (typeof value !== 'string' || value.length > 50 || !/^[\w-]+$/.test(value)) return null;
+  const tier = value.toLowerCase();
+  return ['default', 'auto', 'standard', 'standard_only'].includes(tier) ? null : tier;
 }
 
 /** Figures and short words, a few levels deep: what a usage object is made of. Anything else is cut, since it is stored with every call. */

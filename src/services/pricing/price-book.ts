@@ -21,6 +21,11 @@ export class PriceBook {
     this.store = new PriceStore(deps.db);
   }
 
+  /** The highest number that is known here, in step with what `forCall` answers. */
+  get number(): number {
+    return this.lastNumber;
+  }
+
   /** Loads the book. */
   async start(): Promise<void> {
     await this.reload();

@@ -40,7 +40,7 @@ export function recoveryCases(rig: LitellmRig): void {
     await prices.start();
     const liveness = new Liveness({ store: new OwnersStore(db), owner, logger, deadAfterMs: 1_000 });
     const recovery = new Recovery({
-      store: new RecoveryStore(db), calls: new CallStore(db), liveness, records: admin, priceOf: (...call) => prices.forCall(...call), modelOf: () => null, isRunning: () => false,
+      store: new RecoveryStore(db), calls: new CallStore(db, prices), liveness, records: admin, prices, modelOf: () => null, isRunning: () => false,
       pendingIds: () => new Set(), owner, logger,
     });
     // The other products here, which say more seldom that they live, have no calls in flight.

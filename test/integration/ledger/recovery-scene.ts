@@ -14,7 +14,7 @@ import { memoryLogger } from '../../support/log';
 /** Dollars: a token of the prompt costs one, a token of the answer a hundred. */
 export const RATES = { input: '1', output: '100' };
 export const record = (fields: Partial<SpendRecord> & { prompt?: number; output?: number } = {}): SpendRecord => ({
-  servedModel: 'm', deployment: 'm-1', attempts: 1, raw: { prompt_tokens: 7 }, cost: '0.5',
+  servedModel: 'm', deployment: 'm-1', attempts: 1, raw: { prompt_tokens: 7 }, cost: '0.5', serviceTier: null,
   tokens: { uncachedPrompt: fields.prompt ?? 7, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: fields.output ?? 5, reasoning: 0 },
   ...fields,
 });
@@ -122,9 +122,12 @@ export class RecoveryScene {
       calls: new CallStore(this.db),
       liveness: { onDeath: (listener) => void (die = listener) },
       records: options.direct ? null : this.records,
-      priceOf: (model, deployment) => ({
-        number: 1, model, deployment, organizationId: null, source: 'PROXY', effectiveFrom: new Date(0), effectiveTo: null, recordedAt: new Date(0), serviceTier: null, rates: RATES,
-      }),
+      prices: {
+        number: 1,
+        forCall: (model, deployment) => ({
+          number: 1, model, deployment, organizationId: null, source: 'PROXY', effectiveFrom: new Date(0), effectiveTo: null, recordedAt: new Date(0), serviceTier: null, rates: RATES,
+        }),
+      },
       modelOf: () => null,
       isRunning: (id) => running.has(id),
       pendingIds: () => pending,

@@ -93,7 +93,7 @@ describe('what is known later', () => {
     const end: CallEnd = {
       id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: null, projectId: null, conversationId: null, agent: null, scenario: 'DEFAULT',
       traceId: call.traceId, streamed: true, model: 'm', servedModel: 'm', provider: null, deployment: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP',
-      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', rawUsage: null, priceNumber: 1,
+      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', rawUsage: null, serviceTier: null, priceBook: 1, priceNumber: 1,
       cost: { input: '11', cacheRead: '0', cacheWrite: '0', output: '2000', reasoning: '0', request: '0', total: '2011' }, proxyCost: null, latencyMs: 90_000, timeToFirstTokenMs: 10, omittedMessages: 0,
       answer: null, heldOn: [], idempotency: null,
     };
@@ -240,7 +240,7 @@ it('the SQL that docs/recovery.md gives an operator runs, and shows what it says
   await scene.recovery().recovery.look();
   const [settled] = await new RecoveryStore(scene.db).lostWithoutRecord(1);
   const end = (await new RecoveryStore(scene.db).settledCall(settled!))!;
-  await scene.store.correct([{ ...end, usageSource: 'RECONCILED', tokens: record().tokens!, cost: { input: '7', cacheRead: '0', cacheWrite: '0', output: '500', reasoning: '0', request: '0', total: '507' } }], 'SPEND_RECORD');
+  await scene.store.correct([{ ...end, priceBook: 1, usageSource: 'RECONCILED', tokens: record().tokens!, cost: { input: '7', cacheRead: '0', cacheWrite: '0', output: '500', reasoning: '0', request: '0', total: '507' } }], 'SPEND_RECORD');
   const [owners, dead, rows, corrections] = await Promise.all(statements.map((statement) => scene.db.query<any>(statement)));
   expect(owners).toMatchObject([{ id: 'gone', calls: '1' }]);
   expect(dead).toMatchObject([{ id: waits.id }]);

@@ -70,6 +70,8 @@ export const endOf = (call: NewCall, fields: EndFields): CallEnd => ({
   servedModel: call.model,
   provider: null,
   deployment: null,
+  serviceTier: null,
+  priceBook: 0,
   upstream: call.upstream,
   attempts: 1,
   status: fields.status ?? 'COMPLETED',

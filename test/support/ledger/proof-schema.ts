@@ -42,13 +42,13 @@ const LOG = `
     RETURN answer;
   END $$;
   ALTER FUNCTION weir.settle(json) RENAME TO settle_unwatched;
-  CREATE FUNCTION weir.settle(ends json) RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
+  CREATE FUNCTION weir.settle(ends json) RETURNS SETOF weir.settled LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
     v_at timestamptz := proof.begin();
-    ids text[] := ARRAY(SELECT weir.settle_unwatched(ends));
+    ids text[] := ARRAY(SELECT s.id FROM weir.settle_unwatched(ends) AS s);
   BEGIN
     INSERT INTO proof.log (organization_id, kind, at, input, output) VALUES (ends -> 0 ->> 'organization_id', 'settle', v_at, ends, to_json(ids));
-    RETURN QUERY SELECT unnest(ids);
+    RETURN QUERY SELECT i, false FROM unnest(ids) AS i;
   END $$;
   ALTER FUNCTION weir.correct(json, text) RENAME TO correct_unwatched;
   CREATE FUNCTION weir.correct(ends json, reason text) RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
