@@ -36,9 +36,18 @@ export function isFreeOnPurpose(info: ModelInfo, litellmParams: Record<string, u
   return ['input_cost_per_token', 'output_cost_per_token'].every((field) => overrides.includes(field) || price(litellmParams[field]) !== null);
 }
 
-/** One written form for equal rates: plain decimals, fixed order of fields, tiers ascending, buckets that are not priced left out. */
+/** No prompt is longer than what a column of type integer holds. */
+const LONGEST_PROMPT = 2 ** 31 - 1;
+
+/**
+ * One written form for equal rates: plain decimals, fixed order of fields, tiers ascending, buckets that are not priced left out. Of tiers with the
+ * same bound the first counts, as in `priceCall`; bounds that are no length of a prompt are left out: one slip at the proxy must not keep all prices out.
+ */
 export function canonicalRates(rates: Rates): Rates {
-  const tiers = [...(rates.tiers ?? [])].sort((a, b) => a.abovePromptTokens - b.abovePromptTokens).map(canonicalTier);
+  const tiers = [...(rates.tiers ?? [])]
+    .filter(({ abovePromptTokens: bound }, index, all) => Number.isInteger(bound) && bound >= 0 && bound < LONGEST_PROMPT && all.findIndex((other) => other.abovePromptTokens === bound) === index)
+    .sort((a, b) => a.abovePromptTokens - b.abovePromptTokens)
+    .map(canonicalTier);
   return {
     input: canonicalDecimal(rates.input),
     output: canonicalDecimal(rates.output),

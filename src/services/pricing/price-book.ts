@@ -1,17 +1,22 @@
-import type { Db } from '../../entities/data-source';
+import type { Db, Tx } from '../../entities/data-source';
 import type { Logger } from '../../lib/logger';
 import { FALLBACK_PRICES_AS_OF, knownModel } from './fallback-prices';
-import { inForceAt, missingPrices, pickRecord, possibleRecords, type NewPrice } from './price-lookup';
+import { missingPrices, ReturningPrices, type NewPrice } from './observed-prices';
+import { endOfOpen, inForceAt, pickRecord, possibleRecords } from './price-lookup';
 import { PriceStore } from './price.store';
-import type { ObservedPrice, PriceRecord } from './pricing.types';
+import type { ObservedPrice, PriceRecord, PriceSource, RecordToAdd } from './pricing.types';
 import { worstRates, type WorstRates } from './worst-rates';
+
+/** Models whose prices are appended together: each of them is locked until that is committed. */
+const MODELS_AT_ONCE = 200;
 
 /**
  * The price book in memory: every record of `model_prices`, found without a query. It is read again at each `record`, so that the records of
- * other replicas arrive with the next refresh of the model list.
+ * other replicas arrive with the next refresh of the model list; and whenever a settlement is refused because the book has changed.
  */
 export class PriceBook {
   private readonly store: PriceStore;
+  private readonly returning = new ReturningPrices();
   private readonly byModel = new Map<string, PriceRecord[]>();
   private lastNumber = 0;
   /** Milliseconds that the database's clock is ahead of ours: a record that it has just written is in force here, too. */
@@ -31,34 +36,56 @@ export class PriceBook {
     await this.reload();
   }
 
-  /** Reads what was appended since. */
-  async reload(): Promise<void> {
-    this.take(await this.store.after(this.lastNumber));
+  /** Reads what was appended since; in a transaction that has locked the book: what there is at all. */
+  async reload(tx?: Tx): Promise<void> {
+    this.take(await this.store.after(this.lastNumber, tx));
+  }
+
+  /** Of one model, by number. */
+  recordsOf(model: string): readonly PriceRecord[] {
+    return this.byModel.get(model) ?? [];
   }
 
   /** Appends what the upstream says now, where the book says something else: a price of the upstream as PROXY, one of the shipped table as FALLBACK. */
   async record(observed: readonly ObservedPrice[]): Promise<void> {
     await this.reload();
-    if (this.missing(observed).length === 0) return;
-    const added = await this.deps.db.transaction(async (tx) => {
+    const missing = this.missing(observed);
+    const models = [...new Set(missing.map((price) => price.model))];
+    let added = 0;
+    for (let from = 0; from < models.length; from += MODELS_AT_ONCE) {
+      const some = new Set(models.slice(from, from + MODELS_AT_ONCE));
+      added += await this.append(observed.filter((price) => some.has(price.model)));
+      await this.reload();
+    }
+    if (added > 0) this.deps.logger.info({ prices: added, priceBook: this.lastNumber }, 'price records appended');
+  }
+
+  /** Gives how many. */
+  private append(observed: readonly ObservedPrice[]): Promise<number> {
+    return this.store.transaction(async (tx) => {
       await this.store.lock(tx);
       // Another replica may have appended the same while this one waited.
-      this.take(await this.store.after(this.lastNumber, tx));
+      await this.reload(tx);
       const missing = this.missing(observed);
-      if (missing.length > 0) await this.store.append(tx, missing);
-      return missing;
+      if (missing.length === 0) return 0;
+      // From now on: what an upstream charged before, it does not say. Behind the lock no call is settled that is younger.
+      const effectiveFrom = new Date(await this.store.lockPrices(tx, [...new Set(missing.map((price) => price.model))]));
+      const records = missing.map((price): RecordToAdd => {
+        const record = { ...price, organizationId: null, serviceTier: null, effectiveFrom };
+        return { ...record, effectiveTo: endOfOpen(this.recordsOf(price.model), record) };
+      });
+      await this.store.append(tx, records);
+      return records.length;
     });
-    await this.reload();
-    if (added.length > 0) this.deps.logger.info({ prices: added.length, priceBook: this.lastNumber }, 'price records appended');
   }
 
   /**
-   * The record that prices a call, or null: no price is known. `deployment` as the upstream named it, null where it did not. `at`: default
-   * now by the database's clock.
+   * The record that prices a call, or null: no price is known. `deployment` as the upstream named it, null where it did not; `serviceTier`
+   * null: the provider's usual one. `at`: default now by the database's clock.
    */
-  forCall(servedModel: string, deployment: string | null, organizationId: string, at?: Date): PriceRecord | null {
+  forCall(servedModel: string, deployment: string | null, organizationId: string, at?: Date, serviceTier: string | null = null): PriceRecord | null {
     const records = this.byModel.get(servedModel);
-    return records ? pickRecord(records, deployment, organizationId, at?.getTime() ?? this.nowMs()) : null;
+    return records ? pickRecord(records, { deployment, organizationId, serviceTier }, at?.getTime() ?? this.nowMs()) : null;
   }
 
   /**
@@ -79,28 +106,27 @@ export class PriceBook {
     return this.forCall(model, null, organizationId);
   }
 
-  /** All records in force at a time (default now), by model. */
-  inForce(at: Date | null, model: string | null): PriceRecord[] {
+  /** All records in force at a time (default now), by model, as the book stood at another (default: as it is). */
+  inForce(at: Date | null, model: string | null, asOf: Date | null = null): PriceRecord[] {
     const models = model === null ? [...this.byModel.keys()].sort() : [model];
     const atMs = at?.getTime() ?? this.nowMs();
-    return models.flatMap((id) => inForceAt(this.byModel.get(id) ?? [], atMs));
+    return models.flatMap((id) => inForceAt(this.byModel.get(id) ?? [], atMs, asOf?.getTime() ?? Infinity));
   }
 
   private missing(observed: readonly ObservedPrice[]): NewPrice[] {
     const byModel = new Map<string, ObservedPrice[]>();
     for (const price of observed) byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
     return [...byModel].flatMap(([model, prices]) => {
-      const records = this.byModel.get(model) ?? [];
+      const records = this.recordsOf(model);
+      const of = (source: PriceSource, told: ObservedPrice[], note: string | null): readonly NewPrice[] =>
+        this.returning.due(missingPrices(records, told, source, this.nowMs(), note), records, told, source, this.nowMs());
       const unpriced = prices.filter((price) => price.rates === null).map((price) => ({ ...price, rates: knownModel(price.knownAs)?.rates ?? null }));
-      return [
-        ...missingPrices(records, prices, 'PROXY', this.nowMs(), null),
-        ...missingPrices(records, unpriced, 'FALLBACK', this.nowMs(), `list price of ${FALLBACK_PRICES_AS_OF}`),
-      ];
+      return [...of('PROXY', prices, null), ...of('FALLBACK', unpriced, `list price of ${FALLBACK_PRICES_AS_OF}`)];
     });
   }
 
-  private take({ records, now }: { records: PriceRecord[]; now: Date }): void {
-    this.clockAheadMs = now.getTime() - Date.now();
+  private take({ records, nowMs }: { records: PriceRecord[]; nowMs: number }): void {
+    this.clockAheadMs = nowMs - Date.now();
     for (const record of records) {
       // Two reads at the same time bring the same records.
       if (record.number <= this.lastNumber) continue;

@@ -48,9 +48,13 @@ export interface PriceRecord {
   effectiveFrom: Date;
   effectiveTo: Date | null;
   recordedAt: Date;
+  /** In lower case, as the provider names it; null: its usual one. */
   serviceTier: string | null;
   rates: Rates;
 }
+
+/** A record as it is appended: number and time of recording are given then. */
+export type RecordToAdd = Omit<PriceRecord, 'number' | 'recordedAt'> & { note: string | null };
 
 /** Disjoint token buckets of one call. */
 export interface TokenBuckets {
@@ -66,3 +70,44 @@ export interface TokenBuckets {
 
 /** Dollars, decimal strings; the parts add up to `total` exactly. */
 export interface CostParts { input: string; cacheRead: string; cacheWrite: string; output: string; reasoning: string; request: string; total: string }
+
+/** A price as an operator enters it. Rates are dollars per million tokens, `perRequest` dollars; decimal strings. */
+export interface ModelPriceEdit {
+  model: string;
+  effectiveFrom: Date;
+  effectiveTo?: Date | null;
+  organizationId?: string | null;
+  inputPerMillion: string;
+  outputPerMillion: string;
+  cacheReadPerMillion?: string | null;
+  cacheWritePerMillion?: string | null;
+  cacheWriteOneHourPerMillion?: string | null;
+  reasoningPerMillion?: string | null;
+  perRequest?: string | null;
+  serviceTier?: string | null;
+  tiers?: PriceTierEdit[] | null;
+  note?: string | null;
+}
+export interface PriceTierEdit {
+  abovePromptTokens: number;
+  inputPerMillion: string;
+  outputPerMillion: string;
+  cacheReadPerMillion?: string | null;
+  cacheWritePerMillion?: string | null;
+}
+
+/** What a price change does to calls that have been settled: those whose cost becomes another, or known. Money in dollars, decimal strings. */
+export interface PriceImpact {
+  affectedCalls: number;
+  /** null: none of them had a price. */
+  costBefore: string | null;
+  costAfter: string | null;
+}
+export interface OrganizationImpact extends PriceImpact { organizationId: string }
+
+export interface PriceChangeResult extends PriceImpact {
+  price: PriceRecord;
+  dryRun: boolean;
+  /** The largest differences first. */
+  byOrganization: OrganizationImpact[];
+}

@@ -19,6 +19,7 @@ const openBook = async (): Promise<PriceBook> => {
   await book.start();
   return book;
 };
+const serviceOf = (book: PriceBook): PriceService => new PriceService({ db: database.db, book, people: { visibleOrganization: async () => null }, logger: memoryLogger() });
 const price = (model: string, input: string | null, deployment: string | null = null, knownAs: string[] = []): ObservedPrice => ({ model, deployment, rates: input === null ? null : { input, output: input }, knownAs });
 const recorded = (model: string): Promise<{ number: string; deployment: string | null; source: string; rates: object }[]> =>
   database.db.query('SELECT number, deployment, source, rates FROM model_prices WHERE model = $1 ORDER BY number', [model]);
@@ -99,7 +100,7 @@ describe('the price book', () => {
 describe('prices', () => {
   it('shows the book at a time, with the end of each record', async () => {
     const book = await openBook();
-    const service = new PriceService({ book });
+    const service = serviceOf(book);
     for (const [time, rate] of [['2030-01-01T00:00:00Z', '1'], ['2030-02-01T00:00:00Z', '2']] as const) {
       await setClock(database.db, time);
       await book.record([price('dated', rate)]);
@@ -117,7 +118,7 @@ describe('prices', () => {
       `INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) SELECT max(number) + 1, 'secret', $1, 'ADMIN', weir.now() - interval '1 minute', '{"input":"7","output":"7"}' FROM model_prices`,
       [other.organizationId],
     );
-    const service = new PriceService({ book: await openBook() });
+    const service = serviceOf(await openBook());
     const seen = async (viewer: typeof world.member.viewer): Promise<number> => (await service.prices(viewer, { model: 'secret' })).length;
     expect([await seen(world.admin.viewer), await seen(other.member.viewer), await seen(world.operator.viewer)]).toEqual([0, 1, 1]);
     expect([service.current('secret', world.organizationId), service.current('secret', other.organizationId)?.rates.input]).toEqual([null, '7']);

@@ -14,7 +14,7 @@ const record = (fields: Partial<PriceRecord> & { rates: Rates }): PriceRecord =>
 const flat = (price: string): Rates => ({ input: price, output: price });
 const inputs = (records: PriceRecord[], organization: string | null = 'org_a', ms = 10_000): string[] => possibleRecords(records, organization, ms).map((one) => one.rates.input).sort();
 
-describe('which records may price a call whose deployment is not known yet', () => {
+describe('which records may price a call whose deployment and service tier are not known yet', () => {
   it('every deployment that is priced apart, or the alias, whichever began last', () => {
     const book = [record({ rates: flat('1') }), record({ rates: flat('2'), deployment: 'd1', effectiveFrom: new Date(2_000) }), record({ rates: flat('3'), deployment: 'd2', effectiveFrom: new Date(2_000) })];
     expect(inputs(book)).toEqual(['2', '3']);
@@ -31,7 +31,7 @@ describe('which records may price a call whose deployment is not known yet', () 
     expect(inputs(ownDeployment, 'org_b')).toEqual(['1', '2', '9']);
   });
 
-  it('those and no others that some deployment is priced by, for hundreds of random books', () => {
+  it('those and no others that some deployment and service tier is priced by, for hundreds of random books', () => {
     const random = generator(7);
     for (let round = 0; round < 400; round += 1) {
       const book = Array.from({ length: 1 + random(7) }, () =>
@@ -41,11 +41,13 @@ describe('which records may price a call whose deployment is not known yet', () 
           organizationId: random(3) ? null : 'org_a',
           source: (['ADMIN', 'PROXY', 'FALLBACK'] as const)[random(3)]!,
           effectiveFrom: new Date(random(5_000)),
+          serviceTier: [null, null, 'flex', 'priority'][random(4)]!,
           effectiveTo: random(4) ? null : new Date(5_000 + random(5_000)),
         }),
       );
       const at = 4_000 + random(4_000);
-      const picked = new Set(['d1', 'd2', 'd3', 'unheard-of', null].map((deployment) => pickRecord(book, deployment, 'org_a', at)).filter((one) => one !== null));
+      const calls = ['d1', 'd2', 'd3', 'unheard-of', null].flatMap((deployment) => ['flex', 'priority', 'other', null].map((serviceTier) => ({ deployment, serviceTier })));
+      const picked = new Set(calls.map(({ deployment, serviceTier }) => pickRecord(book, { deployment, organizationId: 'org_a', serviceTier }, at)).filter((one) => one !== null));
       expect(new Set(possibleRecords(book, 'org_a', at))).toEqual(picked);
     }
   });

@@ -1,0 +1,148 @@
+import type { Client } from 'pg';
+import type { CallEnd } from '../../../src/services/chat/call.types';
+import { PriceStore } from '../../../src/services/pricing/price.store';
+import { storableJson } from '../../../src/lib/storable';
+import { PriceScene, replicaOf } from '../../support/price-scene';
+import { waitFor } from '../../support/wait';
+
+let scene: PriceScene;
+let count = 0;
+/** Nothing of one test reaches the next. */
+let model: string;
+beforeAll(async () => {
+  scene = await PriceScene.open();
+});
+beforeEach(() => {
+  count += 1;
+  model = `model-${count}`;
+});
+afterAll(() => scene.close());
+
+const NOVEMBER = { effectiveFrom: new Date('2026-11-01T00:00:00Z') };
+const end = (prompt: number, by = scene.a): CallEnd =>
+  scene.end({ model, servedModel: model, occurredAt: '2026-11-10 12:00:00+00', tokens: { uncachedPrompt: prompt, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 } }, by);
+/** As the store writes it, in a transaction that stays open. */
+async function settleIn(client: Client, one: CallEnd): Promise<void> {
+  const row = {
+    organization_id: one.organizationId, occurred_at: one.occurredAt, id: one.id, user_id: one.userId, scenario: one.scenario, trace_id: one.traceId, streamed: one.streamed, model: one.model, served_model: one.servedModel,
+    upstream: one.upstream, attempts: 1, status: one.status, uncached_prompt_tokens: one.tokens.uncachedPrompt, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 0, reasoning_tokens: 0,
+    usage_source: one.usageSource, price_number: one.priceNumber, book_number: one.priceBook, cost: one.cost?.total, latency_ms: 1, omitted_messages: 0,
+  };
+  const { rows } = await client.query('SELECT stale FROM weir.settle($1::json)', [storableJson([row])]);
+  expect(rows).toEqual([{ stale: false }]);
+}
+const booked = async (id: string): Promise<{ cost: string; book_number: string }> => (await scene.db.query<{ cost: string; book_number: string }>('SELECT cost, book_number FROM llm_usage WHERE id = $1', [id]))[0]!;
+
+describe('a price change beside settlements', () => {
+  it('waits for a settlement that is under way, and has its call in what it changes and in what it says', async () => {
+    await scene.setPrice({ model, inputPerMillion: '1000000' });
+    await scene.a.calls.settle([end(1)]);
+    await scene.session(async (client) => {
+      // Through the gate of prices, with its row still to come.
+      await client.query('BEGIN');
+      await client.query('SELECT weir.share_prices($1)', [[model]]);
+      const change = scene.setPrice({ model, ...NOVEMBER, inputPerMillion: '3000000' });
+      await scene.waiting('weir.lock_prices');
+      const number = scene.a.book.number;
+      await settleIn(client, end(10));
+      await client.query('COMMIT');
+      const result = await change;
+      expect(result).toMatchObject({ affectedCalls: 2, costBefore: '11', costAfter: '33' });
+      expect(result.price.number).toBe(number + 1);
+    });
+    expect(await scene.figures(model)).toEqual({ cost: '33', unpriced: 0, priced: 2 });
+  });
+
+  it('keeps settlements waiting that were priced by the old book: they are booked at the new price', async () => {
+    await scene.setPrice({ model, inputPerMillion: '1000000' });
+    const store = new PriceStore(scene.db);
+    const late = end(10, scene.a);
+    await scene.b.book.reload();
+    const elsewhere = end(100, scene.b);
+    let settled: Promise<unknown> = Promise.resolve();
+    const number = await scene.db.transaction(async (tx) => {
+      await store.lock(tx);
+      await store.lockPrices(tx, [model]);
+      settled = Promise.all([scene.a.calls.settle([late]), scene.b.calls.settle([elsewhere])]);
+      await scene.waiting('weir.settle');
+      const [added] = await store.append(tx, [{ model, deployment: null, organizationId: null, source: 'ADMIN', ...NOVEMBER, effectiveTo: null, serviceTier: null, rates: { input: '3', output: '1' }, note: null }]);
+      return added!.number;
+    });
+    await settled;
+    expect([await booked(late.id), await booked(elsewhere.id)].map((row) => [Number(row.cost), Number(row.book_number)])).toEqual([[30, number], [300, number]]);
+    expect([late.priceNumber, late.cost!.total]).toEqual([number, '30']);
+    expect(await scene.figures(model)).toEqual({ cost: '330', unpriced: 0, priced: 2 });
+  });
+
+  it('gives way to a settlement that takes long, so that others can settle meanwhile', async () => {
+    await scene.setPrice({ model, inputPerMillion: '1000000' });
+    await scene.session(async (client) => {
+      await client.query('BEGIN');
+      await client.query('SELECT weir.share_prices($1)', [[model]]);
+      const change = scene.setPrice({ model, ...NOVEMBER, inputPerMillion: '3000000' });
+      await scene.waiting('weir.lock_prices');
+      // This one queues behind the change, and is through although the settlement before that has not ended.
+      await scene.b.book.reload();
+      await scene.b.calls.settle([end(10, scene.b)]);
+      await client.query('COMMIT');
+      expect(await change).toMatchObject({ affectedCalls: 1, costBefore: '10', costAfter: '30' });
+    });
+  });
+});
+
+describe('the book as of a time', () => {
+  it('is not told while a record of that time may yet be committed: as of a time there is one answer', async () => {
+    const asked = (asOf: Date, by = scene.b): Promise<string[]> => by.prices.prices(scene.ours.operator.viewer, { model, asOf }).then((records) => records.map((record) => record.rates.input));
+    const store = new PriceStore(scene.db);
+    let answer: Promise<string[]> = Promise.resolve([]);
+    const recordedAt = await scene.db.transaction(async (tx) => {
+      await store.lock(tx);
+      await store.lockPrices(tx, [model]);
+      const [added] = await store.append(tx, [{ model, deployment: null, organizationId: null, source: 'ADMIN', ...NOVEMBER, effectiveTo: null, serviceTier: null, rates: { input: '3', output: '1' }, note: null }]);
+      await waitFor(async () => (await store.nowMs()) > added!.recordedAt.getTime(), { what: 'the time of the record to pass' });
+      answer = asked(added!.recordedAt);
+      await scene.waiting('pg_advisory_xact_lock_shared');
+      return added!.recordedAt;
+    });
+    expect(await answer).toEqual(['3']);
+    expect(await asked(new Date(recordedAt.getTime() - 1))).toEqual([]);
+    await scene.setPrice({ model, ...NOVEMBER, inputPerMillion: '9' });
+    expect([await asked(recordedAt), await asked(recordedAt, scene.a)]).toEqual([['3'], ['3']]);
+  });
+
+  it('is refused for the future', async () => {
+    await expect(scene.a.prices.prices(scene.ours.operator.viewer, { asOf: new Date(Date.now() + 60_000) })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', argument: 'asOf' });
+  });
+});
+
+describe('several writers of the book at once', () => {
+  it('are all recorded, one after the other, each with exactly what it changed', async () => {
+    await scene.setPrice({ model, inputPerMillion: '1000000' });
+    for (const prompt of [1, 10, 100]) await scene.a.calls.settle([end(prompt)]);
+    await scene.b.book.reload();
+    const results = await Promise.all(Array.from({ length: 8 }, (_, i) => scene.setPrice({ model, ...NOVEMBER, inputPerMillion: `${i + 2}000000` }, false, i % 2 ? scene.a : scene.b)));
+    const inOrder = results.sort((a, b) => a.price.number - b.price.number);
+    let before = '111';
+    for (const { price, ...rest } of inOrder) {
+      const after = String(111 * Number(price.rates.input));
+      expect(rest).toMatchObject({ affectedCalls: 3, costBefore: before, costAfter: after });
+      expect((await scene.figures(model, price.recordedAt)).cost).toBe(after);
+      before = after;
+    }
+    expect((await scene.figures(model)).cost).toBe(before);
+  });
+
+  it('number their records without a gap, with times that only go forward, in whole milliseconds', async () => {
+    const replicas = await Promise.all([replicaOf(scene.db), replicaOf(scene.b.db), replicaOf(scene.db)]);
+    await Promise.all(replicas.flatMap((replica, i) => [
+      ...Array.from({ length: 5 }, (_, j) => replica.prices.setModelPrice(scene.ours.operator.viewer, { model: `${model}-${j}`, ...NOVEMBER, inputPerMillion: String(i), outputPerMillion: '1' }, false)),
+      replica.book.record(Array.from({ length: 5 }, (_, j) => ({ model: `${model}-${i}-${j}`, deployment: null, rates: { input: '1', output: '1' }, knownAs: [] }))),
+    ]));
+    const rows = await scene.db.query<{ number: string; micros: string }>('SELECT number, (extract(epoch FROM recorded_at) * 1000000)::bigint AS micros FROM model_prices ORDER BY number');
+    expect(rows.map((row) => Number(row.number))).toEqual(rows.map((_row, i) => i + 1));
+    rows.forEach((row, i) => {
+      if (i > 0) expect(BigInt(row.micros)).toBeGreaterThan(BigInt(rows[i - 1]!.micros));
+      expect(BigInt(row.micros) % 1000n).toBe(0n);
+    });
+  });
+});
