@@ -30,7 +30,7 @@ export async function openEmbedded({ home, secrets, resetPassword, progress, shu
       password: secrets.postgresPassword,
       resetPassword,
       databases: [
-        { name: 'weir', password: secrets.weirDatabasePassword },
+        { name: 'weir', password: secrets.weirDatabasePassword, makesRoles: true },
         { name: 'litellm', password: secrets.litellmDatabasePassword },
       ],
       onNotice: (text) => progress.line(`  - ${text}`),
