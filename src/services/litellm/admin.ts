@@ -1,5 +1,6 @@
 import { Agent, request } from 'undici';
 import { AppError } from '../../errors';
+import { readListedRecords, type ListedRecord, type SpendList, type SpendPage } from './spend-list';
 import { newestStart, proxyTime, readSpendRecord, type SpendRecord, type SpendRecords } from './spend-record';
 
 export interface LitellmAdminOptions {
@@ -58,7 +59,7 @@ interface Answer { status: number; body: Record<string, unknown>; /** The proxy'
  * Administration of a LiteLLM proxy: the one place that holds the master key. Calls of users never come here. Whatever is not an expected
  * answer is SERVICE_UNAVAILABLE. Every method may be repeated.
  */
-export class LitellmAdmin implements SpendRecords {
+export class LitellmAdmin implements SpendRecords, SpendList {
   private readonly agent: Agent;
   private readonly timeoutMs: number;
 
@@ -145,10 +146,20 @@ export class LitellmAdmin implements SpendRecords {
   }
 
   async spendRecord(callId: string): Promise<SpendRecord | null> {
-    const answer = await this.call('GET', `/spend/logs?request_id=${encodeURIComponent(callId)}`);
-    this.expectOk('/spend/logs', answer);
-    if (!Array.isArray(answer.body)) throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs: the answer is no list');
-    return readSpendRecord(answer.body);
+    return readSpendRecord(await this.recordRows(callId));
+  }
+
+  async recordsOf(callId: string): Promise<ListedRecord[]> {
+    return readListedRecords(await this.recordRows(callId));
+  }
+
+  async spendPage(fromSecond: number, toSecond: number, page: number, size: number): Promise<SpendPage> {
+    const span = `start_date=${proxyTime(fromSecond * 1_000)}&end_date=${proxyTime(toSecond * 1_000)}`;
+    const answer = await this.call('GET', `/spend/logs/v2?${span}&page=${page}&page_size=${size}&sort_by=startTime&sort_order=asc`);
+    this.expectOk('/spend/logs/v2', answer);
+    const { data, total } = answer.body;
+    if (!Array.isArray(data) || typeof total !== 'number') throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs/v2: the answer has no page');
+    return { records: readListedRecords(data), length: data.length, total };
   }
 
   async newestRecordAgeMs(withinMs: number): Promise<number | null> {
@@ -162,6 +173,13 @@ export class LitellmAdmin implements SpendRecords {
 
   async close(): Promise<void> {
     await this.agent.destroy();
+  }
+
+  private async recordRows(callId: string): Promise<unknown[]> {
+    const answer = await this.call('GET', `/spend/logs?request_id=${encodeURIComponent(callId)}`);
+    this.expectOk('/spend/logs', answer);
+    if (!Array.isArray(answer.body)) throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs: the answer is no list');
+    return answer.body;
   }
 
   private async list<T>(path: string): Promise<T[]> {

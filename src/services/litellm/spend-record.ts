@@ -27,9 +27,9 @@ export interface SpendRecords {
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
 
-type Shape = Record<string, unknown>;
-const part = (value: unknown): Shape => (typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Shape) : {});
-const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
+export type Shape = Record<string, unknown>;
+export const part = (value: unknown): Shape => (typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Shape) : {});
+export const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
 const count = (value: unknown): number => (Number.isInteger(value) && (value as number) > 0 && (value as number) < 1_000 ? (value as number) : 0);
 const used = ({ tokens }: SpendRecord): number => (tokens ? Object.values(tokens).reduce((sum, n) => sum + n, 0) : 0);
 
@@ -40,7 +40,7 @@ export function readSpendRecord(rows: unknown): SpendRecord | null {
   return records[0] ?? null;
 }
 
-function readRow(value: unknown): SpendRecord {
+export function readRow(value: unknown): SpendRecord {
   const row = part(value);
   const metadata = part(row.metadata);
   // Without a usage object, as of a call that was cut off before its first token, the row's own columns have the proxy's count.

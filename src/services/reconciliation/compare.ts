@@ -1,0 +1,76 @@
+import { Decimal } from '../../lib/decimal';
+import type { ListedRecord } from '../litellm/spend-list';
+import { readUsage } from '../litellm/usage-shape';
+import type { TokenBuckets } from '../pricing/pricing.types';
+import { costResolution, missingAtProxy, secondRecord, tokensResolution } from './resolution';
+import type { Difference, DifferenceKind, OurCall } from './reconciliation.types';
+import { sameCost } from './same-cost';
+
+export interface Compared {
+  differences: Difference[];
+  /** What the call is to be corrected to. */
+  correction: ListedRecord | null;
+  /** What the proxy's records of the call cost together. */
+  proxyCost: string | null;
+}
+
+/** One call against all records that the proxy has of it. `planned`: what becomes of an estimate that can be replaced. */
+export function compareCall(call: OurCall, records: readonly ListedRecord[], planned: string): Compared {
+  // One that was asked for twice has two, the first one a refusal: the one in which most was used is the call's.
+  const [best, ...others] = [...records].sort((a, b) => b.totalTokens - a.totalTokens || Decimal.parse(b.spend).compare(Decimal.parse(a.spend)));
+  const differences: Difference[] = [];
+  const add = (kind: DifferenceKind, record: ListedRecord | null, resolution: string, ours: { totalTokens: number; cost: string | null } | null = call, isReplaced = false): void => void differences.push({
+    kind, callId: call.id, at: call.occurredAt, key: `${call.id}:${kind}:${isReplaced ? 'replaced' : (record?.requestId ?? '')}`, proxyRequestId: record?.requestId ?? null, ourTokens: ours?.totalTokens ?? null,
+    proxyTokens: record?.totalTokens ?? null, ourCost: ours?.cost ?? null, proxyCost: record && costOf(record), resolution, isReplaced,
+  });
+  if (!best) {
+    add('MISSING_AT_PROXY', null, missingAtProxy(call));
+    return { differences, correction: null, proxyCost: null };
+  }
+  let correction: ListedRecord | null = null;
+  if (call.corrected) add('TOKENS_DIFFER', best, `Replaced by a correction on ${call.corrected.at.toISOString()}: ${call.totalTokens} tokens.`, call.corrected, true);
+  if (!sameUsage(call, best)) {
+    correction = replaces(call, best) ? best : null;
+    add('TOKENS_DIFFER', best, correction ? planned : tokensResolution(call, best, wasRefusedHere(call, best)));
+  } else if (best.state !== 'REFUSED' && !agrees(call.cost, best.spend)) {
+    add('COST_DIFFERS', best, costResolution(call, best));
+  }
+  const charged = others.filter(({ spend }) => spend !== '0');
+  for (const record of charged) add('MISSING_HERE', record, secondRecord(call), null);
+  const proxyCost = [best, ...charged].reduce((sum, { spend }) => sum.plus(Decimal.parse(spend)), Decimal.ZERO);
+  return { differences, correction, proxyCost: proxyCost.toString() };
+}
+
+/** null: the proxy has no price. It writes zero for that, which a call with tokens does not cost. */
+export function costOf(record: ListedRecord): string | null {
+  const isUnpriced = record.spend === '0' && record.totalTokens > 0 && record.state !== 'REFUSED' && !record.fromProxyCache;
+  return isUnpriced ? null : record.spend;
+}
+
+/** Where no price is known on either side, nothing differs. */
+const agrees = (ours: string | null, spend: string): boolean => (ours === null ? spend === '0' : sameCost(ours, spend));
+
+const sameTokens = (a: TokenBuckets, b: TokenBuckets): boolean =>
+  a.uncachedPrompt === b.uncachedPrompt && a.cacheRead === b.cacheRead && a.cacheWrite === b.cacheWrite && a.cacheWriteOneHour === b.cacheWriteOneHour && a.output === b.output && a.reasoning === b.reasoning;
+
+/** Of a call that was refused the proxy counts the prompt, and charges nothing. */
+function sameUsage(call: OurCall, record: ListedRecord): boolean {
+  if (record.state === 'REFUSED') return call.totalTokens === 0;
+  return record.tokens ? sameTokens(call.tokens, record.tokens) : call.totalTokens === 0;
+}
+
+/**
+ * Whether the record is better than what is booked: never than what the provider has told us. Of a call that nobody saw end everything that the proxy knows is
+ * better, as recovery has it; else only what the provider has told the proxy.
+ */
+function replaces(call: OurCall, record: ListedRecord): boolean {
+  if (call.usageSource === 'PROVIDER' || !record.tokens || wasRefusedHere(call, record)) return false;
+  if (call.status === 'LOST') return true;
+  return record.state === 'REPORTED' && (record.hasDetails || !call.streamed);
+}
+
+/** The same figures were told to us, too, and were not plausible for this call. */
+function wasRefusedHere(call: OurCall, record: ListedRecord): boolean {
+  const seen = call.rawUsage === null || call.corrected ? null : readUsage(call.rawUsage, 'LITELLM', false);
+  return call.usageSource === 'ESTIMATED' && seen !== null && record.tokens !== null && sameTokens(seen.tokens, record.tokens);
+}

@@ -1,0 +1,101 @@
+import { LitellmAdmin } from '../../../src/services/litellm/admin';
+import { CallStore } from '../../../src/services/chat/call.store';
+import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
+import { PriceBook } from '../../../src/services/pricing/price-book';
+import { Corrector } from '../../../src/services/reconciliation/corrector';
+import { Reconciler } from '../../../src/services/reconciliation/reconciler';
+import { Reconciliation } from '../../../src/services/reconciliation/reconciliation.service';
+import { ReconciliationStore } from '../../../src/services/reconciliation/reconciliation.store';
+import { ReportLane } from '../../../src/services/usage/report-lane';
+import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
+import { createWorld, type World } from '../../support/factories';
+import { LitellmStandIn } from '../../support/litellm-admin';
+import { memoryLogger } from '../../support/log';
+import type { StandInRecord } from '../../support/spend-records';
+import { insertUsage, usageRow, type UsageRow } from '../usage/usage-rows';
+
+/** The database's clock. */
+export const NOW = '2026-11-21T12:00:00Z';
+/** Dollars per token: what the rows and the records of this scene cost. */
+export const RATES = { input: '0.000001', output: '0.00001', cacheRead: '0.0000005' };
+export const FROM = new Date('2026-11-20T00:00:00Z');
+export const TO = new Date('2026-11-21T00:00:00Z');
+
+/** A database with a price book, and a proxy that keeps records. */
+export class ReconciliationScene {
+  readonly logger = memoryLogger();
+  readonly store: ReconciliationStore;
+  readonly reconciler: Reconciler;
+  readonly corrector: Corrector;
+  readonly service: Reconciliation;
+
+  private constructor(
+    readonly database: TestDatabase,
+    readonly world: World,
+    readonly theirs: World,
+    readonly proxy: LitellmStandIn,
+    readonly admin: LitellmAdmin,
+    readonly prices: PriceBook,
+    /** What keys and teams of ours begin with. */
+    readonly prefix: string,
+  ) {
+    const { db } = database;
+    this.store = new ReconciliationStore(db);
+    this.reconciler = new Reconciler({ store: this.store, records: admin });
+    this.corrector = new Corrector({ store: new RecoveryStore(db), calls: new CallStore(db, prices), prices, modelOf: () => null, logger: this.logger });
+    this.service = this.serviceWithin({ calls: 10_000, ms: 60_000 });
+  }
+
+  static async open(): Promise<ReconciliationScene> {
+    const database = await createTestDatabase();
+    const { db } = database;
+    const world = await createWorld(db);
+    const theirs = await createWorld(db, { name: 'Theirs' });
+    await db.query(`INSERT INTO model_prices (number, model, source, effective_from, recorded_at, rates) VALUES (1, 'm', 'PROXY', '2026-01-01', '2026-01-01', $1)`, [RATES]);
+    await setClock(db, NOW);
+    const proxy = await LitellmStandIn.start();
+    const admin = new LitellmAdmin({ baseUrl: proxy.baseUrl, masterKey: proxy.masterKey });
+    const prices = new PriceBook({ db, logger: memoryLogger() });
+    await prices.start();
+    const [installation] = await db.query<{ id: string }>('SELECT id FROM installation');
+    return new ReconciliationScene(database, world, theirs, proxy, admin, prices, `weir-${installation!.id}-`);
+  }
+
+  async close(): Promise<void> {
+    await this.admin.close();
+    await this.proxy.stop();
+    await this.database.close();
+  }
+
+  serviceWithin(limits: { calls: number; ms: number }): Reconciliation {
+    return new Reconciliation({ reconciler: this.reconciler, store: this.store, isNightly: true, lane: new ReportLane(), limits });
+  }
+
+  /** A settled call of the member's, through the proxy: 10 and 5 tokens, 0.00006 dollars. */
+  async call(fields: Partial<UsageRow> & { settled_at?: string; price_number?: number | null; raw_usage?: unknown; cost_cache_read?: string } = {}): Promise<UsageRow> {
+    const { member } = this.world;
+    const at = fields.occurred_at ?? '2026-11-20T10:00:00.123456Z';
+    const row = {
+      ...usageRow({ organization_id: member.organizationId, user_id: member.id, occurred_at: at, upstream: 'LITELLM', cost: '0.00006', cost_input: '0.00001', cost_output: '0.00005', ...fields }),
+      settled_at: at, price_number: 1, ...fields,
+    };
+    await insertUsage(this.database.db, [row as UsageRow]);
+    return row;
+  }
+
+  /** The proxy's record of a call, as it should be, but for the fields. */
+  record(call: Pick<UsageRow, 'id' | 'occurred_at'>, fields: Partial<StandInRecord> = {}): void {
+    const startTime = new Date(Date.parse(call.occurred_at) + 20).toISOString();
+    this.proxy.record({ callId: call.id, startTime, keyAlias: `${this.prefix}${this.world.member.id}`, teamId: `${this.prefix}${this.world.planId}`, ...fields });
+  }
+
+  /** As the operator, or whoever else. */
+  compare(args: { from?: Date; to?: Date; first?: number; after?: string } = {}, viewer = this.world.operator.viewer): ReturnType<Reconciliation['compare']> {
+    return this.service.compare(viewer, { from: FROM, to: TO, first: 100, ...args });
+  }
+
+  /** All rows of a call. */
+  usage(callId: string): Promise<any[]> {
+    return this.database.db.query('SELECT *, trim_scale(cost)::text AS cost FROM llm_usage WHERE coalesce(corrects_id, id) = $1 ORDER BY correction, kind DESC', [callId]);
+  }
+}
