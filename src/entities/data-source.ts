@@ -11,6 +11,11 @@ import { BudgetFunctions20261121120300 } from './migrations/20261121120300-budge
 import { FigureTables20261121140000 } from './migrations/20261121140000-figure-tables';
 import { FigureEntries20261121140100 } from './migrations/20261121140100-figure-entries';
 import { FigureSettlement20261121140200 } from './migrations/20261121140200-figure-settlement';
+import { AnalyticsReaders20261121140300 } from './migrations/20261121140300-analytics-readers';
+import { AnalyticsFigures20261121140310 } from './migrations/20261121140310-analytics-figures';
+import { AnalyticsViews20261121140320 } from './migrations/20261121140320-analytics-views';
+import { Reconciliations20261121140400 } from './migrations/20261121140400-reconciliations';
+import { AnalyticsRights20261121140410 } from './migrations/20261121140410-analytics-rights';
 import { LlmCallsView20261121120400 } from './migrations/20261121120400-llm-calls-view';
 
 /** A transaction, or anything else that statements run on. Services take it as an argument, so that they need not import typeorm. */
@@ -39,7 +44,7 @@ export interface DatabaseOptions {
 
 // Times are written and read as text in some places: always in UTC. And a role called `weir` would have the schema of that name first on its
 // path, where the tables are not looked for at the next start.
-const SESSION = '-c TimeZone=UTC -c search_path=public -c idle_in_transaction_session_timeout=10s';
+export const SESSION = '-c TimeZone=UTC -c search_path=public -c idle_in_transaction_session_timeout=10s';
 /** Statements of the data path look rows up by their keys. Planned once, while tables are small, they would keep the full scans that suit small tables. */
 const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 /** What queues while one is busy shares its next commit: more connections than this only take from each other. */
@@ -51,7 +56,7 @@ const HOT_STATEMENT_MS = 4_000;
 /** Milliseconds by which our own limit is later: it is only for a Postgres that does not answer at all, and costs the connection. */
 const ANSWER_MARGIN_MS = 1_000;
 
-const connectionOf = (session: string, statementMs: number): Record<string, unknown> => ({
+export const connectionOf = (session: string, statementMs: number): Record<string, unknown> => ({
   Client: BoundedClient,
   options: session,
   statement_timeout: statementMs,
@@ -66,7 +71,8 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     url: options.url,
     entities: ENTITIES,
     migrations: [FirstSchema20261121080000, LedgerTables20261121120000, Admission20261121120100, Settlement20261121120200, BudgetFunctions20261121120300, LlmCallsView20261121120400,
-      FigureTables20261121140000, FigureEntries20261121140100, FigureSettlement20261121140200],
+      FigureTables20261121140000, FigureEntries20261121140100, FigureSettlement20261121140200, AnalyticsReaders20261121140300, AnalyticsFigures20261121140310,
+      AnalyticsViews20261121140320, Reconciliations20261121140400, AnalyticsRights20261121140410],
     migrationsTableName: 'weir_migrations',
     synchronize: false,
     logging: false,

@@ -23,7 +23,7 @@ import { UsageRetention } from './usage-retention.entity';
 import { User } from './user.entity';
 import { VirtualKey } from './virtual-key.entity';
 
-/** Tables with an entity. The others (installation, proxy_teams, model_lists) are only ever touched by SQL in their stores. */
+/** Tables with an entity. The others (installation, proxy_teams, model_lists, reconciliations) are only ever touched by SQL in their stores. */
 export const ENTITIES = [
   ApiToken, BudgetAlertEntity, BudgetEntity, BudgetPeriod, CallCheckpoint, CallInFlight, ConversationEntity, IdempotencyKey, LlmUsage, MessageEntity, ModelPrice, Organization, Owner, PlanEntity,
   PriceChange, PriceChangePart, PriceRate, PriceVersion, Project, UsageBatch, UsageDaily, UsageDailyByProject, UsageDailyByUser, UsageDailyOverall, UsageQuarterHourly, UsageRetention, User, VirtualKey,

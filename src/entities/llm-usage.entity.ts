@@ -6,6 +6,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
  */
 @Entity('llm_usage', { synchronize: false })
 @Index('llm_usage_batch_id_idx', ['batchId'])
+@Index('llm_usage_occurred_at_idx', ['occurredAt'], { type: 'brin' })
 export class LlmUsage {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'llm_usage_pkey' })
   organizationId!: string;

@@ -89,6 +89,7 @@ export class UsageDaily extends Cell {
 
 /** By UTC day. */
 @Entity('usage_daily_by_project')
+@Index('usage_daily_by_project_entry_at_idx', ['organizationId', 'entryAt'], { where: "entry_at > '-infinity'" })
 export class UsageDailyByProject extends Cell {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'usage_daily_by_project_pkey' })
   organizationId!: string;

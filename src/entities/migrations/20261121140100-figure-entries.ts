@@ -23,7 +23,7 @@ const BOUNDS = `'{10,12,15,17,20,24,29,34,40,48,57,68,80,96,114,135,160,191,227,
 const HISTOGRAMS = `
   -- A histogram of milliseconds in one number: 64 buckets of 12 decimal digits, the first bucket being the lowest digits. Histograms are merged by adding them.
   CREATE FUNCTION weir.histogram(ms integer) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT ('1e' || 12 * width_bucket(ms, ${BOUNDS}))::numeric $$;
+    SELECT ('1e' || (12 * width_bucket(ms, ${BOUNDS}))::text)::numeric $$;
 `;
 
 /** What an entry adds to each figure; the names of the cubes' columns. */
@@ -33,11 +33,16 @@ const MEASURES = ['calls', 'failed_calls', 'prompt_tokens', 'cache_read_tokens',
 const DIMENSIONS = `u.organization_id, u.occurred_at, u.id, coalesce(u.corrects_id, u.id) AS call_id, (u.occurred_at AT TIME ZONE 'UTC')::date AS day, date_bin('15 minutes', u.occurred_at, timestamptz '2000-01-01 00:00+00') AS quarter,
       u.user_id, coalesce(u.project_id, '') AS project_id, u.conversation_id, u.agent, u.scenario, u.trace_id, u.model, u.served_model, coalesce(u.provider, '') AS provider, u.upstream, u.status, u.settled_at, u.batch_id`;
 
-/** A row priced by the rates "r"; a call that used nothing costs nothing. */
-const priced = (r: string): string => `CASE WHEN u.usage_source = 'NONE' THEN 0 ELSE u.uncached_prompt_tokens * ${r}.input + u.cache_read_tokens * ${r}.cache_read
-      + (u.cache_write_tokens - u.cache_write_one_hour_tokens) * ${r}.cache_write + u.cache_write_one_hour_tokens * ${r}.cache_write_one_hour
-      + u.output_tokens * ${r}.output + u.reasoning_tokens * coalesce(${r}.reasoning, ${r}.output) + u.sign * ${r}.per_request END`;
-const ratesFor = (r: string, number: string): string => `${r}.number = ${number} AND abs(u.prompt_tokens) > ${r}.above_prompt_tokens AND abs(u.prompt_tokens) <= ${r}.up_to_prompt_tokens`;
+/** The rates of a record, one array for each bucket, by tier: one row, so that rows are read once and no join is made for each. */
+const ratesOf = (r: string, number: string): string => `SELECT array_agg(above_prompt_tokens ORDER BY above_prompt_tokens) AS ${r}_above, ${['input', 'cache_read', 'cache_write', 'cache_write_one_hour', 'output', 'reasoning', 'per_request']
+  .map((name) => `array_agg(${name} ORDER BY above_prompt_tokens) AS ${r}_${name}`).join(', ')} FROM price_rates WHERE number = ${number}`;
+/** A row priced by the rates "r" of the part "p"; a call that used nothing costs nothing. A prompt of exactly the bound stays below the tier. */
+const priced = (r: string): string => {
+  const rate = (name: string): string => `p.${r}_${name}[width_bucket(abs(u.prompt_tokens) - 1, p.${r}_above)]`;
+  return `CASE WHEN u.usage_source = 'NONE' THEN 0 ELSE u.uncached_prompt_tokens * ${rate('input')} + u.cache_read_tokens * ${rate('cache_read')}
+      + (u.cache_write_tokens - u.cache_write_one_hour_tokens) * ${rate('cache_write')} + u.cache_write_one_hour_tokens * ${rate('cache_write_one_hour')}
+      + u.output_tokens * ${rate('output')} + u.reasoning_tokens * coalesce(${rate('reasoning')}, ${rate('output')}) + u.sign * ${rate('per_request')} END`;
+};
 const CONCERNS = `(u.organization_id = ANY (p.organizations)) = p.organizations_listed AND (coalesce(u.deployment, '') = ANY (p.deployments)) = p.deployments_listed
         AND (coalesce(u.service_tier, '') = ANY (p.service_tiers)) = p.service_tiers_listed`;
 
@@ -64,13 +69,13 @@ const ENTRIES = `
       0::bigint AS latency_count, 0::bigint AS latency_ms, 0::numeric AS latency_histogram, 0::bigint AS first_token_count, 0::bigint AS first_token_ms, 0::numeric AS first_token_histogram
     FROM price_changes AS c
     CROSS JOIN LATERAL (
-      SELECT ${DIMENSIONS}, u.sign, u.total_tokens, u.cost AS cost_booked, ${priced('a')} AS cost_after, CASE WHEN b.number IS NULL THEN u.cost ELSE ${priced('b')} END AS cost_before
-      FROM price_change_parts AS p
-      JOIN llm_usage AS u ON u.served_model = c.model AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at AND u.book_number < c.book AND ${CONCERNS}
-      JOIN price_rates AS a ON ${ratesFor('a', 'c.book')}
-      -- Where the row was booked with that record known, its cost is what was booked.
-      LEFT JOIN price_rates AS b ON u.book_number < p.previous AND ${ratesFor('b', 'p.previous')}
-      WHERE p.book = c.book) AS e;
+      SELECT ${DIMENSIONS}, u.sign, u.total_tokens, u.cost AS cost_booked, ${priced('a')} AS cost_after,
+        -- Where the row was booked with that record known, its cost is what was booked.
+        CASE WHEN u.book_number < p.previous THEN ${priced('b')} ELSE u.cost END AS cost_before
+      -- OFFSET keeps a part and its rates one thing: the model is then looked at first, where rows are read, and not behind what costs more.
+      FROM (SELECT c.model, q.*, a.*, b.* FROM price_change_parts AS q CROSS JOIN LATERAL (${ratesOf('a', 'c.book')}) AS a CROSS JOIN LATERAL (${ratesOf('b', 'q.previous')}) AS b
+        WHERE q.book = c.book OFFSET 0) AS p
+      JOIN llm_usage AS u ON u.served_model = p.model AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at AND u.book_number < c.book AND ${CONCERNS}) AS e;
 
   -- The record that a row is priced by as the book stood at a time (null: now). null: by what was booked with it.
   CREATE FUNCTION weir.repriced_by(u llm_usage, as_of timestamptz) RETURNS bigint LANGUAGE sql STABLE AS $$
@@ -94,7 +99,7 @@ const ENTRIES = `
       SELECT 0, 0, 0, 0, 0, 0, 0 INTO parts.cost, parts.cost_input, parts.cost_cache_read, parts.cost_cache_write, parts.cost_output, parts.cost_reasoning, parts.cost_request;
       RETURN parts;
     END IF;
-    SELECT x.* INTO STRICT r FROM price_rates AS x WHERE ${ratesFor('x', 'v_number')};
+    SELECT x.* INTO STRICT r FROM price_rates AS x WHERE x.number = v_number AND abs(u.prompt_tokens) > x.above_prompt_tokens AND abs(u.prompt_tokens) <= x.up_to_prompt_tokens;
     parts.cost_input := u.uncached_prompt_tokens * r.input;
     parts.cost_cache_read := u.cache_read_tokens * r.cache_read;
     parts.cost_cache_write := (u.cache_write_tokens - u.cache_write_one_hour_tokens) * r.cache_write + u.cache_write_one_hour_tokens * r.cache_write_one_hour;
@@ -114,20 +119,28 @@ const CUBES = {
   usage_quarter_hourly: ['organization_id', 'at', 'model', 'entry_at'],
 };
 
+/** A single entry's count fits an integer, whose sum takes much less time than that of a bigint. */
+const sum = (name: string): string => (['cost', 'latency_histogram', 'first_token_histogram'].includes(name) ? `sum(${name})` : `sum(${name}::integer)`);
+
 /** Sorted by the cube's key: whoever else writes the same cells does it in this order. */
 const into = (cube: keyof typeof CUBES): string => {
   const keys = CUBES[cube].join(', ');
   const from = keys.replace(' at,', ' quarter AS at,');
   const recent = cube === 'usage_quarter_hourly' ? `WHERE quarter >= date_trunc('day', weir.now(), 'UTC') - interval '60 days'` : '';
   return `INSERT INTO ${cube} (${keys}, ${MEASURES.join(', ')})
-        SELECT ${from}, ${MEASURES.map((name) => `sum(${name})`).join(', ')} FROM entries ${recent} GROUP BY ${keys.replace(' at,', ' quarter,')} ORDER BY ${keys.replace(' at,', ' quarter,')}
+        SELECT ${from}, ${MEASURES.map(sum).join(', ')} FROM entries ${recent} GROUP BY ${keys.replace(' at,', ' quarter,')} ORDER BY ${keys.replace(' at,', ' quarter,')}
         ON CONFLICT (${keys}) DO UPDATE SET ${MEASURES.map((name) => `${name} = ${cube}.${name} + excluded.${name}`).join(', ')}`;
 };
 const CELLS = (Object.keys(CUBES) as (keyof typeof CUBES)[]).map((cube) => `${cube}_cells AS (${into(cube)})`).join(',\n      ');
 
 const FOLD = `
+  -- A slice of time, and no whole month, is read where a price change is folded in slices. It costs next to nothing to write.
+  CREATE INDEX llm_usage_occurred_at_idx ON llm_usage USING brin (occurred_at) WITH (autosummarize = on);
+
   -- Folds settled batches, oldest first, until so many rows are done; one folder at a time. Gives what was folded, and nothing where another one is at it.
-  CREATE FUNCTION weir.fold(max_rows integer, OUT batches integer, OUT rows bigint) LANGUAGE plpgsql VOLATILE AS $$
+  CREATE FUNCTION weir.fold(max_rows integer, OUT batches integer, OUT rows bigint) LANGUAGE plpgsql VOLATILE
+    -- Planned once, while tables are small, it would keep the full scans that suit small tables.
+    SET enable_seqscan = off SET work_mem = '64MB' AS $$
   DECLARE
     ids bigint[];
     first_at timestamptz;
@@ -137,7 +150,10 @@ const FOLD = `
     rows := 0;
     IF NOT pg_try_advisory_xact_lock(5, 0) THEN RETURN; END IF;
     SELECT array_agg(b.id), min(b.from_at), max(b.to_at), coalesce(sum(b.rows), 0), count(*) INTO ids, first_at, last_at, rows, batches
-      FROM (SELECT x.*, sum(x.rows) OVER (ORDER BY x.id) - x.rows AS before FROM usage_batches AS x) AS b WHERE b.before < max_rows;
+      FROM (SELECT x.*, sum(x.rows) OVER (ORDER BY x.id) - x.rows AS before
+            -- Each has a row at least: what is left out here is too much anyway, and a long queue is not read whole each time.
+            FROM (SELECT * FROM usage_batches ORDER BY id LIMIT max_rows) AS x) AS b
+      WHERE b.before < max_rows;
     IF batches = 0 THEN RETURN; END IF;
     WITH entries AS MATERIALIZED (SELECT * FROM weir.row_entries WHERE batch_id = ANY (ids) AND occurred_at >= first_at AND occurred_at <= last_at),
       ${CELLS}
@@ -149,11 +165,14 @@ const FOLD = `
   CREATE FUNCTION weir.fold_price_change(v_book bigint, up_to timestamptz) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
     done timestamptz;
+    -- Plain values: with these Postgres leaves out the months that are not concerned.
+    first_at timestamptz;
+    last_at timestamptz;
   BEGIN
     IF NOT pg_try_advisory_xact_lock(5, 1) THEN RETURN false; END IF;
-    SELECT c.folded_before INTO done FROM price_changes AS c WHERE c.book = v_book;
+    SELECT c.folded_before, greatest(c.folded_before, c.starts_at), least(up_to, c.ends_at) INTO done, first_at, last_at FROM price_changes AS c WHERE c.book = v_book;
     IF done IS NULL OR done >= up_to THEN RETURN false; END IF;
-    WITH entries AS MATERIALIZED (SELECT * FROM weir.price_entries WHERE book = v_book AND occurred_at >= done AND occurred_at < up_to),
+    WITH entries AS MATERIALIZED (SELECT * FROM weir.price_entries WHERE book = v_book AND occurred_at >= first_at AND occurred_at < last_at),
       ${CELLS}
       UPDATE price_changes SET folded_before = up_to WHERE book = v_book;
     RETURN true;
