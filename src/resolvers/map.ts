@@ -52,6 +52,13 @@ export const toModelPrice = (record: PriceRecord): ModelPriceType => ({
   reasoningPerMillion: perMillionOrNull(record.rates.reasoning),
   perRequest: record.rates.perRequest ?? null,
   serviceTier: record.serviceTier,
+  tiers: (record.rates.tiers ?? []).map((tier) => ({
+    abovePromptTokens: tier.abovePromptTokens,
+    inputPerMillion: perMillion(tier.input),
+    outputPerMillion: perMillion(tier.output),
+    cacheReadPerMillion: perMillionOrNull(tier.cacheRead),
+    cacheWritePerMillion: perMillionOrNull(tier.cacheWrite),
+  })),
   organizationId: record.organizationId,
 });
 

@@ -6,20 +6,23 @@ import { BudgetAlertResolver, BudgetResolver } from './budget.resolver';
 import { ChatStreamResolver } from './chat-stream.resolver';
 import { ChatResolver, ModelNotAllowedResolver } from './chat.resolver';
 import { ConversationResolver, MessageResolver } from './conversation.resolver';
+import { ExportResolver } from './export.resolver';
 import { finishSchema } from './finish-schema';
 import { ModelResolver } from './model.resolver';
 import { NodeResolver } from './node.resolver';
 import { PeopleResolver } from './people.resolver';
 import { PlanResolver } from './plan.resolver';
-import { PriceResolver } from './price.resolver';
+import { PriceChangeResolver, PriceResolver } from './price.resolver';
+import { ReconciliationResolver } from './reconciliation.resolver';
 import { ServiceStatusResolver } from './service-status.resolver';
 import { DateTime } from './types/scalars';
 import { CallResolver, UsageResolver } from './usage.resolver';
+import { UsageUpdatesResolver } from './usage-updates.resolver';
 import { ViewerResolver } from './viewer.resolver';
 
 const RESOLVERS = [
   BudgetAlertResolver, BudgetResolver, CallResolver, ChatResolver, ChatStreamResolver, ConversationResolver, MessageResolver, ModelNotAllowedResolver, ModelResolver, NodeResolver,
-  PeopleResolver, PlanResolver, PriceResolver, ServiceStatusResolver, UsageResolver, ViewerResolver,
+  ExportResolver, PeopleResolver, PlanResolver, PriceChangeResolver, PriceResolver, ReconciliationResolver, ServiceStatusResolver, UsageResolver, UsageUpdatesResolver, ViewerResolver,
 ] as const;
 
 /** type-graphql wants one as soon as there is a subscription. Ours bring their own iterators: whoever reaches this has made a mistake. */

@@ -1,6 +1,8 @@
-import { Arg, Ctx, Extensions, FieldResolver, Int, Query, Resolver, Root } from 'type-graphql';
+import type { GraphQLResolveInfo } from 'graphql';
+import { Arg, Ctx, Extensions, FieldResolver, Info, Int, Query, Resolver, Root } from 'type-graphql';
 import type { RequestContext } from '../server/context';
-import type { CallRecord, UsageDimension, UsageGroupRow, UsageInterval, UsageOrder } from '../services/usage/usage.types';
+import type { CallRecord, UsageDimension, UsageFigures, UsageGroupRow, UsageInterval, UsageOrder } from '../services/usage/usage.types';
+import { namesBelow } from './selection';
 import { conversationOf, organizationOf, projectOf, userOf } from './loaders';
 import { toCost, toTokenUsage } from './map';
 import { CallConnection, CallType, CostType, TokenUsageType } from './types/call.type';
@@ -8,9 +10,15 @@ import { ConversationType } from './types/conversation.type';
 import { UsageDimensionEnum, UsageIntervalEnum, UsageOrderEnum } from './types/enums';
 import { toConnection, type ConnectionOf } from './types/node.type';
 import { OrganizationType, ProjectType, UserType } from './types/people.type';
+import { DateTime } from './types/scalars';
 import { UsageFilterInputType } from './types/usage.input';
 import { UsageReportType, UsageRowType } from './types/usage.type';
 import { checkLimit, checkRange, checkTimeZone, pageArgs } from './validate';
+
+const FIGURES: readonly (keyof UsageFigures)[] = [
+  'calls', 'failedCalls', 'promptTokens', 'cacheReadTokens', 'cacheWriteTokens', 'completionTokens', 'reasoningTokens', 'totalTokens', 'cost', 'unpricedCalls', 'averageLatencyMs', 'p50LatencyMs',
+  'p95LatencyMs', 'averageTimeToFirstTokenMs', 'p95TimeToFirstTokenMs',
+];
 
 @Resolver(() => UsageRowType)
 export class UsageResolver {
@@ -24,6 +32,11 @@ export class UsageResolver {
     @Arg('groupBy', () => [UsageDimensionEnum], { defaultValue: [], description: 'One group for each combination that occurs.' }) groupBy: UsageDimension[],
     @Arg('interval', () => UsageIntervalEnum, { nullable: true, description: 'Gives each group as a time series.' }) interval: UsageInterval | null,
     @Arg('timeZone', () => String, { defaultValue: 'UTC', description: 'IANA name: where days, weeks and months begin.' }) timeZone: string,
+    @Arg('pricesAsOf', () => DateTime, {
+      nullable: true,
+      description: 'The figures as they stood at this time: with the prices, corrections and calls that were known then. The future is refused. `to` is then by default this time.',
+    })
+    pricesAsOf: Date | null | undefined,
     @Arg('orderBy', () => UsageOrderEnum, {
       defaultValue: 'COST_DESC',
       description: 'Of the groups; with `interval` each group has all its intervals, in time order, also those without calls.',
@@ -31,11 +44,15 @@ export class UsageResolver {
     orderBy: UsageOrder,
     @Arg('limit', () => Int, { defaultValue: 100, description: 'Groups, 1 to 1000.' }) limit: number,
     @Ctx() context: RequestContext,
+    @Info() info: GraphQLResolveInfo,
   ): Promise<UsageReportType> {
     checkRange('filter', filter ?? {});
     checkTimeZone('timeZone', timeZone);
     checkLimit(limit);
-    return context.services.usage.report(context.viewer, { filter: filter ?? {}, groupBy: [...new Set(groupBy)], interval: interval ?? null, timeZone, orderBy, limit });
+    const query = { filter: filter ?? {}, groupBy: [...new Set(groupBy)], interval: interval ?? null, timeZone, orderBy, limit, pricesAsOf: pricesAsOf ?? null };
+    // A summed up figure takes time, percentiles most of it: only those that are shown.
+    const shown = namesBelow(info);
+    return context.services.usage.report(context.viewer, { ...query, figures: FIGURES.filter((name) => shown.has(name)) });
   }
 
   @Query(() => CallConnection, { description: 'Single calls, newest first: the rows behind the figures.' })

@@ -9,10 +9,11 @@ import type { Services } from '../services/services';
 import type { Viewer } from '../services/viewer/viewer.types';
 import type { RequestContext } from './context';
 import type { Explorer } from './explorer';
+import { addExports } from './export-route';
 import { formatError, statusOf, toAppError, type ErrorScope } from './format-error';
 import { LIMITS, parseAndValidate, SizeGuard, tooLong } from './guards';
 import { charsetOf, jsonText } from './json-body';
-import { contextOf, requestIdOf, traceIdOf } from './request';
+import { contextOf, originOf, requestIdOf, traceIdOf } from './request';
 
 export interface Readiness { ready: boolean; [component: string]: unknown }
 export interface HttpDeps {
@@ -79,6 +80,7 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
     return sendError(reply, error, { logger, requestId: request.id, config, status: known ? 405 : 404 });
   });
   addHealth(app, deps);
+  addExports(app, deps);
   deps.explorer?.addRoutes(app);
   app.route({ method: ['GET', 'POST'], url: GRAPHQL_PATH, onRequest: (request, reply) => admit(deps, request, reply), handler: (request, reply) => handle(deps, sizes, request, reply) });
   return app;
@@ -126,7 +128,7 @@ async function handle(deps: HttpDeps, sizes: SizeGuard, request: FastifyRequest,
   });
   const response = await apollo.executeHTTPGraphQLRequest({
     httpGraphQLRequest: { method: request.method, headers, search: question < 0 ? '' : request.url.slice(question), body: request.body },
-    context: async () => contextOf(services, request.viewer!, request.id, traceIdOf(request.headers.traceparent), leaving.signal),
+    context: async () => contextOf(services, request.viewer!, request.id, traceIdOf(request.headers.traceparent), leaving.signal, () => deps.config.publicUrl ?? originOf(request)),
   });
   for (const [name, value] of response.headers) reply.header(name, value);
   reply.code(response.status ?? 200);

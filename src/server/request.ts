@@ -17,11 +17,20 @@ export function traceIdOf(traceparent: unknown): string | null {
   return typeof traceparent === 'string' ? (TRACEPARENT.exec(traceparent)?.[1] ?? null) : null;
 }
 
-export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null, signal?: AbortSignal): RequestContext => ({
+/** Scheme and host as the client wrote them, as far as the server believes it: null for what is no host name. */
+export function originOf({ protocol, host }: { protocol: string; host: string }): string | null {
+  // Nothing that could begin a path or name a user: it becomes a part of links.
+  if (!/^https?$/.test(protocol) || !/^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/.test(host)) return null;
+  const origin = `${protocol}://${host}`;
+  return URL.canParse(origin) ? origin : null;
+}
+
+export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null, signal?: AbortSignal, baseUrl?: () => string | null): RequestContext => ({
   viewer,
   services,
   requestId,
   traceparentId,
   signal,
+  baseUrl,
   loaders: new Map(),
 });

@@ -1,4 +1,4 @@
-import { type ConfigError, readConfig } from '../../src/config';
+import { type ConfigError, readConfig, readProxy } from '../../src/config';
 
 const good = { DATABASE_URL: 'postgres://u:p@localhost/weir', LLM_BASE_URL: 'http://localhost:4000/v1/', WEIR_SECRET_KEY: Buffer.alloc(32).toString('base64') };
 function problems(env: Record<string, string>): string[] {
@@ -29,6 +29,16 @@ describe('readConfig', () => {
 
   it('refuses algorithms that need no private key', () => {
     expect(problems({ ...good, AUTH_ALGORITHMS: 'RS256,HS256' })).toHaveLength(1);
+  });
+
+  it('compares with the proxy at three, at another hour, or never', () => {
+    expect([readConfig(good), readConfig({ ...good, RECONCILE_AT_HOUR: '0' }), readConfig({ ...good, RECONCILE_AT_HOUR: 'off' })].map(({ reconcileAtHour }) => reconcileAtHour)).toEqual([3, 0, null]);
+    for (const wrong of ['24', '-1', 'never']) expect(problems({ ...good, RECONCILE_AT_HOUR: wrong })).toHaveLength(1);
+  });
+
+  it('shows the proxy\'s records to whoever has its master key', () => {
+    expect(readProxy({ LLM_BASE_URL: 'http://localhost:4000/v1', LITELLM_MASTER_KEY: 'sk-m' })).toEqual({ baseUrl: 'http://localhost:4000', masterKey: 'sk-m' });
+    expect(() => readProxy({ LLM_BASE_URL: 'http://localhost:4000' })).toThrow(/LITELLM_MASTER_KEY is not set/);
   });
 
   it('closes browsers out in production unless origins are named', () => {

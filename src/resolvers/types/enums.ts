@@ -214,3 +214,10 @@ export const ComponentStateEnum = graphEnum('ComponentState', 'How a part of the
   DOWN: 'It does not work.',
   OFF: 'It is not used here.',
 });
+
+export const DifferenceKindEnum = graphEnum('DifferenceKind', "How our figures of a call and the proxy's differ.", {
+  MISSING_HERE: 'The proxy has a record that belongs to no call of ours.',
+  MISSING_AT_PROXY: 'The proxy has no record of the call.',
+  TOKENS_DIFFER: 'The tokens differ, and the cost with them.',
+  COST_DIFFERS: 'The tokens agree, and the cost differs.',
+});

@@ -29,4 +29,7 @@ export class ServiceStatusType {
 
   @Field(() => ComponentStatusType, { description: 'The proxy; OFF where models are reached directly.' })
   proxy!: ComponentStatusType;
+
+  @Field(() => ComponentStatusType, { nullable: true, description: 'How far the cubes that reports read are behind. Reports stay exact, and are slower.' })
+  cubes!: ComponentStatusType;
 }

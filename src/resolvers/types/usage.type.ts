@@ -1,4 +1,4 @@
-import { Field, Float, ID, ObjectType } from 'type-graphql';
+import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
 import type { CallStatus, Scenario, Upstream } from '../../services/usage/usage.types';
 import { CallStatusEnum, ScenarioEnum, UpstreamEnum } from './enums';
 import { DateTime, DecimalScalar, SafeInt } from './scalars';
@@ -38,16 +38,16 @@ export class UsageFiguresType {
   @Field(() => Float, { nullable: true, description: 'Milliseconds from admission to the end, on average.' })
   averageLatencyMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: 'Half of the calls took at most so many milliseconds.' })
+  @Field(() => Float, { nullable: true, description: 'Half of the calls took at most so many milliseconds; from a histogram, within 9.1 % (below 10 ms: within 5 ms).' })
   p50LatencyMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: '95 % of the calls took at most so many milliseconds.' })
+  @Field(() => Float, { nullable: true, description: '95 % of the calls took at most so many milliseconds; as exact as `p50LatencyMs`.' })
   p95LatencyMs!: number | null;
 
   @Field(() => Float, { nullable: true, description: 'Milliseconds from admission to the first token of streamed calls, on average.' })
   averageTimeToFirstTokenMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: '95 % of the streamed calls had their first token within so many milliseconds.' })
+  @Field(() => Float, { nullable: true, description: '95 % of the streamed calls had their first token within so many milliseconds; as exact as `p50LatencyMs`.' })
   p95TimeToFirstTokenMs!: number | null;
 }
 
@@ -94,4 +94,10 @@ export class UsageReportType {
 
   @Field(() => Boolean, { description: 'More groups than `limit`.' })
   truncated!: boolean;
+
+  @Field(() => DateTime, { description: 'The moment whose knowledge the figures are made of: the one that was asked for, or that of the answer.' })
+  pricesAsOf!: Date;
+
+  @Field(() => Int, { description: 'Number of the price book that the answer used: its newest record at that moment; 0 where it had none.' })
+  priceBook!: number;
 }

@@ -1,5 +1,6 @@
-import type { Db } from '../../entities/data-source';
+import type { Db, Tx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
+import { pageBounds, type PageBounds } from './page-bounds.store';
 import type { ScopedFilter } from './usage-scope';
 import { allOf, CALL_ID, Parameters, readSnapshot, trueRows, whereOf, whereSettled } from './usage-where.store';
 import type { CallRecord } from './usage.types';
@@ -20,17 +21,23 @@ const KEY = `to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US
 const COMMON = `occurred_at, organization_id, user_id, project_id, conversation_id, trace_id, agent, scenario, model, upstream, streamed`;
 const SETTLED = `
   SELECT ${KEY}, ${CALL_ID} AS id, ${COMMON}, served_model, provider, deployment, status, error_code, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens,
-    output_tokens, reasoning_tokens, usage_source, cost, cost_input, cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms,
-    time_to_first_token_ms
+    output_tokens, reasoning_tokens, usage_source, proxy_cost, latency_ms, time_to_first_token_ms, llm_usage AS entry
   FROM llm_usage`;
 // One row per call: where the usage row is there already, that one counts.
 const IN_FLIGHT = `
   SELECT ${KEY}, id, ${COMMON}, model AS served_model, NULL::text AS provider, NULL::text AS deployment, 'RUNNING' AS status, NULL::text AS error_code, 0 AS uncached_prompt_tokens,
     0 AS cache_read_tokens, 0 AS cache_write_tokens, 0 AS cache_write_one_hour_tokens, 0 AS output_tokens, 0 AS reasoning_tokens, 'NONE' AS usage_source,
-    NULL::numeric AS cost, NULL::numeric AS cost_input, NULL::numeric AS cost_cache_read, NULL::numeric AS cost_cache_write, NULL::numeric AS cost_output,
-    NULL::numeric AS cost_reasoning, NULL::numeric AS cost_request, NULL::numeric AS proxy_cost, NULL::integer AS latency_ms, NULL::integer AS time_to_first_token_ms
+    NULL::numeric AS proxy_cost, NULL::integer AS latency_ms, NULL::integer AS time_to_first_token_ms, NULL::llm_usage AS entry
   FROM calls_in_flight AS f`;
-const NOT_SETTLED = 'NOT EXISTS (SELECT FROM llm_usage u WHERE u.organization_id = f.organization_id AND u.occurred_at = f.occurred_at AND u.id = f.id)';
+const SHOWN = ['key', 'id', ...COMMON.split(', '), 'served_model', 'provider', 'deployment', 'status', 'error_code', 'uncached_prompt_tokens', 'cache_read_tokens', 'cache_write_tokens',
+  'cache_write_one_hour_tokens', 'output_tokens', 'reasoning_tokens', 'usage_source', 'proxy_cost', 'latency_ms', 'time_to_first_token_ms'].map((name) => `c.${name}`).join(', ');
+const COSTS = ['cost', 'cost_input', 'cost_cache_read', 'cost_cache_write', 'cost_output', 'cost_reasoning', 'cost_request'];
+/** Calls at what they cost today: a price that was recorded after they were booked may have changed it. Only such rows are priced again. */
+const atCurrentCost = (calls: string): string => `
+  SELECT ${SHOWN}, ${COSTS.map((name) => `CASE WHEN p.parts IS NULL THEN (c.entry).${name} ELSE (p.parts).${name} END AS ${name}`).join(', ')}
+  FROM (${calls}) AS c CROSS JOIN LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM price_changes AS change WHERE change.model = c.served_model AND change.book > (c.entry).book_number)
+    THEN weir.cost_as_of(c.entry, NULL) END AS parts OFFSET 0) AS p`;
+const notSettled = (since: string): string => `NOT EXISTS (SELECT FROM llm_usage u WHERE u.organization_id = f.organization_id AND u.occurred_at = f.occurred_at AND u.id = f.id AND ${since})`;
 
 /** Single calls, once each: settled ones by their true row, and those in flight, in one order. */
 export class CallsStore {
@@ -38,8 +45,18 @@ export class CallsStore {
 
   /** Newest first, one row more than `first`: the last one only tells that there are more. */
   async page(filter: ScopedFilter, first: number, after: CallKey | null): Promise<{ call: CallRecord; key: CallKey }[]> {
+    const rows = await readSnapshot(this.db, async (tx) => {
+      const bounds = await pageBounds(tx, filter, first + 1, after);
+      const found = await this.read(tx, filter, first + 1, after, bounds);
+      // Too many were counted: seldom, and then everything is looked through.
+      return found.length <= first && bounds.from && !bounds.isAll ? this.read(tx, filter, first + 1, after, { ...bounds, from: null }) : found;
+    });
+    return rows.map((row) => ({ call: mapCall(row), key: [row.key, row.id] }));
+  }
+
+  private read(tx: Tx, filter: ScopedFilter, count: number, after: CallKey | null, bounds: PageBounds): Promise<CallSql[]> {
     const parameters = new Parameters();
-    const limit = parameters.add(first + 1);
+    const limit = parameters.add(count);
     const key = after ? `(${parameters.add(after[0])}::timestamptz, ${parameters.add(after[1])}::text)` : null;
     const parts: string[] = [];
     const part = (select: string, id: string, conditions: string[]): void => {
@@ -47,17 +64,21 @@ export class CallsStore {
       parts.push(`(${select} WHERE ${allOf(conditions)} ORDER BY occurred_at DESC, id DESC LIMIT ${limit})`);
     };
     // By the call's id, whichever of its rows is true: a page goes on at the same place when a call is corrected meanwhile.
-    part(SETTLED, CALL_ID, whereSettled(filter, parameters, true));
-    if (!filter.providers && (!filter.statuses || filter.statuses.includes('RUNNING'))) part(IN_FLIGHT, 'id', [...whereOf(filter, parameters), NOT_SETTLED]);
-    const sql = `SELECT * FROM (${parts.join(' UNION ALL ')}) AS calls ORDER BY occurred_at DESC, id DESC LIMIT ${limit}`;
-    const rows = await readSnapshot(this.db, (tx) => tx.query<CallSql>(sql, parameters.values));
-    return rows.map((row) => ({ call: mapCall(row), key: [row.key, row.id] }));
+    // Of time as narrow as it is known, for corrections, too: Postgres then plans for few months.
+    const { from, to } = filter;
+    const narrow = { from: bounds.from && (!from || bounds.from > from) ? bounds.from : from, to: after && (!to || Date.parse(after[0]) < to.getTime()) ? new Date(Date.parse(after[0]) + 1) : to };
+    part(SETTLED, CALL_ID, whereSettled({ ...filter, ...narrow }, parameters, true));
+    if (bounds.inFlightFrom && !filter.providers && (!filter.statuses || filter.statuses.includes('RUNNING'))) {
+      part(IN_FLIGHT, 'id', [...whereOf(filter, parameters), notSettled(`u.occurred_at >= ${parameters.add(bounds.inFlightFrom)}::timestamptz`)]);
+    }
+    const sql = `${atCurrentCost(`SELECT * FROM (${parts.join(' UNION ALL ')}) AS calls ORDER BY occurred_at DESC, id DESC LIMIT ${limit}`)} ORDER BY c.occurred_at DESC, c.id DESC`;
+    return tx.query<CallSql>(sql, parameters.values);
   }
 
   async find(id: string): Promise<CallRecord | null> {
     // Both indexes are by the call's id, and a call has few rows.
     const settled = `${SETTLED} WHERE (id = $1 AND kind = 'CALL' OR corrects_id = $1) AND ${trueRows()}`;
-    const [row] = await this.db.query<CallSql>(`${settled} UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${NOT_SETTLED}) LIMIT 1`, [id]);
+    const [row] = await this.db.query<CallSql>(atCurrentCost(`${settled} UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${notSettled('true')}) LIMIT 1`), [id]);
     return row ? mapCall(row) : null;
   }
 }

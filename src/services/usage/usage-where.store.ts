@@ -1,11 +1,14 @@
 import type { Db, Tx } from '../../entities/data-source';
 import type { ScopedFilter } from './usage-scope';
 
-/** Reads from one snapshot. A statement that takes 10 s is given up (SERVICE_UNAVAILABLE): nobody waits for it, and others wait behind it. */
+/**
+ * Reads from one snapshot, which is taken by the first statement. A statement that takes 10 s is given up (SERVICE_UNAVAILABLE): nobody waits
+ * for it, and others wait behind it. Room to sum up some ten thousand groups without a file; few of these run at a time. Other processes
+ * to help, or machine code, take longer to come about than most statements run.
+ */
 export const readSnapshot = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
   db.transaction(async (tx) => {
-    await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-    await tx.query(`SET LOCAL statement_timeout = '10s'`);
+    await tx.query(`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL work_mem = '32MB'; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`);
     return work(tx);
   });
 
@@ -45,7 +48,7 @@ export function whereOf(filter: ScopedFilter, parameters: Parameters): string[] 
 }
 
 /** What no correction changes of a call: whose it is, and when it was. */
-export const spanOf = ({ organizationIds, userIds, from, to }: ScopedFilter, parameters: Parameters): string[] => whereOf({ organizationIds, userIds, from, to }, parameters);
+const spanOf = ({ organizationIds, userIds, from, to }: ScopedFilter, parameters: Parameters): string[] => whereOf({ organizationIds, userIds, from, to }, parameters);
 
 /** Conditions of a filter on what is true of settled calls. `corrected`: something in the filter's span may be. */
 export function whereSettled(filter: ScopedFilter, parameters: Parameters, corrected: boolean): string[] {
@@ -67,11 +70,5 @@ export const trueRows = (span: readonly string[] = []): string => `kind <> 'REVE
 ])})`;
 /** The call's own id, on each of its rows. */
 export const CALL_ID = 'coalesce(llm_usage.corrects_id, llm_usage.id)';
-
-/** Whether anything in a span was corrected. Mostly nothing was, and then a sum need not look at each of many rows, which costs it a tenth. For statements of the same snapshot. */
-export async function anyCorrected(tx: Tx, span: readonly string[], values: readonly unknown[]): Promise<boolean> {
-  const [row] = await tx.query<{ corrected: boolean }>(`SELECT EXISTS (SELECT FROM llm_usage WHERE ${allOf(['corrects_id IS NOT NULL', ...span])}) AS corrected`, values);
-  return row!.corrected;
-}
 
 export const allOf = (conditions: readonly string[]): string => (conditions.length > 0 ? conditions.join(' AND ') : 'true');

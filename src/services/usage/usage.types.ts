@@ -57,6 +57,10 @@ export interface UsageQuery {
   orderBy: UsageOrder;
   /** Groups. */
   limit: number;
+  /** The figures as they stood at this time. Left out or null: as they are. */
+  pricesAsOf?: Date | null;
+  /** The figures that are needed; others may be 0 or null in the answer. Left out: all. Each costs time, and percentiles most. */
+  figures?: readonly (keyof UsageFigures)[];
 }
 export interface UsageFigures {
   calls: number;
@@ -89,4 +93,14 @@ export interface UsageGroupRow {
   status: CallStatus | null;
   figures: UsageFigures;
 }
-export interface UsageReport { from: Date; to: Date; totals: UsageFigures; rows: UsageGroupRow[]; truncated: boolean }
+export interface UsageReport {
+  from: Date;
+  to: Date;
+  totals: UsageFigures;
+  rows: UsageGroupRow[];
+  truncated: boolean;
+  /** The moment whose knowledge the answer is made of. */
+  pricesAsOf: Date;
+  /** The number of the newest record of the price book at that moment; 0: the book was empty. */
+  priceBook: number;
+}

@@ -22,7 +22,7 @@ afterAll(() => database.close());
 // Many calls of one millisecond: only the microseconds tell them apart, and some share those, too.
 const row = (microseconds: number, fields: Partial<UsageRow> = {}): UsageRow =>
   usageRow({ organization_id: world.organizationId, user_id: world.member.id, occurred_at: `2026-11-20T10:00:00.${String(500_000 + microseconds).padStart(6, '0')}Z`, ...fields });
-async function walk(viewer: Viewer, first: number, filter: UsageFilter = {}, between: () => Promise<void> = async () => {}): Promise<CallRecord[]> {
+async function walk(viewer: Viewer, first: number, filter: UsageFilter = {}, between: () => Promise<unknown> = async () => {}): Promise<CallRecord[]> {
   const seen: CallRecord[] = [];
   let after: string | null = null;
   for (;;) {

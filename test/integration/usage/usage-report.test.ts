@@ -4,6 +4,8 @@ import type { UsageDimension, UsageFigures, UsageInterval, UsageQuery, UsageRepo
 import type { Viewer } from '../../../src/services/viewer/viewer.types';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
+import { percentileOf } from '../../support/percentiles';
+import { wallClock } from '../../support/wall-clock';
 import { insertInFlight, insertUsage, usageRow, type UsageRow } from './usage-rows';
 
 const FROM = new Date('2026-10-20T00:00:00Z');
@@ -89,20 +91,13 @@ function figuresOf(calls: readonly UsageRow[]): UsageFigures {
     cost: calls.length === 0 ? '0' : priced.length === 0 ? null : nanos === 0n ? '0' : cost,
     unpricedCalls: calls.filter((row) => row.cost === null && tokens(row) > 0).length,
     averageLatencyMs: close(mean(latencies)),
-    p50LatencyMs: close(percentile(latencies, 0.5)),
-    p95LatencyMs: close(percentile(latencies, 0.95)),
+    p50LatencyMs: percentileOf(latencies, 50),
+    p95LatencyMs: percentileOf(latencies, 95),
     averageTimeToFirstTokenMs: close(mean(firsts)),
-    p95TimeToFirstTokenMs: close(percentile(firsts, 0.95)),
+    p95TimeToFirstTokenMs: percentileOf(firsts, 95),
   };
 }
 const mean = (values: number[]): number | null => (values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : null);
-function percentile(values: number[], at: number): number | null {
-  if (values.length === 0) return null;
-  const sorted = [...values].sort((a, b) => a - b);
-  const place = at * (sorted.length - 1);
-  const below = sorted[Math.floor(place)]!;
-  return below + (sorted[Math.ceil(place)]! - below) * (place - Math.floor(place));
-}
 // Floats: the same to six decimals is the same.
 const close = (value: number | null): number | null => (value === null ? null : Math.round(value * 1e6) / 1e6);
 const rounded = (figures: UsageFigures): UsageFigures =>
@@ -186,22 +181,6 @@ describe('figures', () => {
 });
 
 describe('intervals', () => {
-  /** What the clocks on the wall of a zone show at the start of the interval of a moment. */
-  const wallClock = (timeZone: string, interval: UsageInterval): ((at: Date) => string) => {
-    // Making a formatter takes longer than thousands of its answers.
-    const format = new Intl.DateTimeFormat('en-CA', { timeZone, hourCycle: 'h23', year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', timeZoneName: 'shortOffset' });
-    return (at) => {
-      const parts = Object.fromEntries(format.formatToParts(at).map((part) => [part.type, part.value]));
-      const day = `${parts.year}-${parts.month}-${parts.day}`;
-      if (interval === 'HOUR') return `${day} ${parts.hour} ${parts.timeZoneName}`;
-      if (interval === 'DAY') return day;
-      if (interval === 'MONTH') return `${parts.year}-${parts.month}`;
-      const monday = new Date(`${day}T00:00:00Z`);
-      monday.setUTCDate(monday.getUTCDate() - ((monday.getUTCDay() + 6) % 7));
-      return monday.toISOString().slice(0, 10);
-    };
-  };
-
   it.each([
     ['HOUR', 'Europe/Berlin'], ['DAY', 'Europe/Berlin'], ['WEEK', 'Europe/Berlin'], ['MONTH', 'Europe/Berlin'], ['HOUR', 'America/New_York'], ['DAY', 'America/New_York'],
     ['DAY', 'Asia/Kathmandu'], ['HOUR', 'Australia/Lord_Howe'], ['HOUR', 'Asia/Kolkata'], ['DAY', 'UTC'], ['MONTH', 'Pacific/Auckland'],

@@ -18,9 +18,18 @@ export function usageRow(fields: Partial<UsageRow> & { organization_id: string; 
   };
 }
 
-export async function insertUsage(db: Db, rows: readonly UsageRow[]): Promise<void> {
+/** As a settlement leaves them: in a batch that is not folded yet. Gives its number. */
+export async function insertUsage(db: Db, rows: readonly UsageRow[]): Promise<number> {
   const columns = Object.keys(rows[0]!).join(', ');
-  await db.query(`INSERT INTO llm_usage (${columns}) SELECT ${columns} FROM json_populate_recordset(NULL::llm_usage, $1::json)`, [JSON.stringify(rows)]);
+  const [batch] = await db.query<{ id: string }>(
+    `WITH new AS (SELECT * FROM json_populate_recordset(NULL::llm_usage, $1::json)),
+     batch AS (INSERT INTO usage_batches (organizations, from_at, to_at, rows, settled_at)
+       SELECT array_agg(DISTINCT organization_id), min(occurred_at), max(occurred_at), count(*), max(coalesce(settled_at, weir.now())) FROM new RETURNING id),
+     written AS (INSERT INTO llm_usage (${columns}, batch_id) SELECT ${columns.split(', ').map((name) => `new.${name}`).join(', ')}, batch.id FROM new, batch)
+     SELECT id FROM batch`,
+    [JSON.stringify(rows)],
+  );
+  return Number(batch!.id);
 }
 
 export async function insertInFlight(db: Db, call: { id?: string; organization_id: string; user_id: string; occurred_at: string; model?: string }): Promise<string> {

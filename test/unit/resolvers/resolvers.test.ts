@@ -137,11 +137,11 @@ describe.each([['graphql-js', graphqlJs], ['graphql-jit', jit]])('resolvers unde
 
   it('hand a report the question with its defaults, each dimension once', async () => {
     const questions: unknown[] = [];
-    const context = stubContext({ usage: { report: async (_viewer, query) => (questions.push(query), { from: NOW, to: NOW, totals: FIGURES, rows: [], truncated: false }) } });
+    const context = stubContext({ usage: { report: async (_viewer, query) => (questions.push(query), { from: NOW, to: NOW, totals: FIGURES, rows: [], truncated: false, pricesAsOf: NOW, priceBook: 7 }) } });
     const result = await run('{ usage(groupBy: [MODEL, MODEL], filter: { from: "2026-01-01T01:00:00+01:00" }) { totals { calls cost averageLatencyMs } } }', context);
     expect(plain(result)).toEqual({ data: { usage: { totals: { calls: 2 ** 40, cost: '1.5', averageLatencyMs: 1.5 } } } });
     expect(questions).toEqual([
-      { filter: { from: new Date('2026-01-01T00:00:00Z') }, groupBy: ['MODEL'], interval: null, timeZone: 'UTC', orderBy: 'COST_DESC', limit: 100 },
+      { filter: { from: new Date('2026-01-01T00:00:00Z') }, groupBy: ['MODEL'], interval: null, timeZone: 'UTC', orderBy: 'COST_DESC', limit: 100, pricesAsOf: null, figures: ['calls', 'cost', 'averageLatencyMs'] },
     ]);
   });
 
