@@ -13,6 +13,7 @@ import { createWorld, type World } from '../test/support/factories';
 import { startPostgres } from '../test/support/postgres';
 import { percentile, printTable } from './lib/figures';
 import { printMachine } from './lib/machine';
+import { rate, waits } from './lib/pace';
 import { fillLog, reuseLog } from './lib/used-wal';
 
 /** Calls that wait at the same time, as on a busy server. */
@@ -60,46 +61,12 @@ function endOf({ world, projectId }: Scene, call: AdmittedCall): CallEnd {
   };
 }
 
-/** How many a second, with so many waiting at the same time. */
-async function rate(waiting: number, work: () => Promise<unknown>): Promise<number> {
-  let done = 0;
-  const end = performance.now() + SECONDS * 1_000;
-  const startedAt = performance.now();
-  await Promise.all(
-    Array.from({ length: waiting }, async () => {
-      while (performance.now() < end) {
-        await work();
-        done += 1;
-      }
-    }),
-  );
-  return done / ((performance.now() - startedAt) / 1_000);
-}
-
-/** Callers that come at a steady rate, whatever became of those before: how long each waits, in milliseconds. */
-async function waits(perSecond: number, work: () => Promise<unknown>): Promise<number[]> {
-  const found: number[] = [];
-  const running: Promise<void>[] = [];
-  const startedAt = performance.now();
-  for (let begun = 0; performance.now() - startedAt < SECONDS * 1_000; ) {
-    const due = Math.floor(((performance.now() - startedAt) / 1_000) * perSecond);
-    for (; begun < due; begun += 1) {
-      // From when it was due: a late beginning is part of the wait.
-      const at = startedAt + (begun / perSecond) * 1_000;
-      running.push(work().then(() => void found.push(performance.now() - at)));
-    }
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  await Promise.all(running);
-  return found;
-}
-
 /** One UPDATE for each call in a transaction of its own, on one hot row: what a budget is in most products. */
 async function updatePerCall(url: string): Promise<number> {
   const db = await openDatabase({ url, poolSize: POOL }, () => {});
   await db.query('CREATE TABLE bench_budget (id integer PRIMARY KEY, room numeric NOT NULL)');
   await db.query('INSERT INTO bench_budget VALUES (1, 1000000000)');
-  const found = await rate(POOL, () => db.query('UPDATE bench_budget SET room = room - $1::numeric WHERE id = 1 AND room >= $1::numeric RETURNING room', [dollars()]));
+  const found = await rate(POOL, SECONDS, () => db.query('UPDATE bench_budget SET room = room - $1::numeric WHERE id = 1 AND room >= $1::numeric RETURNING room', [dollars()]));
   await db.close();
   return found;
 }
@@ -109,7 +76,7 @@ async function saveAndUpdates(scene: Scene): Promise<number> {
   const { db, budgetIds } = scene;
   await db.query('CREATE TABLE bench_budgets (id text PRIMARY KEY, spent numeric NOT NULL)');
   for (const id of budgetIds) await db.query('INSERT INTO bench_budgets VALUES ($1, 0)', [id]);
-  return rate(POOL, () =>
+  return rate(POOL, SECONDS, () =>
     db.transaction(async (tx) => {
       const end = endOf(scene, { id: newId('call'), occurredAt: new Date().toISOString(), heldOn: [] });
       await tx.manager.getRepository(LlmUsage).save(entityOf(end));
@@ -160,14 +127,14 @@ async function main(): Promise<void> {
     await fillLog(db);
 
     const plain = await updatePerCall(url);
-    await rate(WAITING, async () => void (await store.admit([newCall(scene)])));
+    await rate(WAITING, SECONDS, async () => void (await store.admit([newCall(scene)])));
     const admitted: AdmittedCall[] = [];
-    const admissions = await rate(WAITING, async () => {
+    const admissions = await rate(WAITING, SECONDS, async () => {
       const [admission] = await store.admit([newCall(scene)]);
       if (admission?.kind === 'ADMITTED') admitted.push(admission);
     });
     await reuseLog(db);
-    const admitWaits = await waits(admissions / 2, async () => {
+    const admitWaits = await waits(admissions / 2, SECONDS, async () => {
       const [admission] = await store.admit([newCall(scene)]);
       if (admission?.kind === 'ADMITTED') admitted.push(admission);
     });
@@ -182,7 +149,7 @@ async function main(): Promise<void> {
     const settledCount = (await db.query<{ n: number }>("SELECT count(*)::int AS n FROM llm_usage WHERE price_number = 1 AND budget_ids <> '{}'"))[0]!.n;
     const settlements = settledCount / ((performance.now() - startedAt) / 1_000);
     await reuseLog(db);
-    const settleWaits = await waits(settlements / 2, async () => {
+    const settleWaits = await waits(settlements / 2, SECONDS, async () => {
       const call = admitted.pop();
       if (call) await store.settle([endOf(scene, call)]);
     });

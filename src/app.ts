@@ -19,6 +19,7 @@ import { IdempotencyStore } from './services/chat/idempotency.store';
 import { RemoteStops } from './services/chat/remote-stops';
 import { ConversationService } from './services/conversation/conversation.service';
 import { ConversationStore } from './services/conversation/conversation.store';
+import { FigureKeeping } from './services/figures/figure-keeping';
 import { KeyService } from './services/key/key.service';
 import { CheckpointStore } from './services/ledger/checkpoint.store';
 import { Checkpoints } from './services/ledger/checkpoints';
@@ -39,11 +40,23 @@ import { allows } from './services/plan/plan.rule';
 import { PlanService } from './services/plan/plan.service';
 import { PriceBook } from './services/pricing/price-book';
 import { PriceService } from './services/pricing/price.service';
+import { Corrector } from './services/reconciliation/corrector';
+import { NightlyReconciliation } from './services/reconciliation/nightly-reconciliation';
+import { Reconciler } from './services/reconciliation/reconciler';
+import { ReconciliationRunStore } from './services/reconciliation/reconciliation-run.store';
+import { Reconciliation } from './services/reconciliation/reconciliation.service';
+import { ReconciliationStore } from './services/reconciliation/reconciliation.store';
 import { RunningCalls } from './services/running-calls';
 import type { Services } from './services/services';
 import { StatusService } from './services/status/status.service';
+import { AsOf } from './services/usage/as-of.store';
+import { ExportLinks } from './services/usage/export-link';
+import { ExportService } from './services/usage/export.service';
+import { ExportStore } from './services/usage/export.store';
 import { ReportLane } from './services/usage/report-lane';
 import { UsageService } from './services/usage/usage.service';
+import { UsageUpdates } from './services/usage/usage-updates';
+import { UsageUpdatesStore } from './services/usage/usage-updates.store';
 import { AuthService } from './services/viewer/auth.service';
 import { PeopleService } from './services/viewer/people.service';
 
@@ -147,6 +160,11 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });
+    const usageUpdates = new UsageUpdates({ usage, store: new UsageUpdatesStore(db), logger });
+    const figures = new FigureKeeping({ databaseUrl: config.databaseUrl, db, retentionMonths: config.usageRetentionMonths, logger });
+    figures.start();
+    closers.push(() => figures.stop());
+    const exporter = new ExportService({ store: new ExportStore(db), links: new ExportLinks(config.secretKey), asOf: new AsOf(db), auth, people, logger });
     const budgets = new BudgetService({ store: new BudgetStore(db), people, alerts, logger, lane: new ReportLane({ max: 2, maxWaitingOfUser: 200 }) });
     const idempotency = new Idempotency({ store: new IdempotencyStore(db), running, logger, totalMs: config.timeouts.totalMs });
     closers.push(() => idempotency.stop());
@@ -172,6 +190,15 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     });
     recovery.start();
     closers.push(() => recovery.stop());
+    const reconciliationStore = new ReconciliationStore(db);
+    const reconciler = admin && new Reconciler({ store: reconciliationStore, records: admin });
+    if (reconciler && config.reconcileAtHour !== null) {
+      const corrector = new Corrector({ store: new RecoveryStore(db), calls: callStore, prices, modelOf: (id) => catalog.find(id), logger });
+      const nightly = new NightlyReconciliation({ reconciler, corrector, store: new ReconciliationRunStore(db), hour: config.reconcileAtHour, owner, logger });
+      nightly.start();
+      closers.push(() => nightly.stop());
+    }
+    const reconciliation = new Reconciliation({ reconciler, store: reconciliationStore, isNightly: config.reconcileAtHour !== null, lane: new ReportLane({ max: 2, maxWaitingOfUser: 3 }) });
     const loopLoad = new LoopLoad();
     loopLoad.start();
     closers.push(() => loopLoad.stop());
@@ -196,11 +223,12 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         await db.query('SELECT 1');
         return { state: 'UP', detail: null };
       },
+      checkCubes: () => figures.cubesStatus(),
       checkProxy: () => (target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey)),
     });
 
-    const priceService = new PriceService({ book: prices });
-    const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, budgets, chat, status };
+    const priceService = new PriceService({ db, book: prices, people, lane: new ReportLane({ max: 2 }), logger });
+    const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, usageUpdates, exports: exporter, budgets, chat, reconciliation, status };
     server = await createServer({ config, schema: await buildGraphSchema(), services, logger, readiness: () => status.readiness() });
     const doors = server;
     return {

@@ -31,6 +31,8 @@ export interface Config {
   /** Allowed browser origins; `*` for all; empty: none but our own. */
   corsOrigins: string[];
   trustedProxies: string[];
+  /** Where clients reach this server, without a slash at the end; null: as the request says. */
+  publicUrl: string | null;
   /** Bytes. */
   maxBodyBytes: number;
   logLevel: string;
@@ -39,6 +41,10 @@ export interface Config {
   demoFile: string | null;
   /** How often a process says that it lives, and how long another one must have seen nothing new of it before it ends its calls; how often it looks for such calls. Milliseconds. */
   ledger: { renewMs: number; deadAfterMs: number; lookEveryMs: number };
+  /** Whole months of usage rows that are kept beside the current one; null: all of them. Their figures stay. */
+  usageRetentionMonths: number | null;
+  /** The hour of the day (UTC) from which on our figures are compared with the proxy's every night; null: never. */
+  reconcileAtHour: number | null;
   /** Running calls may go on for so long; telling, booking and closing take a few seconds more, and orchestrators kill after 30. */
   shutdownMs: number;
 }
@@ -166,12 +172,15 @@ export function readConfig(env: Env = process.env): Config {
     secretKey,
     corsOrigins: readOrigins(reader, production),
     trustedProxies: readProxies(reader),
+    publicUrl: reader.url('PUBLIC_URL', WEB, 'https://weir.example.com'),
     maxBodyBytes: reader.whole('MAX_BODY_BYTES', 8 * 1024 * 1024, 1_024, 256 * 1024 * 1024),
     logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
     explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
     demoFile: null,
     // Six renewals: a process that is only slow is not taken for dead.
     ledger: { renewMs: Math.floor(deadAfterMs / 6), deadAfterMs, lookEveryMs: 60_000 },
+    usageRetentionMonths: reader.text('USAGE_RETENTION_MONTHS') === null ? null : reader.whole('USAGE_RETENTION_MONTHS', 24, 1, 1_200),
+    reconcileAtHour: reader.text('RECONCILE_AT_HOUR') === 'off' ? null : reader.whole('RECONCILE_AT_HOUR', 3, 0, 23),
     shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 20_000, 0, 600_000),
   };
   if (reader.problems.length) throw new ConfigError(reader.problems);
@@ -217,4 +226,13 @@ export function readDatabaseUrl(env: Env = process.env): string {
   const url = reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
   if (reader.problems.length) throw new ConfigError(reader.problems);
   return url;
+}
+
+/** For commands that ask the proxy as its administrator. Throws ConfigError. */
+export function readProxy(env: Env = process.env): { baseUrl: string; masterKey: string } {
+  const reader = new Reader(env);
+  reader.required('LITELLM_MASTER_KEY', 'sk-…', 'the proxy shows its records to its administrator only');
+  const upstream = readUpstream(reader);
+  if (reader.problems.length || upstream.kind !== 'LITELLM') throw new ConfigError(reader.problems);
+  return { baseUrl: upstream.baseUrl, masterKey: upstream.masterKey };
 }

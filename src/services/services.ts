@@ -4,7 +4,9 @@ import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './ch
 import type { Conversation, Message } from './conversation/conversation.types';
 import type { ListedModel, ModelListing } from './model/model.types';
 import type { Plan, PlanLimits } from './plan/plan.types';
-import type { PriceRecord } from './pricing/pricing.types';
+import type { ModelPriceEdit, PriceChangeResult, PriceRecord } from './pricing/pricing.types';
+import type { ReconciliationPage } from './reconciliation/reconciliation.types';
+import type { ExportDownload, ExportRequest } from './usage/export.types';
 import type { CallRecord, Upstream, UsageFigures, UsageFilter, UsageQuery, UsageReport } from './usage/usage.types';
 import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRow, Viewer, VirtualKeyInfo } from './viewer/viewer.types';
 
@@ -59,8 +61,10 @@ export interface ModelServiceApi {
 export interface PriceServiceApi {
   /** The record in force now for a model as this organisation pays it; from memory. */
   current(model: string, organizationId: string): PriceRecord | null;
-  /** The price book in force at a time, general records and those of the viewer's organisation. */
-  prices(viewer: Viewer, args: { model?: string | null; at?: Date | null }): Promise<PriceRecord[]>;
+  /** The price book in force at a time, as it stood at another: general records and those of the viewer's organisation. */
+  prices(viewer: Viewer, args: { model?: string | null; at?: Date | null; asOf?: Date | null }): Promise<PriceRecord[]>;
+  /** Appends a record, or with `dryRun` only says what it would change. Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
+  setModelPrice(viewer: Viewer, input: ModelPriceEdit, dryRun: boolean): Promise<PriceChangeResult>;
 }
 export interface KeyServiceApi {
   /** Per user: what may be shown of the key at the proxy; null before the first call. */
@@ -87,6 +91,22 @@ export interface UsageServiceApi {
   /** All time, of a conversation that the caller has been shown. */
   ofConversations(conversationIds: readonly string[]): Promise<UsageFigures[]>;
 }
+/** Files of single calls, by links that need no other credential. */
+export interface ExportServiceApi {
+  /** A path of this server, with the credential in it. Throws FORBIDDEN, BAD_USER_INPUT, SERVICE_UNAVAILABLE. */
+  link(viewer: Viewer, filter: UsageFilter, pricesAsOf: Date | null): Promise<{ path: string; expiresAt: Date }>;
+  /** Throws ExportLinkError, RATE_LIMITED, SERVICE_UNAVAILABLE. What it gives has to be closed. */
+  open(token: string, request: ExportRequest): Promise<ExportDownload>;
+}
+export interface UsageUpdatesApi {
+  /** Running totals of today (UTC) of all that the viewer's reports are of: at once, then when they have changed, at most one a second. Ends by `return()`. Throws RATE_LIMITED. */
+  subscribe(viewer: Viewer): AsyncIterableIterator<UsageFigures>;
+}
+/** Our figures against the proxy's. It writes nothing. */
+export interface ReconciliationServiceApi {
+  /** Throws FORBIDDEN, BAD_USER_INPUT, NOT_FOUND (no proxy), SERVICE_UNAVAILABLE, RATE_LIMITED. */
+  compare(viewer: Viewer, args: PageArgs & { from: Date; to: Date }): Promise<ReconciliationPage>;
+}
 /** Limits of money. Every method checks role and organisation itself. */
 export interface BudgetServiceApi {
   /** Without arguments: every budget that applies to the caller (organisation, user, token used). Subjects that the caller may not see have none. */
@@ -111,8 +131,10 @@ export interface ChatServiceApi {
 }
 export type ComponentState = 'UP' | 'DEGRADED' | 'DOWN' | 'OFF';
 export interface ComponentStatus { state: ComponentState; since: Date; detail: string | null }
+/** `cubes`: how far figures that are kept ready are behind; reports are exact all the same. */
+export interface ServiceStatus { version: string; upstream: Upstream; database: ComponentStatus; proxy: ComponentStatus; cubes: ComponentStatus }
 export interface StatusServiceApi {
-  status(): Promise<{ version: string; upstream: Upstream; database: ComponentStatus; proxy: ComponentStatus }>;
+  status(): Promise<ServiceStatus>;
 }
 
 /** Everything that the graph can ask for. */
@@ -125,7 +147,10 @@ export interface Services {
   keys: KeyServiceApi;
   conversations: ConversationServiceApi;
   usage: UsageServiceApi;
+  usageUpdates: UsageUpdatesApi;
+  exports: ExportServiceApi;
   budgets: BudgetServiceApi;
   chat: ChatServiceApi;
+  reconciliation: ReconciliationServiceApi;
   status: StatusServiceApi;
 }

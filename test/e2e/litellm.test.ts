@@ -4,6 +4,7 @@ import { errorCases } from './litellm/errors.cases';
 import { keyCases } from './litellm/keys.cases';
 import { modelCases } from './litellm/models.cases';
 import { outageCases } from './litellm/outage.cases';
+import { reconciliationCases } from './litellm/reconciliation.cases';
 import { recoveryCases } from './litellm/recovery.cases';
 import { runningCases } from './litellm/running.cases';
 import { spendCases } from './litellm/spend.cases';
@@ -47,6 +48,9 @@ describe('on a real LiteLLM', () => {
   });
   describe('a call whose process died', () => {
     recoveryCases(rig);
+  });
+  describe('our figures against its records', () => {
+    reconciliationCases(rig);
   });
   // Last: it kills the proxy.
   describe('the proxy goes away', () => {

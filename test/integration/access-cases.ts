@@ -1,4 +1,8 @@
 import { newId } from '../../src/lib/ids';
+import { Reconciler } from '../../src/services/reconciliation/reconciler';
+import { Reconciliation } from '../../src/services/reconciliation/reconciliation.service';
+import { ReconciliationStore } from '../../src/services/reconciliation/reconciliation.store';
+import { ReportLane } from '../../src/services/usage/report-lane';
 import { SECRET_MODEL, type AccessScene } from '../support/access-scene';
 import type { TestUser } from '../support/factories';
 import { operation } from '../support/operations';
@@ -50,6 +54,7 @@ const filter = (field: string, list: boolean) => (id: string) => ({ filter: { [f
 const question = (): object => ask('Hello');
 const ownUserOf = (asker: TestUser, scene: AccessScene): Promise<string> => scene.user(asker.organizationId === scene.ours.organizationId ? scene.ours : scene.theirs);
 const budgetTerms = { scope: 'USER', period: 'WEEK', limit: '1000000' };
+const priceTerms = { model: 'm', effectiveFrom: '2026-01-01T00:00:00Z', inputPerMillion: '7', outputPerMillion: '9' };
 const plans = (scene: AccessScene): string[] => [scene.theirs.planId, scene.ours.planId, newId('plan')];
 
 /** The same filter guards the figures and the calls behind them. */
@@ -98,6 +103,8 @@ function chatCases(field: string, document: string): Record<string, IdCase | Pub
 export const ID_CASES: Record<string, IdCase | IdCase[] | PublicCase> = {
   ...filterCases('Query.usage', USAGE),
   ...filterCases('Query.calls', CALLS),
+  // A link is another one each time; what the file has is in usage/export.test.ts.
+  ...Object.fromEntries(Object.entries(filterCases('Mutation.exportUsage', 'mutation ($filter: UsageFilter) { exportUsage(filter: $filter) { __typename } }')).map(([field, one]) => [field, { ...one, sameForOwner: true }])),
   'Query.conversation(id)': { document: operation('conversation'), variables: (id) => ({ id }), object: (scene) => scene.conversation(scene.owner), strangers: everybodyElse },
   'Query.model(id)': { document: operation('model'), variables: (id) => ({ id }), names: () => ['test-chat', 'test-small', 'no-such-model'] },
   'Query.prices(model)': { document: operation('prices'), variables: (model) => ({ model }), object: () => SECRET_MODEL, missing: 'no-such-model', strangers: foreigners },
@@ -125,6 +132,11 @@ export const ID_CASES: Record<string, IdCase | IdCase[] | PublicCase> = {
   },
   'Mutation.setBudget(input.subjectId)': {
     document: 'mutation ($input: BudgetInput!) { setBudget(input: $input) { scope limit } }', variables: input('subjectId', () => budgetTerms), object: (scene) => scene.user(), strangers: notAdmins, owner: admin,
+  },
+  'Mutation.setModelPrice(input.model)': { document: operation('set-model-price'), variables: input('model', () => priceTerms), names: () => [SECRET_MODEL, 'test-chat', 'no-such-model'] },
+  'Mutation.setModelPrice(input.organizationId)': {
+    document: operation('set-model-price'), variables: (id) => ({ dryRun: true, input: { ...priceTerms, organizationId: id } }), object: ({ ours }) => ours.organizationId, owner: operator,
+    strangers: (scene) => [scene.owner, scene.ours.analyst, scene.ours.admin, ...scene.foreigners],
   },
   'Mutation.removeBudget(id)': { document: operation('remove-budget'), variables: (id) => ({ id }), object: async (scene) => (await scene.budget()).budget, strangers: notAdmins, owner: admin },
 
@@ -161,6 +173,8 @@ export const ID_CASES: Record<string, IdCase | IdCase[] | PublicCase> = {
 };
 
 const P = '{ __typename id }';
+const DAY_AGO = new Date(Date.now() - 86_400_000).toISOString();
+const TOMORROW = new Date(Date.now() + 86_400_000).toISOString();
 const VIA_USERS = (selection: string): string[] => [
   `query ($user: ID!) { node(id: $user) { ... on User { ${selection} } } }`,
   `query { viewer { user { ${selection} } } }`,
@@ -214,8 +228,21 @@ export const OBJECT_CASES: Record<string, ObjectCase> = {
   'UsageRow.user': readers(VIA_USAGE('USER')),
   'UsageRow.project': readers(VIA_USAGE('PROJECT')),
   'UsageRow.organization': readers(VIA_USAGE('ORGANIZATION'), operator),
+  'ReconciliationDifference.call': {
+    documents: [`query { reconciliation(from: "${DAY_AGO}", to: "${TOMORROW}") { edges { node { probe: call ${P} } } } }`],
+    // A proxy without records: every call through it is a difference.
+    variables: async (scene) => {
+      for (const user of [scene.owner, scene.theirs.member]) await scene.call(user, null, { upstream: 'LITELLM' });
+      const store = new ReconciliationStore(scene.database.db);
+      const reconciler = new Reconciler({ store, records: { spendPage: async () => ({ records: [], length: 0, total: 0 }), recordsOf: async () => [] }, settledForMs: 0 });
+      scene.app.services.reconciliation = new Reconciliation({ reconciler, store, isNightly: false, lane: new ReportLane(), settledForMs: 0 });
+      return {};
+    },
+    owner: (scene) => scene.ours.analyst,
+  },
   'Model.availableOnPlans': readers([`query { models(includeUnavailable: true) { items { probe: availableOnPlans ${P} } } }`]),
   'ModelPrice.organization': readers([`query { prices { probe: organization ${P} } }`, `query { model(id: "${SECRET_MODEL}") { price { probe: organization ${P} } } }`]),
+  'PriceChange.organization': { documents: [`mutation ($input: ModelPriceInput!) { setModelPrice(input: $input, dryRun: true) { byOrganization { probe: organization ${P} } } }`], variables: () => ({ input: priceTerms }), owner: operator },
   'ModelNotAllowed.plansThatAllow': { documents: [`mutation ($input: ChatInput!) { chat(input: $input) { ... on ModelNotAllowed { probe: plansThatAllow ${P} } } }`], variables: async (scene) => {
     await scene.app.services.plans.upsert(scene.ours.operator.viewer, { name: `plan ${newId('plan')}`, models: ['test-small'] });
     return { input: { ...ask('Hello'), model: 'test-small' } };

@@ -97,9 +97,9 @@ describe('what belongs to others', () => {
 
 /** Who may call each mutation at all. */
 const NEEDS: Record<string, 'ADMIN' | 'OPERATOR' | null> = {
-  chat: null, stopStream: null, createConversation: null, renameConversation: null, deleteConversation: null, createApiToken: null, revokeApiToken: null,
+  chat: null, stopStream: null, createConversation: null, renameConversation: null, deleteConversation: null, createApiToken: null, revokeApiToken: null, exportUsage: null,
   setBudget: 'ADMIN', removeBudget: 'ADMIN', createProject: 'ADMIN', createUser: 'ADMIN', setUserPlan: 'ADMIN', setUserRole: 'ADMIN', setUserBlocked: 'ADMIN', deleteUser: 'ADMIN',
-  createOrganization: 'OPERATOR', upsertPlan: 'OPERATOR',
+  createOrganization: 'OPERATOR', upsertPlan: 'OPERATOR', setModelPrice: 'OPERATOR',
 };
 
 describe('what roles may not do', () => {
@@ -120,6 +120,7 @@ describe('what roles may not do', () => {
     createOrganization: () => 'createOrganization(name: "New") { id }',
     setBudget: (target) => `setBudget(input: { scope: USER, subjectId: "${target}", period: DAY, limit: "1000" }) { id }`,
     removeBudget: () => `removeBudget(id: "${spare}") { deletedId }`,
+    setModelPrice: () => 'setModelPrice(input: { model: "m", effectiveFrom: "2026-01-01T00:00:00Z", inputPerMillion: "1", outputPerMillion: "1" }) { affectedCalls }',
     upsertPlan: () => 'upsertPlan(input: { name: "New", models: ["test-chat"] }) { id }',
   };
   const codes = async (user: TestUser, mutation: string): Promise<string[]> => (await scene.answer(user, `mutation { ${mutation} }`, {})).errors.map(({ code }) => code);

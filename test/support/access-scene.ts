@@ -183,7 +183,7 @@ export class AccessScene {
 
   /** Everything that a refused operation could have changed, as one text. */
   async state(): Promise<string> {
-    const tables = ['organizations', 'plans', 'projects', 'users', 'conversations', 'messages', 'llm_usage', 'calls_in_flight', 'budgets', 'budget_alerts', '(SELECT id, user_id, name, revoked_at FROM api_tokens)'];
+    const tables = ['organizations', 'plans', 'projects', 'users', 'conversations', 'messages', 'llm_usage', 'calls_in_flight', 'budgets', 'budget_alerts', 'model_prices', '(SELECT book, model FROM price_changes)', '(SELECT id, user_id, name, revoked_at FROM api_tokens)'];
     const sums = tables.map((table) => `(SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM ${table} AS t)`);
     const [row] = await this.database.db.query<{ state: string }>(`SELECT concat_ws(' ', ${sums.join(', ')}) AS state`);
     return row!.state;

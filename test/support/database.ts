@@ -41,7 +41,10 @@ export async function createTestDatabase(options: { poolSize?: number } = {}): P
 export async function setClock(db: Db, time: string | null): Promise<void> {
   if (time !== null && Number.isNaN(Date.parse(time))) throw new Error(`not a time: ${time}`);
   const body = time === null ? 'SELECT now()' : `SELECT timestamptz '${new Date(time).toISOString()}'`;
-  await db.query(`CREATE OR REPLACE FUNCTION weir.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ ${body} $$`);
+  const moment = time === null ? 'SELECT weir.now() + (clock_timestamp() - now())' : body;
+  await db.query(`
+    CREATE OR REPLACE FUNCTION weir.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ ${body} $$;
+    CREATE OR REPLACE FUNCTION weir.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ ${moment} $$;`);
 }
 
 export function databaseUrl(serverUrl: string, database: string): string {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { spendPage, spendRow, spendRowsOf, type StandInRecord } from './spend-records';
 
 export interface StandInKey { key: string; alias: string; teamId: string; models: string[]; metadata: Record<string, string>; blocked: boolean }
 
@@ -21,6 +22,8 @@ export class LitellmStandIn {
   readonly keys = new Map<string, StandInKey>();
   readonly deleted = new Set<string>();
   readonly teams = new Map<string, string[]>();
+  /** Rows of calls, as `record` makes them. */
+  readonly spendRows: Record<string, unknown>[] = [];
   /** `POST /key/generate` and so on, in order. */
   readonly requests: string[] = [];
   /** Cuts every connection without an answer. */
@@ -45,6 +48,10 @@ export class LitellmStandIn {
 
   count(path: string): number {
     return this.requests.filter((request) => request === path).length;
+  }
+
+  record(...records: StandInRecord[]): void {
+    this.spendRows.push(...records.map(spendRow));
   }
 
   /** As after the loss of its database. */
@@ -108,6 +115,13 @@ export class LitellmStandIn {
         for (const hash of hashes) this.deleted.add(hash);
         return { deleted_keys: hashes };
       }
+      case 'GET /spend/logs/v2': {
+        const page = spendPage(this.spendRows, body);
+        if (!page) throw new Refusal(422, { detail: [{ loc: ['query', 'page_size'], msg: 'Input should be less than or equal to 1000' }] });
+        return page;
+      }
+      case 'GET /spend/logs':
+        return spendRowsOf(this.spendRows, body.request_id);
       default:
         throw new Refusal(404, { detail: 'Not Found' });
     }

@@ -1,4 +1,4 @@
-import type { ComponentState, ComponentStatus, StatusServiceApi } from '../services';
+import type { ComponentState, ComponentStatus, ServiceStatus, StatusServiceApi } from '../services';
 import type { Upstream } from '../usage/usage.types';
 
 /** What a check found; `detail` is for the operator, and holds no secret and no address. */
@@ -35,24 +35,26 @@ class Component {
   }
 }
 
-/** Health of the two things that the server cannot do without. */
+/** Health of the two things that the server cannot do without, and of one that is slower without. */
 export class StatusService implements StatusServiceApi {
   private readonly database: Component;
   private readonly proxy: Component;
+  private readonly cubes: Component;
 
-  constructor(private readonly deps: { version: string; upstream: Upstream; checkDatabase: Check; checkProxy: Check }) {
+  constructor(private readonly deps: { version: string; upstream: Upstream; checkDatabase: Check; checkProxy: Check; checkCubes: Check }) {
     this.database = new Component(deps.checkDatabase, 500, 2_000);
     this.proxy = new Component(deps.checkProxy, 2_000, 3_000);
+    this.cubes = new Component(deps.checkCubes, 1_000, 2_000);
   }
 
-  async status(): Promise<{ version: string; upstream: Upstream; database: ComponentStatus; proxy: ComponentStatus }> {
-    const [database, proxy] = await Promise.all([this.database.status(), this.proxy.status()]);
-    return { version: this.deps.version, upstream: this.deps.upstream, database, proxy };
+  async status(): Promise<ServiceStatus> {
+    const [database, proxy, cubes] = await Promise.all([this.database.status(), this.proxy.status(), this.cubes.status()]);
+    return { version: this.deps.version, upstream: this.deps.upstream, database, proxy, cubes };
   }
 
   /** For `/health/ready`: whether new calls can be served now. */
   async readiness(): Promise<{ ready: boolean; database: ComponentStatus; upstream: ComponentStatus }> {
-    const { database, proxy } = await this.status();
+    const [database, proxy] = await Promise.all([this.database.status(), this.proxy.status()]);
     return { ready: database.state === 'UP' && proxy.state !== 'DOWN', database, upstream: proxy };
   }
 }
