@@ -184,4 +184,8 @@ export class LlmUsage {
   /** The provider's, where it named one that is not its usual one. */
   @Column('text', { name: 'service_tier', nullable: true })
   serviceTier!: string | null;
+
+  /** Reversals: dollars that budgets got back, which is what they had been told. */
+  @Column('numeric', { name: 'budget_cost', nullable: true })
+  budgetCost!: string | null;
 }

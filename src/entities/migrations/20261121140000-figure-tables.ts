@@ -127,7 +127,9 @@ const ROWS = `
     -- the newest record of the price book that was known when the call was priced: what came later is a price change
     ADD COLUMN book_number bigint NOT NULL DEFAULT 0,
     -- the provider's, where it names one that is not its usual one
-    ADD COLUMN service_tier text;
+    ADD COLUMN service_tier text,
+    -- reversals: what budgets got back, which is what they had been told; prices may have changed since, and then "cost" is another figure
+    ADD COLUMN budget_cost numeric;
   CREATE INDEX llm_usage_batch_id_idx ON llm_usage (batch_id);
   -- What was booked so far was priced by the book as it is.
   UPDATE llm_usage SET book_number = (SELECT coalesce(max(number), 0) FROM model_prices);

@@ -14,6 +14,7 @@ export class FigureSettlement20261121140200 implements MigrationInterface {
     await runner.query(PRICES);
     await runner.query(SETTLE);
     await runner.query(CORRECT);
+    await runner.query(BUDGETS);
   }
 
   async down(): Promise<void> {
@@ -23,9 +24,14 @@ export class FigureSettlement20261121140200 implements MigrationInterface {
 
 const PRICES = `
   -- Keeps the prices of models as they are until the transaction ends. Shared by all settlements; a change of a price takes it alone, for its commit.
+  -- Nobody waits here: a group of calls would wait for one model, with the locks that it has. Its caller tries again, and calls of other models go on.
   CREATE FUNCTION weir.share_prices(models text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+  DECLARE
+    key integer;
   BEGIN
-    PERFORM pg_advisory_xact_lock_shared(4, k.key) FROM (SELECT DISTINCT hashtext(m) AS key FROM unnest(models) AS m ORDER BY key) AS k;
+    FOR key IN SELECT DISTINCT hashtext(m) FROM unnest(models) AS m LOOP
+      IF NOT pg_try_advisory_xact_lock_shared(4, key) THEN RAISE EXCEPTION 'a price of the model is being recorded' USING ERRCODE = 'lock_not_available'; END IF;
+    END LOOP;
   END $$;
 
   -- For whoever appends records: no call of these models is settled until the transaction ends.
@@ -39,6 +45,18 @@ const COLUMNS = `user_id, token_id, project_id, conversation_id, agent, scenario
   error_code, finish_reason, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source,
   raw_usage, price_number, cost, cost_input, cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms, time_to_first_token_ms,
   omitted_messages, service_tier`;
+
+const BUDGETS = `
+  -- A budget that is made later begins with what it would have been told: by then prices may have changed, and reversals stand at the new ones.
+  DO $$
+  DECLARE
+    definition text := pg_get_functiondef('weir.fill_budgets(text[])'::regprocedure);
+    told text := replace(definition, 'SELECT u.cost FROM llm_usage', 'SELECT coalesce(u.budget_cost, u.cost) AS cost FROM llm_usage');
+  BEGIN
+    IF told = definition THEN RAISE EXCEPTION 'weir.fill_budgets is not as it was'; END IF;
+    EXECUTE told;
+  END $$;
+`;
 
 const SETTLE = `
   -- The gate is the insert into llm_usage: everything else derives from what it returned, so that settling twice is harmless, and a call in
@@ -201,7 +219,13 @@ const CORRECT = `
       IF NOT u.served_model = ANY (models) THEN
         RAISE EXCEPTION 'a call was corrected to another model meanwhile' USING ERRCODE = 'WP001';
       END IF;
+      -- What the provider said stands, also where it was said while an estimate was being looked up.
+      CONTINUE WHEN reason IN ('RECONCILIATION', 'SPEND_RECORD') AND u.usage_source = 'PROVIDER';
       was := weir.cost_as_of(u, NULL);
+      -- Priced by the model that was asked for, since the one that served had no price: told once more, it stands, whatever the asked one costs by now.
+      CONTINUE WHEN was.price_number = u.price_number AND EXISTS (SELECT FROM model_prices AS m WHERE m.number = u.price_number AND m.model <> u.served_model)
+        AND (u.status, u.served_model, u.usage_source, u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens)
+        IS NOT DISTINCT FROM (x.status, x.served_model, x.usage_source, x.uncached_prompt_tokens, x.cache_read_tokens, x.cache_write_tokens, x.cache_write_one_hour_tokens, x.output_tokens, x.reasoning_tokens);
       CONTINUE WHEN (u.status, u.served_model, u.usage_source, u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, was.cost)
         IS NOT DISTINCT FROM (x.status, x.served_model, x.usage_source, x.uncached_prompt_tokens, x.cache_read_tokens, x.cache_write_tokens, x.cache_write_one_hour_tokens, x.output_tokens, x.reasoning_tokens, x.cost);
       step := u.correction + 1;
@@ -211,8 +235,8 @@ const CORRECT = `
         WHERE b.subject_id IN (u.organization_id, u.project_id, u.user_id, u.token_id) AND p.starts_at <= u.occurred_at AND p.ends_at > u.occurred_at;
       INSERT INTO usage_batches (organizations, from_at, to_at, rows, settled_at) VALUES (ARRAY[u.organization_id], u.occurred_at, u.occurred_at, 2, weir.clock())
         RETURNING usage_batches.id, usage_batches.settled_at INTO v_batch, v_at;
-      INSERT INTO llm_usage (organization_id, occurred_at, id, kind, corrects_id, correction, correction_reason, ${COLUMNS}, book_number, batch_id, settled_at, budget_ids, budget_dates)
-        SELECT u.organization_id, u.occurred_at, x.id || '~' || step || 'r', 'REVERSAL', x.id, step, reason, ${REVERSED}, ${BOOK}, v_batch, v_at, on_ids, on_dates;
+      INSERT INTO llm_usage (organization_id, occurred_at, id, kind, corrects_id, correction, correction_reason, ${COLUMNS}, budget_cost, book_number, batch_id, settled_at, budget_ids, budget_dates)
+        SELECT u.organization_id, u.occurred_at, x.id || '~' || step || 'r', 'REVERSAL', x.id, step, reason, ${REVERSED}, -u.cost, ${BOOK}, v_batch, v_at, on_ids, on_dates;
       INSERT INTO llm_usage (organization_id, occurred_at, id, kind, corrects_id, correction, correction_reason, ${COLUMNS}, book_number, batch_id, settled_at, budget_ids, budget_dates)
         SELECT x.organization_id, x.occurred_at, x.id || '~' || step, 'CORRECTION', x.id, step, reason, ${CORRECTED}, coalesce(x.book_number, ${BOOK}), v_batch, v_at, on_ids, on_dates;
       bookings := bookings || ARRAY(SELECT ROW(t.id, t.day, coalesce(x.cost, 0) - coalesce(u.cost, 0), 0, 0)::weir.booking FROM unnest(on_ids, on_dates) AS t(id, day));

@@ -11,13 +11,16 @@ const ORDER = `ORDER BY array_position('{ORGANIZATION,PROJECT,USER,API_TOKEN}', 
 
 export type NewBudget = Pick<Budget, 'id' | 'organizationId' | 'byOperator'> & Omit<BudgetEdit, 'id'>;
 
+/** What budgets were told of a row: of a reversal, what they had been told before, whatever prices are by now. */
+const TOLD = 'sum(coalesce(budget_cost, cost))';
+
 /** Sums of today, by scope: the rows of the budgets' subjects since a moment. $1: subjects, $2: their organisations, $3: the moment. */
 const SPENT_SINCE: Record<BudgetScope, string> = {
-  ORGANIZATION: 'SELECT organization_id AS subject, sum(cost) AS cost FROM llm_usage WHERE organization_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1',
-  PROJECT: 'SELECT project_id AS subject, sum(cost) AS cost FROM llm_usage WHERE project_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1',
-  USER: 'SELECT user_id AS subject, sum(cost) AS cost FROM llm_usage WHERE user_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1',
+  ORGANIZATION: `SELECT organization_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE organization_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
+  PROJECT: `SELECT project_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE project_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
+  USER: `SELECT user_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE user_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
   // By the index of users, where the tokens still are: those of a person who was deleted are gone.
-  API_TOKEN: `SELECT token_id AS subject, sum(cost) AS cost FROM llm_usage WHERE token_id = ANY($1) AND user_id = ANY(ARRAY(SELECT user_id FROM api_tokens WHERE id = ANY($1)))
+  API_TOKEN: `SELECT token_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE token_id = ANY($1) AND user_id = ANY(ARRAY(SELECT user_id FROM api_tokens WHERE id = ANY($1)))
     AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
 };
 

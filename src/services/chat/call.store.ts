@@ -10,18 +10,31 @@ import type { Admission, CallEnd, HeldOn, NewCall, Question, StoredMessage } fro
 import type { StopReason } from './chat.types';
 import { reprice } from './reprice';
 
+/** Waits, bounded, while somebody makes a budget or records a price (weir.share_budgets, weir.share_prices): a matter of milliseconds, mostly. */
+async function whenFree<T>(work: () => Promise<T>): Promise<T> {
+  for (let waitedMs = 0, waitMs = 10; ; waitMs = Math.min(waitMs * 2, 500)) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== IS_BEING_CHANGED || waitedMs > ADMIT_WITHIN_MS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      waitedMs += waitMs;
+    }
+  }
+}
+
 /** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
 const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];
 const ADMIT_WITHIN_MS = 2_500;
-/** A budget of the organisation is being made (weir.share_budgets): a matter of milliseconds, mostly. */
-const BUDGET_IS_MADE = '55P03';
+/** A budget of the organisation, or a price of the model. */
+const IS_BEING_CHANGED = '55P03';
 /** Raised by weir.correct. */
 const PRICES_CHANGED = 'WP001';
 const MAX_PRICINGS = 5;
 /** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
 const mayPass = (error: unknown): boolean => {
   const code = String((error as { code?: unknown }).code ?? '');
-  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57P0|40|08)/.test(code) || code === BUDGET_IS_MADE || violatedConstraint(error) === 'calls_in_flight_pkey';
+  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57P0|40|08)/.test(code) || code === IS_BEING_CHANGED || violatedConstraint(error) === 'calls_in_flight_pkey';
 };
 
 /** The connection, or the time: not one call's fault, so that nothing is won by trying each by itself on the few connections there are. */
@@ -117,7 +130,7 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
   served_model: end.servedModel, provider: end.provider, deployment: end.deployment, upstream: end.upstream, attempts: end.attempts, status: end.status,
   error_code: end.errorCode, finish_reason: end.finishReason, uncached_prompt_tokens: end.tokens.uncachedPrompt, cache_read_tokens: end.tokens.cacheRead,
   cache_write_tokens: end.tokens.cacheWrite, cache_write_one_hour_tokens: end.tokens.cacheWriteOneHour, output_tokens: end.tokens.output,
-  reasoning_tokens: end.tokens.reasoning, usage_source: end.usageSource, raw_usage: end.rawUsage, price_number: end.priceNumber, service_tier: end.serviceTier, book_number: end.priceBook, cost: end.cost?.total,
+  reasoning_tokens: end.tokens.reasoning, usage_source: end.usageSource, raw_usage: end.rawUsage, price_number: end.priceNumber, service_tier: end.serviceTier, book_number: end.priceBook ?? 0, cost: end.cost?.total,
   cost_input: end.cost?.input, cost_cache_read: end.cost?.cacheRead, cost_cache_write: end.cost?.cacheWrite, cost_output: end.cost?.output,
   cost_reasoning: end.cost?.reasoning, cost_request: end.cost?.request, proxy_cost: end.proxyCost, latency_ms: end.latencyMs,
   time_to_first_token_ms: end.timeToFirstTokenMs, omitted_messages: end.omittedMessages, answer_id: end.answer?.id, question_id: end.answer?.questionId,
@@ -130,6 +143,7 @@ export class CallStore {
   private readonly admissions = new Grouped((calls: NewCall[]) => this.writeCalls(calls), { isForAll });
   /** Calls whose first try was not answered: it may have been carried out. */
   private readonly asked = new WeakSet<NewCall>();
+  private reloading: Promise<void> | null = null;
   private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends), { isForAll });
 
   /** `prices`: what ends are priced by again when the price book has changed before they were settled. */
@@ -154,15 +168,17 @@ export class CallStore {
 
   /** Later knowledge about settled calls: a reversal and a new row each. Gives the ids of those where something differed. */
   async correct(ends: readonly CallEnd[], reason: string): Promise<string[]> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        const rows = await this.db.query<{ id: string }>('SELECT id FROM weir.correct($1::json, $2) AS id', [storableJson(ends.map(settleRow)), reason]);
-        return rows.map(({ id }) => id);
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
-        await this.repriceAll(ends);
+    return whenFree(async () => {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          const rows = await this.db.query<{ id: string }>('SELECT id FROM weir.correct($1::json, $2) AS id', [storableJson(ends.map(settleRow)), reason]);
+          return rows.map(({ id }) => id);
+        } catch (error) {
+          if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
+          await this.repriceAll(ends);
+        }
       }
-    }
+    });
   }
 
   /** Asks whoever runs a call to stop it. false: it is not in flight. */
@@ -204,26 +220,22 @@ export class CallStore {
 
   private async repriceAll(ends: readonly CallEnd[]): Promise<void> {
     if (!this.prices) throw new Error('the price book has changed, and there is none to price by');
-    await this.prices.reload();
+    // One for all that were refused together.
+    this.reloading ??= this.prices.reload().finally(() => (this.reloading = null));
+    await this.reloading;
     for (const end of ends) reprice(end, this.prices);
   }
 
   /** What else goes wrong is for the caller: it has other places to keep an end. */
-  private async settleOne(end: CallEnd): Promise<boolean> {
-    for (let waitedMs = 0, waitMs = 20; ; waitMs = Math.min(waitMs * 2, 500)) {
-      try {
-        for (let tries = 1; ; tries += 1) {
-          const settled = await this.settlements.add(end);
-          if (settled !== 'STALE') return settled;
-          if (tries === MAX_PRICINGS) throw new Error(`call ${end.id} was priced ${tries} times, and each time the price book had changed`);
-          await this.repriceAll([end]);
-        }
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== BUDGET_IS_MADE || waitedMs > ADMIT_WITHIN_MS) throw error;
-        await new Promise((resolve) => setTimeout(resolve, waitMs));
-        waitedMs += waitMs;
+  private settleOne(end: CallEnd): Promise<boolean> {
+    return whenFree(async () => {
+      for (let tries = 1; ; tries += 1) {
+        const settled = await this.settlements.add(end);
+        if (settled !== 'STALE') return settled;
+        if (tries === MAX_PRICINGS) throw new Error(`call ${end.id} was priced ${tries} times, and each time the price book had changed`);
+        await this.repriceAll([end]);
       }
-    }
+    });
   }
 
   /** Repeated after a lost acknowledgement, a call is not written twice. */

@@ -24,24 +24,30 @@ const SETTLEMENTS_END_MS = 1_000;
 const WRITERS_END_MS = 5_000;
 export const LOCK_NOT_AVAILABLE = '55P03';
 
+const RECORDS_AFTER = `SELECT number, model, deployment, organization_id, source, effective_from, effective_to, recorded_at, service_tier, rates
+  FROM model_prices WHERE number > $1 ORDER BY number`;
+
 /** The table of the price book. Nothing is ever changed or removed in it. */
 export class PriceStore {
   constructor(private readonly db: Db) {}
 
-  /** The records with a higher number, ascending, and the time of the database in milliseconds since 1970. Numbers are given under a lock: none can appear below one that was seen. */
-  async after(number: number, tx: Tx = this.db): Promise<{ records: PriceRecord[]; nowMs: number }> {
-    const rows = await tx.query<PriceRow>(
-      `SELECT number, model, deployment, organization_id, source, effective_from, effective_to, recorded_at, service_tier, rates
-       FROM model_prices WHERE number > $1 ORDER BY number`,
-      [number],
-    );
-    return { records: rows.map(mapRecord), nowMs: await this.nowMs(tx) };
+  /**
+   * The records with a higher number, ascending, and the time of the database in milliseconds since 1970. Numbers are given under a lock: none can appear
+   * below one that was seen. Settlements wait for this: outside of a transaction it takes a connection of the data path, which no report can keep it from.
+   */
+  async after(number: number, tx?: Tx): Promise<{ records: PriceRecord[]; nowMs: number }> {
+    const [rows, nowMs] = [await this.ask<PriceRow>('price_book', RECORDS_AFTER, [number], tx), await this.nowMs(tx)];
+    return { records: rows.map(mapRecord), nowMs };
   }
 
   /** The time of this moment, not of the transaction's beginning: it may have waited for a lock while others appended. */
-  async nowMs(tx: Tx = this.db): Promise<number> {
-    const [clock] = await tx.query<{ ms: string }>(`SELECT extract(epoch FROM weir.clock()) * 1000 AS ms`);
+  async nowMs(tx?: Tx): Promise<number> {
+    const [clock] = await this.ask<{ ms: string }>('price_clock', 'SELECT extract(epoch FROM weir.clock()) * 1000 AS ms', [], tx);
     return Number(clock!.ms);
+  }
+
+  private ask<R>(name: string, sql: string, values: readonly unknown[], tx?: Tx): Promise<R[]> {
+    return tx ? tx.query<R>(sql, values) : this.db.hot<R>(name, sql, values);
   }
 
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {

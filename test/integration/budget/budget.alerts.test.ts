@@ -166,6 +166,8 @@ describe('budget alerts', () => {
     const got = follow(user.viewer);
     await spend(database.db, user, '1');
     await arrive(got, 1);
+    // Those of a server that has just been closed are gone a moment later.
+    await waitFor(async () => (await database.db.query(LISTENERS)).length === 2, { what: 'the two listeners alone' });
     for (let round = 2; round <= 5; round += 1) {
       const before = await database.db.query<{ pid: number }>(LISTENERS);
       expect(before).toHaveLength(2);

@@ -53,22 +53,24 @@ describe('a price change beside settlements', () => {
     expect(await scene.figures(model)).toEqual({ cost: '33', unpriced: 0, priced: 2 });
   });
 
-  it('keeps settlements waiting that were priced by the old book: they are booked at the new price', async () => {
+  it('turns settlements away that were priced by the old book: they come again, and are booked at the new price', async () => {
     await scene.setPrice({ model, inputPerMillion: '1000000' });
     const store = new PriceStore(scene.db);
     const late = end(10, scene.a);
     await scene.b.book.reload();
     const elsewhere = end(100, scene.b);
     let settled: Promise<unknown> = Promise.resolve();
+    const tries = [scene.a, scene.b].map(({ db }) => jest.spyOn(db, 'hot'));
     const number = await scene.db.transaction(async (tx) => {
       await store.lock(tx);
       await store.lockPrices(tx, [model]);
       settled = Promise.all([scene.a.calls.settle([late]), scene.b.calls.settle([elsewhere])]);
-      await scene.waiting('weir.settle');
+      await waitFor(() => tries.every(({ mock }) => mock.calls.length >= 2), { what: 'both to have been turned away' });
       const [added] = await store.append(tx, [{ model, deployment: null, organizationId: null, source: 'ADMIN', ...NOVEMBER, effectiveTo: null, serviceTier: null, rates: { input: '3', output: '1' }, note: null }]);
       return added!.number;
     });
     await settled;
+    for (const spy of tries) spy.mockRestore();
     expect([await booked(late.id), await booked(elsewhere.id)].map((row) => [Number(row.cost), Number(row.book_number)])).toEqual([[30, number], [300, number]]);
     expect([late.priceNumber, late.cost!.total]).toEqual([number, '30']);
     expect(await scene.figures(model)).toEqual({ cost: '330', unpriced: 0, priced: 2 });
