@@ -3,7 +3,9 @@ import type { Db } from './entities/data-source';
 import { createLogger } from './lib/logger';
 import { CallStore } from './services/chat/call.store';
 import { RecoveryStore } from './services/ledger/recovery.store';
+import { plausible } from './services/chat/worst-case';
 import { LitellmAdmin } from './services/litellm/admin';
+import { ModelListStore } from './services/model/model-list.store';
 import { PriceBook } from './services/pricing/price-book';
 import { Corrector } from './services/reconciliation/corrector';
 import { reconcile } from './services/reconciliation/reconcile-command';
@@ -25,9 +27,11 @@ export async function reconcileByHand(db: Db, { from, to }: { from?: string; to?
     const store = new ReconciliationStore(db);
     const { keptFrom } = await store.clock();
     if (keptFrom && span.from < keptFrom) throw new Error(`--from must not be before ${keptFrom.toISOString()}: single calls from before are not kept`);
+    // As a server last saw it: what the nightly run does not believe is not believed here either.
+    const models = new Map((await new ModelListStore(db).load('LITELLM'))?.models.map((model) => [model.id, model]));
     // A corrected call keeps its provider; the models are a server's to know.
     const corrector = new Corrector({ store: new RecoveryStore(db), calls: new CallStore(db, prices), prices, modelOf: () => null, logger });
-    await reconcile(span, { reconciler: new Reconciler({ store, records: admin }), corrector, print });
+    await reconcile(span, { reconciler: new Reconciler({ store, records: admin, plausible, modelOf: (id) => models.get(id) ?? null }), corrector, print });
     return [];
   } finally {
     await admin.close();

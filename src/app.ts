@@ -17,6 +17,7 @@ import { Housekeeping } from './services/chat/housekeeping';
 import { Idempotency } from './services/chat/idempotency';
 import { IdempotencyStore } from './services/chat/idempotency.store';
 import { RemoteStops } from './services/chat/remote-stops';
+import { plausible } from './services/chat/worst-case';
 import { ConversationService } from './services/conversation/conversation.service';
 import { ConversationStore } from './services/conversation/conversation.store';
 import { FigureKeeping } from './services/figures/figure-keeping';
@@ -182,6 +183,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       records: admin,
       prices,
       modelOf: (id) => catalog.find(id),
+      plausible,
       isRunning: (id) => running.find(id) !== null,
       pendingIds: () => writer.pendingIds(),
       owner,
@@ -191,7 +193,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     recovery.start();
     closers.push(() => recovery.stop());
     const reconciliationStore = new ReconciliationStore(db);
-    const reconciler = admin && new Reconciler({ store: reconciliationStore, records: admin });
+    const reconciler = admin && new Reconciler({ store: reconciliationStore, records: admin, plausible, modelOf: (id) => catalog.find(id) });
     if (reconciler && config.reconcileAtHour !== null) {
       const corrector = new Corrector({ store: new RecoveryStore(db), calls: callStore, prices, modelOf: (id) => catalog.find(id), logger });
       const nightly = new NightlyReconciliation({ reconciler, corrector, store: new ReconciliationRunStore(db), hour: config.reconcileAtHour, owner, logger });

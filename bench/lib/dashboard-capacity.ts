@@ -6,9 +6,9 @@ import type { SettleFigures } from './dashboard-settle';
 import { HOURS } from './dashboard-shape';
 import { percentile } from './figures';
 
-/** Single calls are kept for so many days, cubes for so many; four fifths of the disk may be full. */
+/** Single calls are kept for so many days; cubes stay, and this is for the first year of them. Four fifths of the disk may be full. */
 const RAW_DAYS = 90;
-const CUBE_DAYS = 3 * 365;
+const CUBE_DAYS = 365;
 const QUARTER_HOUR_DAYS = 60;
 const DISK_SHARE = 0.8;
 const GB = 2 ** 30;
@@ -55,7 +55,7 @@ export function capacityOf(settle: SettleFigures, built: Built, cells: readonly 
   const bounds = [
     { what: `settlement, in the busiest hour (${(busiestHour * 100).toFixed(1)} % of a day's calls) at half of what one process can`, calls: perDay(settle.halfPerSecond) },
     { what: 'folding, alone, in the busiest hour', calls: perDay(settle.foldedPerSecond) },
-    { what: `the disk, ${Math.round(disk / GB)} GB: ${Math.round(built.rawBytesPerRow)} bytes for each call for ${RAW_DAYS} days, and ${Math.round(cubeBytes(few) / GB)} GB of cubes for ${CUBE_DAYS / 365} years`, calls: few },
+    { what: `the disk, ${Math.round(disk / GB)} GB: ${Math.round(built.rawBytesPerRow)} bytes for each call for ${RAW_DAYS} days, and ${Math.round(cubeBytes(few) / GB)} GB for a year of cubes (cells of a day grow with its calls to the power of ${cells.map(({ power }) => power.toFixed(2)).join(', ')})`, calls: few },
   ];
   const first = bounds.reduce((least, bound) => (bound.calls < least.calls ? bound : least));
   const slowest = asked.filter(({ asker }) => asker.label === 'biggest').reduce<Asked | null>((most, one) => (!most || percentile(one.product, 0.5) > percentile(most.product, 0.5) ? one : most), null);

@@ -174,7 +174,7 @@ export class LlmUsage {
   budgetDates!: string[];
 
   /** The transaction that wrote the row, as `usage_batches` names it; 0: it was in the cubes since they exist. */
-  @Column('bigint', { name: 'batch_id', default: 0 })
+  @Column('bigint', { name: 'batch_id' })
   batchId!: string;
 
   /** The newest record of the price book that was known when the call was priced. */

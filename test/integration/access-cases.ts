@@ -234,7 +234,7 @@ export const OBJECT_CASES: Record<string, ObjectCase> = {
     variables: async (scene) => {
       for (const user of [scene.owner, scene.theirs.member]) await scene.call(user, null, { upstream: 'LITELLM' });
       const store = new ReconciliationStore(scene.database.db);
-      const reconciler = new Reconciler({ store, records: { spendPage: async () => ({ records: [], length: 0, total: 0 }), recordsOf: async () => [] }, settledForMs: 0 });
+      const reconciler = new Reconciler({ store, records: { spendPage: async () => ({ records: [], length: 0, total: 0 }), recordsOf: async () => [] }, plausible: () => true, modelOf: () => null, settledForMs: 0 });
       scene.app.services.reconciliation = new Reconciliation({ reconciler, store, isNightly: false, lane: new ReportLane(), settledForMs: 0 });
       return {};
     },

@@ -21,6 +21,8 @@ export interface StandInRecord {
   keyAlias?: string | null;
   teamId?: string;
   modelGroup?: string;
+  /** As the provider has told it. */
+  serviceTier?: string;
 }
 
 /** Bytes of each record that nobody reads: LiteLLM writes the model's whole price table. */
@@ -37,7 +39,7 @@ export function spendRow(record: StandInRecord): Record<string, unknown> {
     cache_hit: record.cacheHit ? 'True' : 'None',
     metadata: {
       litellm_call_id: callId, user_api_key_alias: record.keyAlias ?? null, user_api_key_team_id: record.teamId ?? null, attempted_retries: 0, attempted_fallbacks: 0,
-      usage_object: hasUsage ? { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: total, ...(details ? { prompt_tokens_details: { cached_tokens: cachedTokens } } : {}) } : {},
+      usage_object: hasUsage ? { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: total, ...(record.serviceTier === undefined ? {} : { service_tier: record.serviceTier }), ...(details ? { prompt_tokens_details: { cached_tokens: cachedTokens } } : {}) } : {},
       cost_breakdown: spend > 0 ? { total_cost: spend, ...(record.cacheReadCost === undefined ? {} : { cache_read_cost: record.cacheReadCost }) } : null,
       error_information: errorCode === undefined ? null : { error_code: errorCode },
       ...BALLAST,

@@ -1,4 +1,4 @@
-import { newestStart, proxyTime, readSpendRecord } from '../../src/services/litellm/spend-record';
+import { newestStart, proxyTime, readSpendRecord, type SpendRecord } from '../../src/services/litellm/spend-record';
 
 /** As LiteLLM 1.108.7 writes them, without what nobody reads. */
 const row = (fields: object = {}, metadata: object = {}): object => ({
@@ -10,41 +10,56 @@ const row = (fields: object = {}, metadata: object = {}): object => ({
   },
   ...fields,
 });
+const OWNER = { prefix: 'weir-1-', userId: 'usr_1' };
+const read = (rows: unknown): SpendRecord | null => readSpendRecord(rows, OWNER);
 const NONE = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
 
 it('reads who served a call, its tokens in disjoint buckets, and the proxy\'s own cost', () => {
-  expect(readSpendRecord([row()])).toEqual({
-    servedModel: 'test-chat', deployment: 'test-chat-1', attempts: 3, cost: '0.00036', serviceTier: null, raw: expect.objectContaining({ prompt_tokens: 100 }),
+  expect(read([row()])).toEqual({
+    servedModel: 'test-chat', deployment: 'test-chat-1', attempts: 3, cost: '0.00036', raw: expect.objectContaining({ prompt_tokens: 100 }),
     tokens: { ...NONE, uncachedPrompt: 60, cacheRead: 40, output: 15, reasoning: 5 },
   });
 });
 
 it('takes the row\'s own columns where there is no usage object: a call that was cut off before its first token', () => {
-  expect(readSpendRecord([row({ status: 'failure', prompt_tokens: 14, completion_tokens: 0, total_tokens: 14 }, { usage_object: {} })])!.tokens).toEqual({ ...NONE, uncachedPrompt: 14 });
+  expect(read([row({ status: 'failure', prompt_tokens: 14, completion_tokens: 0, total_tokens: 14 }, { usage_object: {} })])!.tokens).toEqual({ ...NONE, uncachedPrompt: 14 });
 });
 
 it('says that nothing was used of a call that failed without tokens, and that it cannot tell of one that succeeded without', () => {
   const zeros = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0, spend: 0 };
-  expect(readSpendRecord([row({ ...zeros, status: 'failure' }, { usage_object: null })])).toMatchObject({ tokens: NONE, cost: null });
-  expect(readSpendRecord([row(zeros, { usage_object: zeros })])).toMatchObject({ tokens: null });
+  expect(read([row({ ...zeros, status: 'failure' }, { usage_object: null })])).toMatchObject({ tokens: NONE, cost: null });
+  expect(read([row(zeros, { usage_object: zeros })])).toMatchObject({ tokens: null });
 });
 
 it('does not believe absurd figures', () => {
   const absurd = { prompt_tokens: -5, completion_tokens: 3, total_tokens: -2 };
-  expect(readSpendRecord([row(absurd, { usage_object: absurd })])!.tokens).toBeNull();
+  expect(read([row(absurd, { usage_object: absurd })])!.tokens).toBeNull();
 });
 
 it('takes the row in which more was used: a call that was refused once and asked again has two', () => {
   const refused = row({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0, spend: 0, status: 'failure' }, { usage_object: null });
-  for (const rows of [[refused, row()], [row(), refused]]) expect(readSpendRecord(rows)!.tokens).toMatchObject({ uncachedPrompt: 60 });
+  for (const rows of [[refused, row()], [row(), refused]]) expect(read(rows)!.tokens).toMatchObject({ uncachedPrompt: 60 });
+});
+
+it('takes nothing that another key or team has paid for, however much was used; what a record does not tell rules nothing out, and counts last', () => {
+  const paid = (keyAlias: string | null, teamId: string | null, n: number): object => row({ team_id: teamId ?? '' }, { user_api_key_alias: keyAlias, user_api_key_team_id: teamId, usage_object: { prompt_tokens: n, completion_tokens: 1 } });
+  const [own, unnamed] = [paid('weir-1-usr_1', 'weir-1-pln_1', 10), paid(null, null, 500)];
+  const others = [paid('weir-1-usr_2', 'weir-1-pln_1', 900), paid('weir-2-usr_1', 'weir-2-pln_1', 900), paid('theirs', null, 900), paid('weir-1-usr_1', 'theirs', 900), paid(null, 'theirs', 900)];
+  for (const rows of [[own, unnamed, ...others], [...others, unnamed, own]]) expect(read(rows)!.tokens).toMatchObject({ uncachedPrompt: 10 });
+  expect(read([...others, unnamed])!.tokens).toMatchObject({ uncachedPrompt: 500 });
+  for (const other of others) expect(read([other])).toBeNull();
+});
+
+it.each([['default', null], ['priority', 'priority'], [undefined, undefined], [null, undefined]])('tells the usual service tier from one that is not told: %j', (service_tier, wanted) => {
+  expect(read([row({}, { usage_object: { prompt_tokens: 5, completion_tokens: 1, service_tier } })])!.serviceTier).toBe(wanted);
 });
 
 it.each([[[]], [null], [{}], ['nothing']])('knows nothing from %j', (answer) => {
-  expect(readSpendRecord(answer)).toBeNull();
+  expect(read(answer)).toBeNull();
 });
 
 it('survives rows of any shape', () => {
-  expect(readSpendRecord([null, 3, { metadata: 'text', model_group: '' }])).toEqual({ servedModel: null, deployment: null, attempts: 1, tokens: null, raw: null, serviceTier: null, cost: null });
+  expect(read([null, 3, { metadata: 'text', model_group: '' }])).toEqual({ servedModel: null, deployment: null, attempts: 1, tokens: null, raw: null, cost: null });
 });
 
 it('reads the begin of the newest record, and writes times as the proxy takes them', () => {

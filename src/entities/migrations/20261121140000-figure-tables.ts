@@ -130,6 +130,8 @@ const ROWS = `
     ADD COLUMN service_tier text,
     -- reversals: what budgets got back, which is what they had been told; prices may have changed since, and then "cost" is another figure
     ADD COLUMN budget_cost numeric;
+  -- Who does not know of batches, as a server of the version before that still runs, is refused and tries again: a row without one would be in no report.
+  ALTER TABLE llm_usage ALTER COLUMN batch_id DROP DEFAULT;
   CREATE INDEX llm_usage_batch_id_idx ON llm_usage (batch_id);
   -- What was booked so far was priced by the book as it is.
   UPDATE llm_usage SET book_number = (SELECT coalesce(max(number), 0) FROM model_prices);

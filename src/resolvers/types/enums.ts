@@ -160,7 +160,7 @@ export const UsageDimensionEnum = graphEnum('UsageDimension', 'What usage can be
   ORGANIZATION: 'Organisation; operators only.',
   USER: 'User.',
   PROJECT: 'Project.',
-  MODEL: 'The model that answered.',
+  MODEL: 'The model that was asked for; after a fallback another one may have answered.',
   PROVIDER: 'Its provider.',
   SCENARIO: 'Scenario.',
   AGENT: "The calling agent's label.",

@@ -47,7 +47,7 @@ export function budgetExceeded(call: NotHeld): Refusal {
 
 /** A budget applies, and what the call may cost is not known: unknown is not free. */
 export const modelUnpriced = (model: string): Refusal => ({
-  kind: 'ModelUnpriced', code: 'MODEL_UNPRICED', message: `A budget applies, and no price is known for the model ${model}. An administrator can enter one.`, retryable: false, retryAfterMs: null, model,
+  kind: 'ModelUnpriced', code: 'MODEL_UNPRICED', message: `A budget applies, and no price is known for the model ${model}. An operator can enter one (setModelPrice).`, retryable: false, retryAfterMs: null, model,
 });
 
 const ratesOf = (model: CatalogModel, { prepared, prices }: NotHeld, promptBound: number): WorstRates | null =>

@@ -1,11 +1,12 @@
 import type { CallEnd } from '../chat/call.types';
 import type { SpendRecords } from '../litellm/spend-record';
-import { correctedEnd, type PricingDeps } from './lost-call';
+import { believed, correctedEnd, ownerOf, type BeliefDeps, type PricingDeps } from './lost-call';
 import type { RecoveryStore } from './recovery.store';
 
 export interface LaterRecordsDeps extends PricingDeps {
   store: Pick<RecoveryStore, 'lostWithoutRecord' | 'settledCall'>;
   records: SpendRecords;
+  plausible: BeliefDeps['plausible'];
   correct(ends: readonly CallEnd[], reason: string): Promise<string[]>;
 }
 
@@ -31,8 +32,9 @@ export class LaterRecords {
     const due = rows.filter(({ id, settledMs }) => timesDue(settledMs) > (this.asked.get(id) ?? 0)).slice(0, MAX_ASKED);
     let corrected = 0;
     for (const row of due) {
-      const record = await this.deps.records.spendRecord(row.id);
+      const found = await this.deps.records.spendRecord(row.id, ownerOf(row));
       this.asked.set(row.id, timesDue(row.settledMs));
+      const record = found && believed(found, { model: row.model, promptBound: row.promptTokens, maxTokens: row.completionTokens }, this.deps);
       if (!record?.tokens) continue;
       const settled = await this.deps.store.settledCall(row);
       if (settled) corrected += (await this.deps.correct([correctedEnd(settled, record, this.deps)], 'SPEND_RECORD')).length;

@@ -2,7 +2,8 @@ import { newId } from '../../lib/ids';
 import { countTokens } from '../../lib/token-estimate';
 import type { CallEnd } from '../chat/call.types';
 import { lostOutcome } from '../chat/stored-outcome';
-import type { SpendRecord } from '../litellm/spend-record';
+import type { CallBounds } from '../chat/worst-case';
+import type { CallOwner, SpendRecord } from '../litellm/spend-record';
 import type { CatalogModel } from '../model/model.types';
 import { priceUsage, type Prices } from '../pricing/price-usage';
 import type { TokenBuckets } from '../pricing/pricing.types';
@@ -13,6 +14,17 @@ export interface PricingDeps {
   prices: Pick<Prices, 'forCall' | 'number'>;
   modelOf(id: string): CatalogModel | null;
 }
+
+/** What can be of a call, as settlement has it. */
+export interface BeliefDeps { plausible(tokens: TokenBuckets, bounds: CallBounds): boolean; modelOf(id: string): Pick<CatalogModel, 'contextWindow'> | null }
+
+/** A record whose figures cannot be of this call does not tell what was used: its tokens are null. */
+export function believed(record: SpendRecord, call: { model: string; promptBound: number; maxTokens: number }, { plausible, modelOf }: BeliefDeps): SpendRecord {
+  const contextWindow = (modelOf(record.servedModel ?? call.model) ?? modelOf(call.model))?.contextWindow ?? null;
+  return record.tokens && !plausible(record.tokens, { ...call, contextWindow }) ? { ...record, tokens: null } : record;
+}
+
+export const ownerOf = (call: { proxyNames: string; userId: string }): CallOwner => ({ prefix: call.proxyNames, userId: call.userId });
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
 
@@ -79,7 +91,9 @@ export const neverAskedEnd = (call: FlyingCall, deps: PricingDeps): CallEnd => (
 
 /** What a record that came late makes of a call that was settled as LOST. */
 export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'>, record: SpendRecord, deps: PricingDeps): CallEnd {
-  const known: Known = isNothing(record.tokens!) ? { ...nothingUsed, record } : fromRecord(record, null);
+  // Where the record does not tell the tier, what the call itself was told stands.
+  const told = record.serviceTier === undefined ? { ...record, serviceTier: settled.serviceTier } : record;
+  const known: Known = isNothing(record.tokens!) ? { ...nothingUsed, record: told } : fromRecord(told, null);
   return {
     ...settled,
     ...servedBy(settled, record.servedModel ?? settled.servedModel, record.deployment ?? settled.deployment, known, deps),

@@ -1,10 +1,11 @@
 import type { Logger } from '../../lib/logger';
 import type { CallEnd } from '../chat/call.types';
 import type { SpendRecord, SpendRecords } from '../litellm/spend-record';
-import { atMost, atMostUntilDeath, fromCheckpoint, fromRecord, isNothing, lostEnd, neverAskedEnd, nothingUsed, type Known, type PricingDeps } from './lost-call';
+import { atMost, atMostUntilDeath, believed, fromCheckpoint, fromRecord, isNothing, lostEnd, neverAskedEnd, nothingUsed, ownerOf, type BeliefDeps, type Known, type PricingDeps } from './lost-call';
 import type { CheckpointText, FlyingCall, RecoveryStore } from './recovery.store';
 
 export interface LostCallsDeps extends PricingDeps {
+  plausible: BeliefDeps['plausible'];
   store: Pick<RecoveryStore, 'lost' | 'ofOwner' | 'checkpoints'>;
   calls: { settle(ends: readonly CallEnd[]): Promise<string[]> };
   /** The proxy's records; null: the upstream is asked directly, and keeps none. */
@@ -96,10 +97,12 @@ export class LostCalls {
     await inParallel(certain, async (call) => {
       // One that did run after all, and whose end could be written nowhere, has left something.
       const checkpoint = checkpoints.get(call.id) ?? null;
-      const found = this.hasRecords(call) ? await this.ask(call.id, counts) : null;
+      const found = this.hasRecords(call) ? await this.ask(call, counts) : null;
       if (found === 'UNKNOWN' && call.overdueMs < this.timing.giveUpMs) return void (counts.waiting += 1);
       if (found && found !== 'UNKNOWN' && found.tokens && !isNothing(found.tokens)) ends.push(lostEnd(call, fromRecord(found, checkpoint), this.deps));
       else if (checkpoint) ends.push(lostEnd(call, fromCheckpoint(call, checkpoint), this.deps));
+      // It was asked, and how much it used cannot be told from the record.
+      else if (found && found !== 'UNKNOWN' && !found.tokens) ends.push(lostEnd(call, { ...atMost(call), record: found }, this.deps));
       else ends.push(neverAskedEnd(call, this.deps));
     });
     await this.settle(ends, counts);
@@ -141,7 +144,7 @@ export class LostCalls {
 
   private async decideByRecord(call: WatchedCall, checkpoint: CheckpointText | null, newestMs: number | null, counts: LostCounts): Promise<Decision> {
     const { recordDelayMs, withoutCostMs, giveUpMs } = this.timing;
-    const found = await this.ask(call.id, counts);
+    const found = await this.ask(call, counts);
     const record = found === 'UNKNOWN' ? null : found;
     if (record?.tokens && !isNothing(record.tokens)) return { known: fromRecord(record, checkpoint) };
     if (call.watchedMs < recordDelayMs) return { waitMs: recordDelayMs - call.watchedMs };
@@ -172,11 +175,12 @@ export class LostCalls {
     return this.deps.records!.newestRecordAgeMs(Math.min(overdueMs, this.timing.giveUpMs)).catch(() => null);
   }
 
-  private async ask(callId: string, counts: LostCounts): Promise<SpendRecord | null | 'UNKNOWN'> {
+  private async ask(call: FlyingCall, counts: LostCounts): Promise<SpendRecord | null | 'UNKNOWN'> {
     try {
-      return await this.deps.records!.spendRecord(callId);
+      const record = await this.deps.records!.spendRecord(call.id, ownerOf(call));
+      return record && believed(record, { model: call.model, promptBound: call.promptTokensEstimate, maxTokens: call.maxTokens }, this.deps);
     } catch (error) {
-      if (counts.proxyFailures === 0) this.deps.logger.warn({ callId, err: error }, 'the proxy could not be asked about a lost call');
+      if (counts.proxyFailures === 0) this.deps.logger.warn({ callId: call.id, err: error }, 'the proxy could not be asked about a lost call');
       counts.proxyFailures += 1;
       return 'UNKNOWN';
     }

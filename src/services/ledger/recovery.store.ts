@@ -15,6 +15,8 @@ export interface FlyingCall extends Omit<NewCall, 'question' | 'deadlineMs' | 'h
   overdueMs: number;
   /** From admission to deadline. */
   spanMs: number;
+  /** What keys and teams of ours begin with at the proxy. */
+  proxyNames: string;
 }
 
 /** What a stream had produced, all checkpoints together. */
@@ -26,16 +28,21 @@ export interface CheckpointText {
   deployment: string | null;
 }
 
-export interface LostRow { id: string; occurredAt: string; organizationId: string; /** Milliseconds since it was settled. */ settledMs: number }
+/** A settled call: its row's key. */
+export interface SettledRow { id: string; occurredAt: string; organizationId: string }
+/** `promptTokens` and `completionTokens` as they are booked. */
+export interface LostRow extends SettledRow { userId: string; model: string; promptTokens: number; completionTokens: number; /** Milliseconds since it was settled. */ settledMs: number; proxyNames: string }
 
 const MS = (interval: string): string => `(extract(epoch FROM ${interval}) * 1000)::float8`;
+
+const PROXY_NAMES = `(SELECT 'weir-' || i.id || '-' FROM installation AS i) AS "proxyNames"`;
 
 const FLYING = `
   SELECT f.id, f.occurred_at::text AS "occurredAt", f.organization_id AS "organizationId", f.user_id AS "userId", f.token_id AS "tokenId", f.project_id AS "projectId",
     f.conversation_id AS "conversationId", f.question_id AS "questionId", f.agent, f.scenario, f.trace_id AS "traceId", f.model, f.upstream, f.streamed,
     f.max_tokens AS "maxTokens", f.prompt_tokens_estimate AS "promptTokensEstimate", f.owner, f.idempotency_key AS "idempotencyKey",
     f.budget_ids AS "budgetIds", f.budget_dates::text[] AS "budgetDates",
-    ${MS('weir.now() - o.dead_at')} AS "deadMs", ${MS('weir.now() - f.deadline_at')} AS "overdueMs", ${MS('f.deadline_at - f.occurred_at')} AS "spanMs"
+    ${MS('weir.now() - o.dead_at')} AS "deadMs", ${MS('weir.now() - f.deadline_at')} AS "overdueMs", ${MS('f.deadline_at - f.occurred_at')} AS "spanMs", ${PROXY_NAMES}
   FROM calls_in_flight AS f LEFT JOIN owners AS o ON o.id = f.owner`;
 
 type FlyingRow = FlyingCall & { budgetIds: string[]; budgetDates: string[] };
@@ -75,7 +82,8 @@ export class RecoveryStore {
   /** Calls through a proxy that ended as LOST within a day, with an estimate or with nothing, and were not corrected since. Oldest first. */
   async lostWithoutRecord(limit: number): Promise<LostRow[]> {
     return this.db.query(
-      `SELECT u.id, u.occurred_at::text AS "occurredAt", u.organization_id AS "organizationId", ${MS('weir.now() - u.settled_at')} AS "settledMs"
+      `SELECT u.id, u.occurred_at::text AS "occurredAt", u.organization_id AS "organizationId", u.user_id AS "userId", u.model, u.prompt_tokens AS "promptTokens",
+         u.completion_tokens AS "completionTokens", ${MS('weir.now() - u.settled_at')} AS "settledMs", ${PROXY_NAMES}
        FROM llm_usage AS u
        WHERE u.status = 'LOST' AND u.settled_at > weir.now() - interval '24 hours' AND u.kind = 'CALL' AND u.upstream = 'LITELLM' AND u.usage_source IN ('ESTIMATED', 'NONE')
          AND NOT EXISTS (SELECT FROM llm_usage AS c WHERE c.corrects_id = u.id AND c.organization_id = u.organization_id AND c.occurred_at = u.occurred_at)
@@ -85,7 +93,7 @@ export class RecoveryStore {
   }
 
   /** A settled call as its end was told; tokens and cost are for the caller to fill in. null: it is not there. */
-  async settledCall(row: LostRow): Promise<Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'> | null> {
+  async settledCall(row: SettledRow): Promise<Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'> | null> {
     const [found] = await this.db.query<UsageRow>(
       `SELECT id, occurred_at::text AS "occurredAt", organization_id AS "organizationId", user_id AS "userId", token_id AS "tokenId", project_id AS "projectId",
          conversation_id AS "conversationId", agent, scenario, trace_id AS "traceId", streamed, model, served_model AS "servedModel", provider, deployment, service_tier AS "serviceTier", upstream, attempts, status,

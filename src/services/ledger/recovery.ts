@@ -34,10 +34,10 @@ export class Recovery {
   private state: 'NEW' | 'RUNNING' | 'STOPPED' = 'NEW';
 
   constructor(private readonly deps: RecoveryDeps) {
-    const { store, records, prices, modelOf, calls } = deps;
+    const { store, records, prices, modelOf, plausible, calls } = deps;
     this.lookEveryMs = deps.lookEveryMs ?? 60_000;
     this.lost = new LostCalls(deps, { ...TIMING, ...deps.timing });
-    this.later = records && new LaterRecords({ store, records, correct: (ends, reason) => calls.correct(ends, reason), prices, modelOf });
+    this.later = records && new LaterRecords({ store, records, correct: (ends, reason) => calls.correct(ends, reason), prices, modelOf, plausible });
     deps.liveness.onDeath(() => this.lookIn(0));
   }
 

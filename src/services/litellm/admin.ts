@@ -1,7 +1,7 @@
 import { Agent, request } from 'undici';
 import { AppError } from '../../errors';
 import { readListedRecords, type ListedRecord, type SpendList, type SpendPage } from './spend-list';
-import { newestStart, proxyTime, readSpendRecord, type SpendRecord, type SpendRecords } from './spend-record';
+import { newestStart, proxyTime, readSpendRecord, type CallOwner, type SpendRecord, type SpendRecords } from './spend-record';
 
 export interface LitellmAdminOptions {
   /** Without `/v1`. */
@@ -145,8 +145,8 @@ export class LitellmAdmin implements SpendRecords, SpendList {
     return { fallbacks, context_window_fallbacks, content_policy_fallbacks, default_fallbacks, model_group_alias };
   }
 
-  async spendRecord(callId: string): Promise<SpendRecord | null> {
-    return readSpendRecord(await this.recordRows(callId));
+  async spendRecord(callId: string, owner: CallOwner): Promise<SpendRecord | null> {
+    return readSpendRecord(await this.recordRows(callId), owner);
   }
 
   async recordsOf(callId: string): Promise<ListedRecord[]> {

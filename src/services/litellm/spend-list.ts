@@ -1,6 +1,6 @@
 import { canonicalDecimal } from '../../lib/decimal';
 import { proxyCost } from './headers';
-import { part, readRow, text, type Shape, type SpendRecord } from './spend-record';
+import { part, readPayer, readRow, text, type RecordPayer, type Shape, type SpendRecord } from './spend-record';
 
 /**
  * What a record's figures are worth.
@@ -11,16 +11,13 @@ import { part, readRow, text, type Shape, type SpendRecord } from './spend-recor
 export type RecordState = 'REPORTED' | 'CUT_OFF' | 'BROKE_OFF' | 'REFUSED';
 
 /** A record of the proxy, as a list gives it. */
-export interface ListedRecord extends SpendRecord {
+export interface ListedRecord extends SpendRecord, RecordPayer {
   /** The proxy's own id of it. */
   requestId: string;
   /** What was sent as `x-litellm-call-id`, else the proxy's own. */
   callId: string;
   /** When the attempt began that answered, by the proxy's clock: after retries, seconds behind the call. Milliseconds. */
   startedMs: number;
-  /** Alias of the key and id of the team that paid; null: none, or a key that the proxy does not know. */
-  keyAlias: string | null;
-  teamId: string | null;
   state: RecordState;
   hasDetails: boolean;
   totalTokens: number;
@@ -98,8 +95,7 @@ function readListed(row: Shape): ListedRecord | null {
     requestId,
     callId: text(row.litellm_call_id) ?? text(metadata.litellm_call_id) ?? requestId,
     startedMs,
-    keyAlias: text(metadata.user_api_key_alias),
-    teamId: text(row.team_id) ?? text(metadata.user_api_key_team_id),
+    ...readPayer(row),
     state: stateOf(row, part(metadata.error_information), spend),
     hasDetails: usage.prompt_tokens_details !== undefined && usage.prompt_tokens_details !== null,
     totalTokens: record.tokens ? Object.entries(record.tokens).reduce((sum, [name, n]) => (name === 'cacheWriteOneHour' ? sum : sum + n), 0) : 0,

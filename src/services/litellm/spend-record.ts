@@ -12,15 +12,32 @@ export interface SpendRecord {
   tokens: TokenBuckets | null;
   /** The usage object as it stands there. */
   raw: Record<string, unknown> | null;
-  serviceTier: string | null;
+  /** null: the usual one; left out: not told. */
+  serviceTier?: string | null;
   /** Dollars as the proxy computed them, decimal text. */
   cost: string | null;
 }
 
+/** Who has paid for a record: alias of the key and id of the team; null: none, or a key that the proxy does not know. */
+export interface RecordPayer { keyAlias: string | null; teamId: string | null }
+
+/** Whose a call of ours is. The alias of a user's key is the prefix and the user's id; ids of our teams begin with the prefix. */
+export interface CallOwner { prefix: string; userId: string }
+
+/**
+ * Whether the key of the call's own user has paid. Whoever has a key of the same proxy can send any id with a call of theirs, ours too: the id alone says nothing.
+ * What a record does not tell rules nothing out.
+ */
+export const isPaidBy = ({ keyAlias, teamId }: RecordPayer, { prefix, userId }: CallOwner): boolean =>
+  (keyAlias === null || keyAlias === `${prefix}${userId}`) && (teamId === null || teamId.startsWith(prefix));
+
+/** Those that name a key first: one that names none may be anybody's. */
+export const namedFirst = (a: RecordPayer, b: RecordPayer): number => Number(b.keyAlias !== null) - Number(a.keyAlias !== null);
+
 /** The proxy's records of calls, as an administrator sees them. Both throw SERVICE_UNAVAILABLE when it does not answer. */
 export interface SpendRecords {
-  /** By our call id; null: none is there, or none yet: they come up to 15 s after the end of a call. */
-  spendRecord(callId: string): Promise<SpendRecord | null>;
+  /** By our call id, of its owner's key; null: none is there, or none yet: they come up to 15 s after the end of a call. */
+  spendRecord(callId: string, owner: CallOwner): Promise<SpendRecord | null>;
   /** Milliseconds since the proxy's newest record began, by the proxy's own clock; null: there is none within the last `withinMs`. */
   newestRecordAgeMs(withinMs: number): Promise<number | null>;
 }
@@ -33,11 +50,16 @@ export const text = (value: unknown): string | null => (typeof value === 'string
 const count = (value: unknown): number => (Number.isInteger(value) && (value as number) > 0 && (value as number) < 1_000 ? (value as number) : 0);
 const used = ({ tokens }: SpendRecord): number => (tokens ? Object.values(tokens).reduce((sum, n) => sum + n, 0) : 0);
 
-/** The answer of `/spend/logs?request_id=`. A call that was asked for twice has two rows, the first one a refusal: the one in which more was used counts. */
-export function readSpendRecord(rows: unknown): SpendRecord | null {
+/** The answer of `/spend/logs?request_id=`. A call that was asked for twice has two rows, the first one a refusal: the one in which more was used counts. What others paid for does not. */
+export function readSpendRecord(rows: unknown, owner: CallOwner): SpendRecord | null {
   if (!Array.isArray(rows)) return null;
-  const records = rows.map(readRow).sort((a, b) => used(b) - used(a));
-  return records[0] ?? null;
+  const found = rows.map((row) => ({ ...readPayer(part(row)), record: readRow(row) })).filter((one) => isPaidBy(one, owner));
+  return found.sort((a, b) => namedFirst(a, b) || used(b.record) - used(a.record))[0]?.record ?? null;
+}
+
+export function readPayer(row: Shape): RecordPayer {
+  const metadata = part(row.metadata);
+  return { keyAlias: text(metadata.user_api_key_alias), teamId: text(row.team_id) ?? text(metadata.user_api_key_team_id) };
 }
 
 export function readRow(value: unknown): SpendRecord {
@@ -52,7 +74,7 @@ export function readRow(value: unknown): SpendRecord {
     attempts: 1 + count(metadata.attempted_retries) + count(metadata.attempted_fallbacks),
     tokens: usage?.tokens ?? (failedUnused ? NO_TOKENS : null),
     raw: usage?.raw ?? null,
-    serviceTier: usage?.serviceTier ?? null,
+    serviceTier: text(usage?.raw.service_tier) === null ? undefined : usage!.serviceTier,
     cost: proxyCost(row.spend),
   };
 }

@@ -1,14 +1,15 @@
 import type { Db, Tx } from '../../entities/data-source';
 import type { Logger } from '../../lib/logger';
 import { FALLBACK_PRICES_AS_OF, knownModel } from './fallback-prices';
+import { givingWay } from './give-way';
 import { missingPrices, ReturningPrices, type NewPrice } from './observed-prices';
 import { endOfOpen, inForceAt, pickRecord, possibleRecords } from './price-lookup';
-import { PriceStore } from './price.store';
+import { codeOf, LOCK_NOT_AVAILABLE, notBefore, PriceStore } from './price.store';
 import type { ObservedPrice, PriceRecord, PriceSource, RecordToAdd } from './pricing.types';
 import { worstRates, type WorstRates } from './worst-rates';
 
-/** Models whose prices are appended together: each of them is locked until that is committed. */
-const MODELS_AT_ONCE = 200;
+/** Models whose prices are appended together: none of their calls is settled until that is committed. */
+const MODELS_AT_ONCE = 20;
 
 /**
  * The price book in memory: every record of `model_prices`, found without a query. It is read again at each `record`, so that the records of
@@ -19,6 +20,7 @@ export class PriceBook {
   private readonly returning = new ReturningPrices();
   private readonly byModel = new Map<string, PriceRecord[]>();
   private lastNumber = 0;
+  private lastRecordedMs: number | null = null;
   /** Milliseconds that the database's clock is ahead of ours: a record that it has just written is in force here, too. */
   private clockAheadMs = 0;
 
@@ -46,7 +48,10 @@ export class PriceBook {
     return this.byModel.get(model) ?? [];
   }
 
-  /** Appends what the upstream says now, where the book says something else: a price of the upstream as PROXY, one of the shipped table as FALLBACK. */
+  /**
+   * Appends what the upstream says now, where the book says something else: a price of the upstream as PROXY, one of the shipped table as FALLBACK.
+   * What cannot be appended while settlements do not end is left to the next time; it keeps the other models from nothing.
+   */
   async record(observed: readonly ObservedPrice[]): Promise<void> {
     await this.reload();
     const missing = this.missing(observed);
@@ -54,7 +59,13 @@ export class PriceBook {
     let added = 0;
     for (let from = 0; from < models.length; from += MODELS_AT_ONCE) {
       const some = new Set(models.slice(from, from + MODELS_AT_ONCE));
-      added += await this.append(observed.filter((price) => some.has(price.model)));
+      const told = observed.filter((price) => some.has(price.model));
+      try {
+        added += await givingWay(() => this.append(told));
+      } catch (error) {
+        if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+        this.deps.logger.warn({ models: [...some], err: error }, 'prices not appended: settlements of the models do not end');
+      }
       await this.reload();
     }
     if (added > 0) this.deps.logger.info({ prices: added, priceBook: this.lastNumber }, 'price records appended');
@@ -68,6 +79,7 @@ export class PriceBook {
       await this.reload(tx);
       const missing = this.missing(observed);
       if (missing.length === 0) return 0;
+      await this.store.clockPassedLast(tx);
       // From now on: what an upstream charged before, it does not say. Behind the lock no call is settled that is younger.
       const effectiveFrom = new Date(await this.store.lockPrices(tx, [...new Set(missing.map((price) => price.model))]));
       const records = missing.map((price): RecordToAdd => {
@@ -115,11 +127,13 @@ export class PriceBook {
 
   private missing(observed: readonly ObservedPrice[]): NewPrice[] {
     const byModel = new Map<string, ObservedPrice[]>();
+    // As of when it would be recorded.
+    const beginsMs = notBefore(this.nowMs(), this.lastRecordedMs);
     for (const price of observed) byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
     return [...byModel].flatMap(([model, prices]) => {
       const records = this.recordsOf(model);
       const of = (source: PriceSource, told: ObservedPrice[], note: string | null): readonly NewPrice[] =>
-        this.returning.due(missingPrices(records, told, source, this.nowMs(), note), records, told, source, this.nowMs());
+        this.returning.due(missingPrices(records, told, source, beginsMs, note), records, told, source, beginsMs);
       const unpriced = prices.filter((price) => price.rates === null).map((price) => ({ ...price, rates: knownModel(price.knownAs)?.rates ?? null }));
       return [...of('PROXY', prices, null), ...of('FALLBACK', unpriced, `list price of ${FALLBACK_PRICES_AS_OF}`)];
     });
@@ -131,6 +145,7 @@ export class PriceBook {
       // Two reads at the same time bring the same records.
       if (record.number <= this.lastNumber) continue;
       this.lastNumber = record.number;
+      this.lastRecordedMs = record.recordedAt.getTime();
       const known = this.byModel.get(record.model);
       if (known) known.push(record);
       else this.byModel.set(record.model, [record]);

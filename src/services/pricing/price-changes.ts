@@ -1,11 +1,12 @@
 import { AppError, badInput } from '../../errors';
 import type { Logger } from '../../lib/logger';
+import { givingWay } from './give-way';
 import type { PriceBook } from './price-book';
 import { totalImpact, type ImpactRow } from './price-impact';
-import type { PriceImpactStore } from './price-impact.store';
+import type { PriceImpactStore, Time } from './price-impact.store';
 import { endOfOpen } from './price-lookup';
-import { priceParts, type PricePart } from './price-parts';
-import { LOCK_NOT_AVAILABLE, type PriceStore } from './price.store';
+import { pricePartsInTurns, type PricePart } from './price-parts';
+import { changeParts, codeOf, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, type PriceStore } from './price.store';
 import type { PriceChangeResult, PriceRecord, RecordToAdd } from './pricing.types';
 
 export interface PriceChangesDeps {
@@ -15,16 +16,18 @@ export interface PriceChangesDeps {
   logger: Logger;
 }
 
-/** A record as it would be in the book as it is, and the calls that it would be in force for. */
-interface Plan { record: RecordToAdd; parts: PricePart[] }
+/** A record as it would be in the book as it is, and the calls that it would be in force for. `newest`: the last record of its model that this is true of. */
+interface Plan { record: RecordToAdd; parts: PricePart[]; newest: number }
+interface Committed { price: PriceRecord; parts: PricePart[] }
 
-/** A settlement that takes long keeps a change from its lock, and the change keeps others from settling meanwhile: it gives way, and tries again. */
-const TRIES = 5;
-const GIVE_WAY_MS = 200;
+/** A book that changes while it is gone through is gone through again: so many times in all, and then under its lock. */
+const PLANS = 3;
 /** A sum that fails, as while Postgres restarts, is tried again: what it is about has been recorded. */
 const SUM_AGAIN_AFTER_MS = [500, 2_000, 5_000];
 /** Milliseconds between two log lines that say how far a sum is. */
 const REPORT_EVERY_MS = 5_000;
+/** Of a step that Postgres gives up, half is tried, but not less than this. */
+const SHORTEST_STEP_MS = 3_600_000;
 /** Number of a record that has none yet: later knowledge than all others. */
 const NEXT = Number.MAX_SAFE_INTEGER;
 
@@ -41,10 +44,10 @@ export class PriceChanges {
     const { book, store, impact } = this.deps;
     this.requireKept(given, await store.droppedBeforeMs());
     await book.reload();
-    const { record, parts } = this.planOf(given);
+    const { record, parts } = await this.planOf(given);
     const nowMs = await store.nowMs();
     const past = partsUntil(parts, nowMs);
-    const rows = await this.sum(past, 'price change previewed', (month) => impact.preview(record, past, month));
+    const rows = await this.sum(past, 'price change previewed', (time) => impact.preview(record, past, time));
     return { price: { ...record, number: NEXT, recordedAt: new Date(nowMs) }, dryRun: true, ...totalImpact(rows) };
   }
 
@@ -54,54 +57,85 @@ export class PriceChanges {
     const { price, parts } = await this.commit(given);
     try {
       await book.reload();
-      const rows = await this.sum(parts, 'price change summed up', (month) => again(() => impact.recorded(price, month)));
+      const rows = await this.sum(parts, 'price change summed up', (time) => again(() => impact.recorded(price, time)));
       return { price, dryRun: false, ...totalImpact(rows) };
     } catch (cause) {
       throw new AppError('SERVICE_UNAVAILABLE', { public: `The price is recorded, as number ${price.number} of the book. What it changed could not be summed up now.`, cause });
     }
   }
 
-  private planOf(given: RecordToAdd): Plan {
-    const records = this.deps.book.recordsOf(given.model);
+  private async planOf(given: RecordToAdd): Promise<Plan> {
+    // The book goes on meanwhile.
+    const records = [...this.deps.book.recordsOf(given.model)];
     const record = { ...given, effectiveTo: given.effectiveTo ?? endOfOpen(records, given) };
-    return { record, parts: priceParts(records, { ...record, number: NEXT, recordedAt: new Date(0) }) };
+    return { record, parts: await pricePartsInTurns(records, { ...record, number: NEXT, recordedAt: new Date(0) }), newest: this.newestOf(given.model) };
   }
 
-  private async commit(given: RecordToAdd): Promise<{ price: PriceRecord; parts: PricePart[] }> {
-    const { store, book } = this.deps;
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await store.transaction(async (tx) => {
-          await store.lock(tx);
-          this.requireKept(given, await store.droppedBeforeMs(tx));
-          await book.reload(tx);
-          // By the book as it is now, and stays until the commit.
-          const plan = this.planOf(given);
-          const nowMs = await store.lockPrices(tx, [given.model]);
-          const [numbered] = await store.append(tx, [plan.record]);
-          const parts = partsUntil(plan.parts, nowMs);
-          if (parts.length > 0) await store.change(tx, String(numbered!.number), parts);
-          return { price: { ...plan.record, ...numbered! }, parts };
-        });
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE) throw error;
-        if (tries === TRIES) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'settlements of the model do not end', cause: error });
-        await wait(GIVE_WAY_MS * tries);
-      }
+  private newestOf(model: string): number {
+    return this.deps.book.recordsOf(model).at(-1)?.number ?? 0;
+  }
+
+  private async commit(given: RecordToAdd): Promise<Committed> {
+    await this.deps.book.reload();
+    let plan = await this.planOf(given);
+    for (let plans = 1; ; plans += 1) {
+      const committed = await this.commitPlan(given, plan, plans < PLANS);
+      if (committed) return committed;
+      plan = await this.planOf(given);
     }
   }
 
-  /** Month by month: every statement ends in bounded time, however many calls there are. */
-  private async sum(parts: readonly PricePart[], what: string, ofMonth: (month: string) => Promise<ImpactRow[]>): Promise<ImpactRow[]> {
+  /** null: the book is not the one that was planned with, and there is another try. */
+  private async commitPlan(given: RecordToAdd, planned: Plan, mayPlanAgain: boolean): Promise<Committed | null> {
+    const { store, book } = this.deps;
+    const work = (): Promise<Committed | null> =>
+      store.transaction(async (tx) => {
+        await store.lock(tx);
+        this.requireKept(given, await store.droppedBeforeMs(tx));
+        // The book as it is now, and stays until the commit.
+        await book.reload(tx);
+        const isAsPlanned = this.newestOf(given.model) === planned.newest;
+        if (!isAsPlanned && mayPlanAgain) return null;
+        const { record, parts } = isAsPlanned ? planned : await this.planOf(given);
+        await store.clockPassedLast(tx);
+        const expected = partsUntil(parts, await store.nowMs(tx));
+        const written = changeParts(expected);
+        const nowMs = await store.lockPrices(tx, [given.model]);
+        const [numbered] = await store.append(tx, [record]);
+        const past = partsUntil(parts, nowMs);
+        if (past.length > 0) await store.change(tx, String(numbered!.number), past.length === expected.length ? written : changeParts(past));
+        return { price: { ...record, ...numbered! }, parts: past };
+      });
+    try {
+      return await givingWay(work);
+    } catch (error) {
+      if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+      throw new AppError('SERVICE_UNAVAILABLE', { internal: 'settlements of the model do not end', cause: error });
+    }
+  }
+
+  /** Month by month, and in smaller steps where Postgres gives one up: every statement ends in bounded time, however many calls there are. */
+  private async sum(parts: readonly PricePart[], what: string, ofTime: (time: Time) => Promise<ImpactRow[]>): Promise<ImpactRow[]> {
     if (parts.length === 0) return [];
     const months = await this.deps.impact.months(Math.min(...parts.map((part) => part.startsAtMs)), Math.max(...parts.map((part) => part.endsAtMs)));
     const rows: ImpactRow[] = [];
     let reportedAt = performance.now();
-    for (const [done, month] of months.entries()) {
-      rows.push(...(await ofMonth(month)));
-      if (performance.now() - reportedAt < REPORT_EVERY_MS) continue;
-      reportedAt = performance.now();
-      this.deps.logger.info({ months: done + 1, of: months.length }, what);
+    let stepMs = Infinity;
+    for (const [done, { fromMs, toMs }] of months.entries()) {
+      for (let atMs = fromMs; atMs < toMs; ) {
+        const time = { fromMs: atMs, toMs: Math.min(atMs + stepMs, toMs) };
+        try {
+          rows.push(...(await ofTime(time)));
+          atMs = time.toMs;
+        } catch (error) {
+          if (codeOf(error) !== STATEMENT_TIMEOUT) throw error;
+          stepMs = Math.floor((time.toMs - time.fromMs) / 2);
+          if (stepMs < SHORTEST_STEP_MS) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'the calls of two hours cannot be summed up in time', cause: error });
+        }
+        if (performance.now() - reportedAt < REPORT_EVERY_MS) continue;
+        reportedAt = performance.now();
+        this.deps.logger.info({ months: done + 1, of: months.length }, what);
+      }
     }
     return rows;
   }
@@ -122,7 +156,9 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
   for (const ms of SUM_AGAIN_AFTER_MS) {
     try {
       return await work();
-    } catch {
+    } catch (error) {
+      // As much again would take as long again.
+      if (codeOf(error) === STATEMENT_TIMEOUT) throw error;
       await wait(ms);
     }
   }

@@ -1,8 +1,7 @@
-import { holdsAt, pickRecord } from './price-lookup';
+import { AreaBook, nameSet, OTHERS, ownRecords, type Areas, type NameSet } from './price-areas';
+import { possibleRecords } from './price-lookup';
+import { holdings, overlaid, type Holding } from './price-spans';
 import type { PriceRecord } from './pricing.types';
-
-/** Names, or everything but these. */
-export interface NameSet { names: string[]; listed: boolean }
 
 /**
  * Calls that a new record is in force for, and the one that was before: those made from `startsAtMs` until before `endsAtMs` (milliseconds since
@@ -18,13 +17,7 @@ export interface PricePart {
   previous: number | null;
 }
 
-/** Stands for every name that no record has. A NUL cannot be in a name. */
-const OTHERS = '\0';
-/** A deployment that is not known, the usual service tier. */
-const NONE = '';
-/** The part of a part that does not depend on organisation and time. */
-type Area = Pick<PricePart, 'deployments' | 'serviceTiers' | 'previous'>;
-interface Span { startsAtMs: number; endsAtMs: number; areas: Area[] }
+interface Span { startsAtMs: number; endsAtMs: number; areas: Areas }
 
 /**
  * What a new record changes, as parts that exclude each other. `records`: those of its model with lower numbers. Nothing is said here about
@@ -33,70 +26,76 @@ interface Span { startsAtMs: number; endsAtMs: number; areas: Area[] }
  * That no call is left out needs a record of the alias, as operators write: those of deployments can take a price away from other deployments.
  */
 export function priceParts(records: readonly PriceRecord[], added: PriceRecord): PricePart[] {
+  const steps = partsInSteps(records, added);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** Milliseconds after which others have their turn. */
+const TURN_MS = 15;
+
+/** The same; a book of which hundreds of organisations have their own prices keeps nobody else waiting. */
+export async function pricePartsInTurns(records: readonly PriceRecord[], added: PriceRecord): Promise<PricePart[]> {
+  const steps = partsInSteps(records, added);
+  for (let turnAt = performance.now(); ; ) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    if (performance.now() - turnAt < TURN_MS) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    turnAt = performance.now();
+  }
+}
+
+/**
+ * The general records are gone through once, and what is said of organisations without own records is said of all of them together; only where own
+ * records hold it is asked for again. Stops after each piece of work.
+ */
+function* partsInSteps(records: readonly PriceRecord[], added: PriceRecord): Generator<void, PricePart[]> {
   const from = added.effectiveFrom.getTime();
   const to = added.effectiveTo?.getTime() ?? Infinity;
   const near = records.filter((record) => record.effectiveFrom.getTime() < to && (record.effectiveTo?.getTime() ?? Infinity) > from);
-  const owners = new Set(near.map((record) => record.organizationId).filter((id) => id !== null));
-  const classes = added.organizationId === null ? [...owners, OTHERS] : [added.organizationId];
+  const own = new Map<string, PriceRecord[]>();
+  for (const record of near) if (record.organizationId !== null) own.set(record.organizationId, [...(own.get(record.organizationId) ?? []), record]);
+  const classes = added.organizationId === null ? [OTHERS, ...[...own.keys()].sort()] : [added.organizationId];
+
+  const general: Holding[] = [];
+  for (const holding of holdings(near.filter((record) => record.organizationId === null), from, to)) {
+    // What no call can be priced with decides nothing: of a price that changes every day there is one, not one for each day.
+    general.push({ ...holding, records: possibleRecords(holding.records, null, holding.startsAtMs) });
+    yield;
+  }
+  const book = new AreaBook(added);
   // Organisations of which the same is to be said.
   const alike = new Map<string, { span: Span; organizations: string[] }>();
   for (const organization of classes) {
-    const theirs = near.filter((record) => record.organizationId === null || record.organizationId === organization);
-    for (const span of spansOf(theirs, added, organization, from, to)) {
-      const key = JSON.stringify([span.startsAtMs, String(span.endsAtMs), span.areas]);
+    for (const span of spansOf(general, [...holdings(own.get(organization) ?? [], from, to)], organization, book)) {
+      const key = `${span.startsAtMs} ${span.endsAtMs} ${span.areas.id}`;
       const group = alike.get(key);
       if (group) group.organizations.push(organization);
       else alike.set(key, { span, organizations: [organization] });
     }
+    yield;
   }
-  return [...alike.values()]
-    .flatMap(({ span: { startsAtMs, endsAtMs, areas }, organizations }) => areas.map((area) => ({ startsAtMs, endsAtMs, organizations: nameSet(organizations, classes), ...area })))
-    .sort((a, b) => a.startsAtMs - b.startsAtMs);
+  const parts: PricePart[] = [];
+  for (const { span: { startsAtMs, endsAtMs, areas }, organizations } of alike.values()) {
+    const names = nameSet(organizations, classes);
+    for (const area of areas.list) parts.push({ startsAtMs, endsAtMs, organizations: names, ...area });
+    yield;
+  }
+  return parts.sort((a, b) => a.startsAtMs - b.startsAtMs);
 }
 
-/** In time order; neighbours that say the same are one. */
-function spansOf(records: readonly PriceRecord[], added: PriceRecord, organization: string, from: number, to: number): Span[] {
-  const cuts = new Set([from, to]);
-  for (const { effectiveFrom, effectiveTo } of records) {
-    for (const at of [effectiveFrom.getTime(), effectiveTo?.getTime() ?? Infinity]) if (at > from && at < to) cuts.add(at);
-  }
-  const times = [...cuts].sort((a, b) => a - b);
+/** Of one organisation, in time order; neighbours that say the same are one. */
+function spansOf(general: readonly Holding[], own: readonly Holding[], organization: string, book: AreaBook): Span[] {
   const spans: Span[] = [];
-  for (const [i, startsAtMs] of times.slice(0, -1).entries()) {
-    const areas = areasOf(records.filter((record) => holdsAt(record, startsAtMs)), added, organization, startsAtMs);
+  const theirs = new Map(own.map(({ records }) => [records, ownRecords(records)]));
+  for (const { startsAtMs, endsAtMs, below, above } of overlaid(general, own)) {
+    const areas = book.areas(below, theirs.get(above)!, organization, startsAtMs);
     const last = spans.at(-1);
-    if (last && JSON.stringify(last.areas) === JSON.stringify(areas)) last.endsAtMs = times[i + 1]!;
-    else spans.push({ startsAtMs, endsAtMs: times[i + 1]!, areas });
+    if (last && last.areas === areas) last.endsAtMs = endsAtMs;
+    else spans.push({ startsAtMs, endsAtMs, areas });
   }
-  return spans.filter(({ areas }) => areas.length > 0);
-}
-
-/** One organisation at one time: service tiers for which the same deployments are concerned in the same way are one area. */
-function areasOf(holding: readonly PriceRecord[], added: PriceRecord, organization: string, atMs: number): Area[] {
-  const all = [...holding, added];
-  const deployments = [...new Set([...all.map((record) => record.deployment ?? NONE), NONE, OTHERS])].sort();
-  const serviceTiers = [...new Set([...all.map((record) => record.serviceTier ?? NONE), NONE, OTHERS])].sort();
-  const found = new Map<string, { previous: number | null; deployments: string[]; serviceTiers: string[] }>();
-  for (const serviceTier of serviceTiers) {
-    const concerned = new Map<number | null, string[]>();
-    for (const deployment of deployments) {
-      const call = { deployment: deployment === NONE ? null : deployment, organizationId: organization, serviceTier: serviceTier === NONE ? null : serviceTier };
-      if (pickRecord(all, call, atMs) !== added) continue;
-      const previous = pickRecord(holding, call, atMs)?.number ?? null;
-      concerned.set(previous, [...(concerned.get(previous) ?? []), deployment]);
-    }
-    for (const [previous, those] of concerned) {
-      const key = JSON.stringify([previous, those]);
-      const area = found.get(key);
-      if (area) area.serviceTiers.push(serviceTier);
-      else found.set(key, { previous, deployments: those, serviceTiers: [serviceTier] });
-    }
-  }
-  return [...found.values()].map((area) => ({ previous: area.previous, deployments: nameSet(area.deployments, deployments), serviceTiers: nameSet(area.serviceTiers, serviceTiers) }));
-}
-
-/** Some of all classes: by name, or, where OTHERS is among them, by what is missing. */
-function nameSet(some: readonly string[], all: readonly string[]): NameSet {
-  const listed = !some.includes(OTHERS);
-  return { names: (listed ? [...some] : all.filter((name) => !some.includes(name))).sort(), listed };
+  return spans.filter(({ areas }) => areas.list.length > 0);
 }

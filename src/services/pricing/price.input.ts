@@ -3,6 +3,9 @@ import { Decimal } from '../../lib/decimal';
 import { canonicalRates } from './canonical-rates';
 import type { ModelPriceEdit, PriceTierEdit, Rates, RateTier, RecordToAdd } from './pricing.types';
 
+/** Milliseconds since 1970: the first moment of year 1 and that after year 9999, in UTC. */
+const FIRST_MS = Date.parse('0001-01-01T00:00:00Z');
+const END_MS = Date.parse('9999-12-31T23:59:59.999Z') + 1;
 /** Digits: a rate times all tokens of a year stays far within `numeric`, and is a price. */
 const AMOUNT = /^\d{1,9}(\.\d{1,12})?$/;
 const PER_TOKEN = Decimal.parse('0.000001');
@@ -23,11 +26,17 @@ export function readPriceEdit(input: ModelPriceEdit): RecordToAdd {
   if (input.model.trim() === '') throw badInput('input.model', 'must name a model');
   if (input.model !== input.model.trim() || input.model.length > MAX_MODEL || CONTROL.test(input.model)) throw badInput('input.model', `at most ${MAX_MODEL} characters, none of them control characters, without space around`);
   const { effectiveFrom, effectiveTo = null } = input;
-  if (Number.isNaN(effectiveFrom.getTime())) throw badInput('input.effectiveFrom', 'must be a time');
+  requireTime(effectiveFrom, 'input.effectiveFrom');
+  if (effectiveTo) requireTime(effectiveTo, 'input.effectiveTo');
   if (effectiveTo && !(effectiveTo > effectiveFrom)) throw badInput('input.effectiveTo', 'must be after effectiveFrom');
   const note = input.note?.trim() || null;
   if (note !== null && note.length > MAX_NOTE) throw badInput('input.note', `must have at most ${MAX_NOTE} characters`);
   return { model: input.model, deployment: null, organizationId: input.organizationId ?? null, source: 'ADMIN', effectiveFrom, effectiveTo, serviceTier: readServiceTier(input.serviceTier), rates: readRates(input), note };
+}
+
+function requireTime(time: Date, argument: string): void {
+  if (Number.isNaN(time.getTime())) throw badInput(argument, 'must be a time');
+  if (time.getTime() < FIRST_MS || time.getTime() >= END_MS) throw badInput(argument, 'must be in the years 1 to 9999, in UTC');
 }
 
 function readRates(input: ModelPriceEdit): Rates {

@@ -1,8 +1,9 @@
 import { Decimal } from '../../lib/decimal';
 import type { ListedRecord } from '../litellm/spend-list';
+import { namedFirst } from '../litellm/spend-record';
 import { readUsage } from '../litellm/usage-shape';
 import type { TokenBuckets } from '../pricing/pricing.types';
-import { costResolution, missingAtProxy, secondRecord, tokensResolution } from './resolution';
+import { costResolution, implausibleRecord, missingAtProxy, secondRecord, tokensResolution } from './resolution';
 import type { Difference, DifferenceKind, OurCall } from './reconciliation.types';
 import { sameCost } from './same-cost';
 
@@ -14,10 +15,18 @@ export interface Compared {
   proxyCost: string | null;
 }
 
-/** One call against all records that the proxy has of it. `planned`: what becomes of an estimate that can be replaced. */
-export function compareCall(call: OurCall, records: readonly ListedRecord[], planned: string): Compared {
-  // One that was asked for twice has two, the first one a refusal: the one in which most was used is the call's.
-  const [best, ...others] = [...records].sort((a, b) => b.totalTokens - a.totalTokens || Decimal.parse(b.spend).compare(Decimal.parse(a.spend)));
+export interface CompareOptions {
+  /** What becomes of an estimate that can be replaced. */
+  planned: string;
+  /** Whether a record's figures can be of the call. */
+  isPlausible(record: ListedRecord): boolean;
+}
+
+/** One call against all records that the proxy has of it, paid by its user's key. */
+export function compareCall(call: OurCall, records: readonly ListedRecord[], { planned, isPlausible }: CompareOptions): Compared {
+  const agreeing = (record: ListedRecord): number => Number(stands(call) && sameUsage(call, record));
+  // One that was asked for twice has two, the first one a refusal: the one in which most was used is the call's, unless another one is known to be.
+  const [best, ...others] = [...records].sort((a, b) => agreeing(b) - agreeing(a) || namedFirst(a, b) || b.totalTokens - a.totalTokens || Decimal.parse(b.spend).compare(Decimal.parse(a.spend)));
   const differences: Difference[] = [];
   const add = (kind: DifferenceKind, record: ListedRecord | null, resolution: string, ours: { totalTokens: number; cost: string | null } | null = call, isReplaced = false): void => void differences.push({
     kind, callId: call.id, at: call.occurredAt, key: `${call.id}:${kind}:${isReplaced ? 'replaced' : (record?.requestId ?? '')}`, proxyRequestId: record?.requestId ?? null, ourTokens: ours?.totalTokens ?? null,
@@ -30,8 +39,9 @@ export function compareCall(call: OurCall, records: readonly ListedRecord[], pla
   let correction: ListedRecord | null = null;
   if (call.corrected) add('TOKENS_DIFFER', best, `Replaced by a correction on ${call.corrected.at.toISOString()}: ${call.totalTokens} tokens.`, call.corrected, true);
   if (!sameUsage(call, best)) {
-    correction = replaces(call, best) ? best : null;
-    add('TOKENS_DIFFER', best, correction ? planned : tokensResolution(call, best, wasRefusedHere(call, best)));
+    const isWanted = replaces(call, best);
+    if (isWanted && isPlausible(best)) correction = best;
+    add('TOKENS_DIFFER', best, correction ? planned : isWanted ? implausibleRecord(call, best) : tokensResolution(call, best, wasRefusedHere(call, best)));
   } else if (best.state !== 'REFUSED' && !agrees(call.cost, best.spend)) {
     add('COST_DIFFERS', best, costResolution(call, best));
   }
@@ -59,12 +69,15 @@ function sameUsage(call: OurCall, record: ListedRecord): boolean {
   return record.tokens ? sameTokens(call.tokens, record.tokens) : call.totalTokens === 0;
 }
 
+/** What the provider has told us, or the proxy before: no estimate any more. */
+const stands = ({ usageSource }: OurCall): boolean => usageSource === 'PROVIDER' || usageSource === 'RECONCILED';
+
 /**
- * Whether the record is better than what is booked: never than what the provider has told us. Of a call that nobody saw end everything that the proxy knows is
+ * Whether the record is better than what is booked, which only an estimate, or nothing, can be. Of a call that nobody saw end everything that the proxy knows is
  * better, as recovery has it; else only what the provider has told the proxy.
  */
 function replaces(call: OurCall, record: ListedRecord): boolean {
-  if (call.usageSource === 'PROVIDER' || !record.tokens || wasRefusedHere(call, record)) return false;
+  if (stands(call) || !record.tokens || wasRefusedHere(call, record)) return false;
   if (call.status === 'LOST') return true;
   return record.state === 'REPORTED' && (record.hasDetails || !call.streamed);
 }

@@ -32,10 +32,10 @@ export class Corrector {
   }
 
   private async one(call: OurCall, record: ListedRecord): Promise<number> {
-    const settled = await this.deps.store.settledCall({ id: call.rowId, occurredAt: call.occurredAt, organizationId: call.organizationId, settledMs: 0 });
+    const settled = await this.deps.store.settledCall({ id: call.rowId, occurredAt: call.occurredAt, organizationId: call.organizationId });
     if (!settled) return 0;
     const tokens = record.state === 'REFUSED' ? NO_TOKENS : record.tokens;
-    const end = correctedEnd({ ...settled, id: call.id }, { ...record, tokens, serviceTier: record.serviceTier ?? settled.serviceTier }, this.deps);
+    const end = correctedEnd({ ...settled, id: call.id }, { ...record, tokens }, this.deps);
     return (await this.deps.calls.correct([{ ...end, provider: end.provider ?? settled.provider }], 'RECONCILIATION')).length;
   }
 }

@@ -24,6 +24,8 @@ const LOOK_EVERY_MS = 60_000;
 const AGAIN_AFTER_MS = 5 * 60_000;
 const LONGEST_PAUSE_MS = 10_000;
 
+class TakenOver extends Error {}
+
 /**
  * Every night: yesterday and the two days before (UTC) against the proxy, and estimates corrected. Three days, because some records come late. One replica does it;
  * what it leaves undone another one goes on with. The proxy is asked half of the time at most.
@@ -65,6 +67,7 @@ export class NightlyReconciliation {
       const sums = await store.end(run.runOn, owner);
       if (sums) logger.info({ from: run.from.toISOString(), to: run.to.toISOString(), ...sums }, 'our figures were compared with those of the proxy');
     } catch (error) {
+      if (error instanceof TakenOver) return;
       this.notBefore = performance.now() + AGAIN_AFTER_MS;
       logger.warn({ err: error }, 'our figures could not be compared with those of the proxy, and will be in a few minutes');
       if (run) await store.release(run.runOn, owner).catch(() => {});
@@ -75,7 +78,7 @@ export class NightlyReconciliation {
   private async compare(run: Run): Promise<boolean> {
     const { reconciler, corrector, store, owner } = this.deps;
     const span = { fromMs: run.comparedUpTo.getTime(), toMs: run.to.getTime(), organizationId: null };
-    for await (const step of reconciler.walk({ ...span, planned: () => NIGHTLY, corrector, pace: (tookMs) => this.pause(Math.min(tookMs, LONGEST_PAUSE_MS)) })) {
+    for await (const step of reconciler.walk({ ...span, planned: () => NIGHTLY, corrector, pace: (tookMs) => this.rest(run, Math.min(tookMs, LONGEST_PAUSE_MS)) })) {
       const sums = new Sums();
       sums.add(step);
       if (!(await store.add(run.runOn, owner, step, sums))) return false;
@@ -87,7 +90,9 @@ export class NightlyReconciliation {
     return true;
   }
 
-  private async pause(ms: number): Promise<void> {
+  /** A window can take longer than a lease. */
+  private async rest({ runOn }: Run, ms: number): Promise<void> {
+    if (!(await this.deps.store.renew(runOn, this.deps.owner))) throw new TakenOver();
     await sleep(ms, undefined, { signal: this.stopped.signal, ref: false }).catch(() => {});
   }
 }

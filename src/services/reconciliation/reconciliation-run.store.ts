@@ -10,7 +10,7 @@ export interface RunSums {
   ourCost: string | null; proxyCost: string | null;
 }
 
-// What one replica has begun another one goes on with, when it has said nothing for so long: longer than any step takes.
+// What one replica has begun another one goes on with, when it has said nothing for so long: much longer than a question to the proxy, and the rest behind it, take.
 const LEASE = `interval '5 minutes'`;
 const RUN = `run_on::text AS "runOn", from_at AS "from", to_at AS "to", compared_up_to AS "comparedUpTo"`;
 const SUMS = `compared_calls::float8 AS "comparedCalls", missing_here::float8 AS "missingHere", missing_at_proxy::float8 AS "missingAtProxy", tokens_differ::float8 AS "tokensDiffer",
@@ -37,6 +37,12 @@ export class ReconciliationRunStore {
       [owner, hour],
     );
     return run ?? null;
+  }
+
+  /** Says that it is at it still. false: another replica has taken the run over. */
+  async renew(runOn: string, owner: string): Promise<boolean> {
+    const rows = await this.db.query(`UPDATE reconciliations SET leased_until = weir.clock() + ${LEASE} WHERE run_on = $1::date AND owner = $2 AND ended_at IS NULL RETURNING run_on`, [runOn, owner]);
+    return rows.length > 0;
   }
 
   /** Adds a step. false: another replica has taken the run over, and will do this step again, which corrects nothing twice. */

@@ -82,11 +82,12 @@ export class Reconciliation implements ReconciliationServiceApi {
     let upToMs = fromMs;
     const limits = this.deps.limits ?? LIMITS;
     const startedAt = performance.now();
-    for await (const step of reconciler.walk({ fromMs, toMs, organizationId, planned, corrector: null })) {
+    const isOver = (): boolean => performance.now() - startedAt > limits.ms;
+    for await (const step of reconciler.walk({ fromMs, toMs, organizationId, planned, corrector: null, isOver })) {
       sums.add(step);
       differences.push(...step.differences);
       upToMs = step.upToMs;
-      if (sums.comparedCalls >= limits.calls || differences.length >= limits.calls || performance.now() - startedAt > limits.ms) break;
+      if (sums.comparedCalls >= limits.calls || differences.length >= limits.calls || isOver()) break;
     }
     const { comparedCalls, ourCost, proxyCost } = sums;
     return { differences, summary: { comparedCalls, differences: differences.length, ourCost, proxyCost, comparedUpTo: new Date(upToMs) } };

@@ -7,7 +7,7 @@ import type { OurCall } from './reconciliation.types';
 export interface Span { fromMs: number; toMs: number; /** null: of all. */ organizationId: string | null }
 
 interface CallSql {
-  id: string; rowId: string; occurredAt: string; organizationId: string; status: string; streamed: boolean; usageSource: string; servedModel: string; totalTokens: number;
+  id: string; rowId: string; occurredAt: string; organizationId: string; userId: string; status: string; streamed: boolean; usageSource: string; servedModel: string; totalTokens: number;
   uncachedPrompt: number; cacheRead: number; cacheWrite: number; cacheWriteOneHour: number; output: number; reasoning: number; rawUsage: unknown;
   cost: string | null; cacheReadCost: string | null; cacheWriteCost: string | null; priceNumber: number | null; priceSource: PriceSource | null; priceOwn: boolean | null; priceModel: string | null;
   correctedAt: Date | null; tokensBefore: number | null; costBefore: string | null;
@@ -19,7 +19,7 @@ interface CallSql {
  */
 const CALLS = `
   SELECT coalesce((x.u).corrects_id, (x.u).id) AS id, (x.u).id AS "rowId", to_char((x.u).occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "occurredAt",
-    (x.u).organization_id AS "organizationId", (x.u).status, (x.u).streamed, (x.u).usage_source AS "usageSource", (x.u).served_model AS "servedModel", (x.u).total_tokens AS "totalTokens",
+    (x.u).organization_id AS "organizationId", (x.u).user_id AS "userId", (x.u).status, (x.u).streamed, (x.u).usage_source AS "usageSource", (x.u).served_model AS "servedModel", (x.u).total_tokens AS "totalTokens",
     (x.u).uncached_prompt_tokens AS "uncachedPrompt", (x.u).cache_read_tokens AS "cacheRead", (x.u).cache_write_tokens AS "cacheWrite", (x.u).cache_write_one_hour_tokens AS "cacheWriteOneHour",
     (x.u).output_tokens AS output, (x.u).reasoning_tokens AS reasoning, (x.u).raw_usage AS "rawUsage", c.cost::text, c.cost_cache_read::text AS "cacheReadCost", c.cost_cache_write::text AS "cacheWriteCost",
     p.number::float8 AS "priceNumber", p.source AS "priceSource", p.organization_id IS NOT NULL AS "priceOwn", p.model AS "priceModel",
@@ -57,15 +57,15 @@ export class ReconciliationStore {
     return rows.map(mapCall);
   }
 
-  /** Those of the ids that are calls of ours, ended or in flight, made within a day of the span. */
-  async known(ids: readonly string[], fromMs: number, toMs: number): Promise<Set<string>> {
-    if (ids.length === 0) return new Set();
-    const rows = await this.db.query<{ id: string }>(
-      `SELECT id FROM calls_in_flight WHERE id = ANY ($1) UNION ALL
-       SELECT id FROM llm_usage WHERE id = ANY ($1) AND occurred_at >= $2::timestamptz - interval '1 day' AND occurred_at < $3::timestamptz + interval '1 day'`,
+  /** Whose those of the ids are that are calls of ours, ended or in flight, made within a day of the span: user by call. */
+  async ownersOf(ids: readonly string[], fromMs: number, toMs: number): Promise<Map<string, string>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.db.query<{ id: string; userId: string }>(
+      `SELECT id, user_id AS "userId" FROM calls_in_flight WHERE id = ANY ($1) UNION ALL
+       SELECT id, user_id FROM llm_usage WHERE id = ANY ($1) AND occurred_at >= $2::timestamptz - interval '1 day' AND occurred_at < $3::timestamptz + interval '1 day'`,
       [ids, new Date(fromMs), new Date(toMs)],
     );
-    return new Set(rows.map(({ id }) => id));
+    return new Map(rows.map(({ id, userId }) => [id, userId]));
   }
 
   /** What keys and teams of ours begin with at the proxy. */
@@ -82,6 +82,7 @@ const mapCall = (row: CallSql): OurCall => ({
   rowId: row.rowId,
   occurredAt: row.occurredAt,
   organizationId: row.organizationId,
+  userId: row.userId,
   status: row.status as OurCall['status'],
   streamed: row.streamed,
   usageSource: row.usageSource as OurCall['usageSource'],

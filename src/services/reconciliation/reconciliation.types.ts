@@ -12,6 +12,7 @@ export interface OurCall {
   /** UTC with microseconds, which are part of the row's key. */
   occurredAt: string;
   organizationId: string;
+  userId: string;
   status: Exclude<CallStatus, 'RUNNING'>;
   streamed: boolean;
   usageSource: UsageSource;
@@ -32,7 +33,7 @@ export interface OurCall {
 
 export interface Difference {
   kind: DifferenceKind;
-  /** Ours; null: we know of no such call. */
+  /** Ours; null: we know of no such call. Of MISSING_HERE the call whose id was used a second time. */
   callId: string | null;
   /** When it was made, UTC with microseconds: the order of a list. */
   at: string;

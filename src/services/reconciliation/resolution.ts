@@ -19,12 +19,21 @@ export function missingHere(record: ListedRecord, isOurId: boolean): string {
   return `It was made at the proxy with ${who}, past this service: nothing of it is booked here. Whoever knows that key can do so; a blocked user's key is refused.`;
 }
 
+/** Whoever has a key of the same proxy can send any id. */
+export function othersRecord({ callId, keyAlias, teamId }: ListedRecord): string {
+  const who = keyAlias === null ? `a key of the team ${teamId}` : `the key ${keyAlias}`;
+  return `It has the id of a call of ours (${callId}), and was paid by ${who}, which is not that call's: somebody has used the id, past this service. Nothing of it is booked here.`;
+}
+
+export const implausibleRecord = (call: OurCall, record: ListedRecord): string =>
+  `The proxy's record has ${record.totalTokens} tokens, which cannot be of this call: more than its model can read and write. They are not booked, and ${call.usageSource === 'NONE' ? 'nothing else is' : 'the estimate stands'}.`;
+
 export const secondRecord = (call: OurCall): string => `The proxy charged a second time for the id of this call (${call.id}): somebody has used it again, past this service. Nothing of it is booked here.`;
 
 /** Why tokens differ, and stay so. */
 export function tokensResolution(call: OurCall, record: ListedRecord, refusedHere: boolean): string {
   if (refusedHere) return 'The provider told figures that cannot be of this call, and the proxy wrote them down: they were refused here, and the estimate stands.';
-  const ours = call.usageSource === 'PROVIDER' ? 'What the provider reported stands.' : call.usageSource === 'NONE' ? 'No answer came, and nothing is booked.' : 'The estimate here is another one, and stands.';
+  const ours = call.usageSource === 'PROVIDER' ? 'What the provider reported stands.' : call.usageSource === 'RECONCILED' ? 'What the proxy had told before stands.' : call.usageSource === 'NONE' ? 'No answer came, and nothing is booked.' : 'The estimate here is another one, and stands.';
   if (record.state === 'CUT_OFF') return `The proxy's record is an estimate of its own: the call was cut off. ${ours}`;
   if (record.state === 'BROKE_OFF') return `The proxy's record is an estimate of its own: the provider failed in the middle. ${ours}`;
   if (record.state === 'REFUSED') return `The proxy recorded a failure that cost nothing. ${ours}`;

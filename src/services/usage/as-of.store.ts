@@ -32,10 +32,10 @@ export class AsOf {
     return { book: Number(book!.number) };
   }
 
-  /** A settlement takes its time behind its lock on the table of batches: those of before hold it now, or have ended. */
+  /** A settlement takes its time behind its lock on the table of batches: those of before hold it now, or have ended. The folder, known by its own lock, settles nothing. */
   private async settlementsEnded(): Promise<void> {
     const writers = `SELECT virtualtransaction AS id FROM pg_locks
-      WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = 'usage_batches'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+      WHERE NOT pid = ANY (ARRAY(SELECT f.pid FROM pg_locks AS f WHERE f.locktype = 'advisory' AND f.classid = 5)) AND locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = 'usage_batches'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
     const deadline = performance.now() + WAIT_MS;
     const first = await this.db.query<{ id: string }>(writers);
     for (let left = first.map((row) => row.id); left.length > 0; ) {

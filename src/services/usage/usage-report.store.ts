@@ -46,12 +46,13 @@ export class UsageReportStore {
     const parameters = new Parameters();
     const [zone, since, at] = [parameters.add(timeZone), `${parameters.add(from?.toISOString())}::timestamptz`, `${parameters.add(asOf?.toISOString())}::timestamptz`];
     const organizations = organizationIds && `${parameters.add(organizationIds)}::text[]`;
-    const monthStart = `date_trunc('month', coalesce(${at}, weir.clock()), ${zone})`;
+    // As of midnight of the first: the month that has just ended.
+    const monthStart = `weir.local_midnight(date_trunc('month', coalesce(${at} - interval '1 millisecond', weir.clock()) AT TIME ZONE ${zone})::date, ${zone})`;
     const sql = `
       SELECT weir.clock() AS now, ${monthStart} AS month_start, (SELECT coalesce(max(number), 0) FROM model_prices WHERE ${asOf ? `recorded_at <= ${at}` : 'true'}) AS book,
         (SELECT ${ms('dropped_before')} FROM usage_retention)::float8 AS dropped_before, t.tail_from, t.tail_to, t.tail_rows,
-        ARRAY(SELECT json_build_array(c.book, floor(${ms('c.starts_at')}), ceil(${ms('c.ends_at')}), floor(${ms('c.folded_before')})) FROM price_changes AS c
-          WHERE c.ends_at > coalesce(${since}, ${monthStart}) ${asOf ? `AND c.recorded_at <= ${at}` : ''}
+        ARRAY(SELECT json_build_array(c.book, floor(${ms('c.starts_at')}), ceil(${ms("least(c.ends_at, c.recorded_at + interval '1 millisecond')")}), floor(${ms('c.folded_before')})) FROM price_changes AS c
+          WHERE least(c.ends_at, c.recorded_at + interval '1 millisecond') > coalesce(${since}, ${monthStart}) ${asOf ? `AND c.recorded_at <= ${at}` : ''}
             AND EXISTS (SELECT FROM price_change_parts AS p WHERE p.book = c.book ${organizations ? `AND (NOT p.organizations_listed OR p.organizations && ${organizations})` : ''})) AS changes
       FROM (SELECT min(from_at) AS tail_from, max(to_at) AS tail_to, coalesce(sum(rows), 0) AS tail_rows FROM usage_batches ${organizations ? `WHERE organizations && ${organizations}` : ''}) AS t`;
     let row;
@@ -72,12 +73,6 @@ export class UsageReportStore {
     };
   }
 
-  /** Milliseconds since 1970 before which single rows were removed, as of this moment. */
-  async droppedBefore(db: Tx): Promise<number> {
-    const [row] = await db.query<{ ms: number }>(`SELECT (${ms('dropped_before')})::float8 AS ms FROM usage_retention`);
-    return row!.ms;
-  }
-
   /** The start of the day (UTC). */
   async midnight(tx: Tx): Promise<Date> {
     const [row] = await tx.query<{ at: Date }>(`SELECT date_trunc('day', weir.clock(), 'UTC') AS at`);
@@ -86,8 +81,10 @@ export class UsageReportStore {
 
   /** Where the intervals of a span begin, ascending. */
   async starts(tx: Tx, interval: UsageInterval, timeZone: string, { from, to }: Span): Promise<number[]> {
+    // By its local date: where a clock that is set back makes a midnight happen twice, the day begins with the first one.
+    const start = interval === 'HOUR' ? 'date_trunc($1, moment, $2)' : 'weir.local_midnight(date_trunc($1, moment AT TIME ZONE $2)::date, $2)';
     const rows = await tx.query<{ at: Date }>(
-      `SELECT DISTINCT date_trunc($1, moment, $2) AS at
+      `SELECT DISTINCT ${start} AS at
        FROM (SELECT generate_series($3::timestamptz, $4::timestamptz - interval '1 microsecond', $5::interval) AS moment UNION ALL SELECT $4::timestamptz - interval '1 microsecond') AS moments ORDER BY at`,
       [interval.toLowerCase(), timeZone, new Date(from).toISOString(), new Date(to).toISOString(), STEPS[interval]],
     );

@@ -31,17 +31,14 @@ export class UsageReports {
   /** Throws BAD_USER_INPUT for spans, zones, intervals and times that it cannot answer, and where too many single rows would be read; SERVICE_UNAVAILABLE. */
   async report(query: ScopedQuery): Promise<UsageReport> {
     if (query.pricesAsOf) await this.asOf.check(query.pricesAsOf);
-    const { report, rawFrom } = await readSnapshot(this.db, (tx) => this.read(tx, query));
-    // Removed rows are gone at once, for older snapshots, too: then once more, by what is known now.
-    const gone = rawFrom !== null && rawFrom < (await this.store.droppedBefore(this.db));
-    return gone ? (await readSnapshot(this.db, (tx) => this.read(tx, query))).report : report;
+    return readSnapshot(this.db, (tx) => this.read(tx, query));
   }
 
   /** Figures of today (UTC). */
   async today(filter: ScopedFilter): Promise<UsageFigures> {
     return readSnapshot(this.db, async (tx) => {
       const midnight = await this.store.midnight(tx);
-      const { report } = await this.read(tx, { filter: { ...filter, from: midnight, to: null }, groupBy: [], interval: null, timeZone: 'UTC', orderBy: 'COST_DESC', limit: 1 });
+      const report = await this.read(tx, { filter: { ...filter, from: midnight, to: null }, groupBy: [], interval: null, timeZone: 'UTC', orderBy: 'COST_DESC', limit: 1 });
       return report.totals;
     });
   }
@@ -51,8 +48,7 @@ export class UsageReports {
     return readSnapshot(this.db, (tx) => this.store.byConversation(tx, ids));
   }
 
-  /** `rawFrom`: the time of the first single row that it needed; null: none. */
-  private async read(tx: Tx, query: ScopedQuery): Promise<{ report: UsageReport; rawFrom: number | null }> {
+  private async read(tx: Tx, query: ScopedQuery): Promise<UsageReport> {
     const { groupBy, interval, timeZone, orderBy, limit } = query;
     const pricesAsOf = query.pricesAsOf ?? null;
     const filter = withoutNone(query.filter);
@@ -62,7 +58,7 @@ export class UsageReports {
     const now = new Date(snapshot.now.getTime() + 1);
     const to = filter.to ?? pricesAsOf ?? now;
     const from = filter.from ?? snapshot.monthStart;
-    if (from >= to) throw badInput(filter.from ? 'filter.from' : 'filter.to', `must leave a span: from ${from.toISOString()} is not before ${to.toISOString()}`);
+    if (from >= to) throw badInput(filter.from ? 'filter.from' : filter.to ? 'filter.to' : 'pricesAsOf', `must leave a span: from ${from.toISOString()} is not before ${to.toISOString()}`);
     const span = { from: from.getTime(), to: to.getTime() };
     if (interval) checkSpan(interval, span.to - span.from);
 
@@ -82,8 +78,7 @@ export class UsageReports {
     if (groupBy.length === 0 && shown.length === 0) shown.push({ keys: [], figures: NO_USAGE, series: new Map() });
     const rows = shown.length * (starts?.length ?? 1);
     if (rows > MAX_ROWS) throw badInput('interval', `would make ${rows} rows (groups times intervals), at most ${MAX_ROWS} are allowed: choose a longer interval, a shorter span or a smaller limit`);
-    const report = { from, to, totals, rows: shown.flatMap((group) => rowsOf(group, groupBy, starts)), truncated: groups.length > limit, pricesAsOf: pricesAsOf ?? now, priceBook: snapshot.book };
-    return { report, rawFrom: plan.raw[0]?.from ?? null };
+    return { from, to, totals, rows: shown.flatMap((group) => rowsOf(group, groupBy, starts)), truncated: groups.length > limit, pricesAsOf: pricesAsOf ?? now, priceBook: snapshot.book };
   }
 
   /** What is left to read row by row: not what was removed and empty before, and not more than the bound. */

@@ -2,13 +2,15 @@ import type { Db, Tx } from '../../entities/data-source';
 import type { ScopedFilter } from './usage-scope';
 
 /**
- * Reads from one snapshot, which is taken by the first statement. A statement that takes 10 s is given up (SERVICE_UNAVAILABLE): nobody waits
+ * Reads from one snapshot, which is taken by the first statement of the work, behind a lock: a month of rows that is removed is gone at once, for older
+ * snapshots too, and is removed before a report or after it. A statement that takes 10 s is given up (SERVICE_UNAVAILABLE): nobody waits
  * for it, and others wait behind it. Room to sum up some ten thousand groups without a file; few of these run at a time. Other processes
  * to help, or machine code, take longer to come about than most statements run.
  */
 export const readSnapshot = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
   db.transaction(async (tx) => {
-    await tx.query(`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL work_mem = '32MB'; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`);
+    await tx.query(`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL work_mem = '32MB'; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off;
+      LOCK TABLE ONLY llm_usage IN ACCESS SHARE MODE`);
     return work(tx);
   });
 

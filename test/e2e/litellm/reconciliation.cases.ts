@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { CallStore } from '../../../src/services/chat/call.store';
+import { plausible } from '../../../src/services/chat/worst-case';
 import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
 import { LitellmAdmin } from '../../../src/services/litellm/admin';
 import { PriceBook } from '../../../src/services/pricing/price-book';
@@ -39,7 +40,7 @@ export function reconciliationCases(rig: LitellmRig): void {
     const prices = new PriceBook({ db, logger: memoryLogger() });
     await prices.start();
     // Nobody waits a minute here: each test waits for its records.
-    reconciler = new Reconciler({ store: new ReconciliationStore(db), records: admin, settledForMs: 0 });
+    reconciler = new Reconciler({ store: new ReconciliationStore(db), records: admin, plausible, modelOf: () => null, settledForMs: 0 });
     corrector = new Corrector({ store: new RecoveryStore(db), calls: new CallStore(db, prices), prices, modelOf: () => null, logger: memoryLogger() });
   });
   afterAll(() => admin.close());

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { plausible } from '../../../src/services/chat/worst-case';
 import { CallStore } from '../../../src/services/chat/call.store';
 import { newId } from '../../../src/lib/ids';
 import { Liveness } from '../../../src/services/ledger/liveness';
@@ -40,7 +41,7 @@ export function recoveryCases(rig: LitellmRig): void {
     await prices.start();
     const liveness = new Liveness({ store: new OwnersStore(db), owner, logger, deadAfterMs: 1_000 });
     const recovery = new Recovery({
-      store: new RecoveryStore(db), calls: new CallStore(db, prices), liveness, records: admin, prices, modelOf: () => null, isRunning: () => false,
+      store: new RecoveryStore(db), calls: new CallStore(db, prices), liveness, records: admin, prices, modelOf: () => null, plausible, isRunning: () => false,
       pendingIds: () => new Set(), owner, logger,
     });
     // The other products here, which say more seldom that they live, have no calls in flight.
@@ -115,14 +116,14 @@ export function recoveryCases(rig: LitellmRig): void {
     left.abort();
     await call;
     expect(await rig.litellm.spendRows('call_left_early')).toMatchObject([{ status: 'failure', completion_tokens: 0 }]);
-    const record = await admin.spendRecord('call_left_early');
+    const record = await admin.spendRecord('call_left_early', { prefix: 'weir-', userId: 'nobody' });
     expect(record!.tokens).toMatchObject({ uncachedPrompt: expect.any(Number), output: 0 });
     expect(record!.tokens!.uncachedPrompt).toBeGreaterThan(0);
   });
 
   it('[54] of a call that the proxy has not seen there is none', async () => {
     expect(await rig.litellm.ask('/spend/logs?request_id=call_never_made')).toMatchObject({ status: 200, body: [] });
-    expect(await admin.spendRecord('call_never_made')).toBeNull();
+    expect(await admin.spendRecord('call_never_made', { prefix: 'weir-', userId: 'nobody' })).toBeNull();
   });
 
   it("[52] tells how old the newest record is, by the proxy's own clock", async () => {

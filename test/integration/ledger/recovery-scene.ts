@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { newId } from '../../../src/lib/ids';
 import { CallStore } from '../../../src/services/chat/call.store';
 import type { NewCall } from '../../../src/services/chat/call.types';
+import { plausible } from '../../../src/services/chat/worst-case';
 import { CheckpointStore, type NewCheckpoint } from '../../../src/services/ledger/checkpoint.store';
 import { OwnersStore } from '../../../src/services/ledger/owners.store';
 import { Recovery, type RecoveryDeps } from '../../../src/services/ledger/recovery';
 import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
-import type { SpendRecord, SpendRecords } from '../../../src/services/litellm/spend-record';
+import { isPaidBy, type CallOwner, type RecordPayer, type SpendRecord, type SpendRecords } from '../../../src/services/litellm/spend-record';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { memoryLogger } from '../../support/log';
@@ -22,16 +23,19 @@ export const record = (fields: Partial<SpendRecord> & { prompt?: number; output?
 /** The proxy's records, as a test says that they are. */
 export class FakeRecords implements SpendRecords {
   readonly byCall = new Map<string, SpendRecord>();
+  /** Who paid; of others the key of the call's user. */
+  readonly payers = new Map<string, RecordPayer>();
   readonly asked: string[] = [];
   /** Milliseconds; null: none. */
   newestAgeMs: number | null = null;
   away = false;
   onNewest: () => void = () => {};
 
-  async spendRecord(callId: string): Promise<SpendRecord | null> {
+  async spendRecord(callId: string, owner: CallOwner): Promise<SpendRecord | null> {
     this.asked.push(callId);
     if (this.away) throw new Error('the proxy is away');
-    return this.byCall.get(callId) ?? null;
+    const payer = this.payers.get(callId);
+    return payer && !isPaidBy(payer, owner) ? null : (this.byCall.get(callId) ?? null);
   }
   async newestRecordAgeMs(): Promise<number | null> {
     if (this.away) throw new Error('the proxy is away');
@@ -129,6 +133,7 @@ export class RecoveryScene {
         }),
       },
       modelOf: () => null,
+      plausible,
       isRunning: (id) => running.has(id),
       pendingIds: () => pending,
       owner: options.owner ?? `me-${randomUUID()}`,

@@ -58,6 +58,17 @@ describe('what is known later', () => {
     expect([scene.records.asked, (await scene.usage(id)).length]).toEqual([[], 3]);
   });
 
+  it("a record that another key has paid for, or whose figures cannot be, corrects nothing", async () => {
+    const [stolen, absurd, paid] = [await lose(), await lose(), await lose()];
+    const [installation] = await scene.db.query<{ id: string }>('SELECT id FROM installation');
+    scene.records.byCall.set(stolen, record()).set(absurd, record({ output: 90_000_000 })).set(paid, record());
+    scene.records.payers.set(stolen, { keyAlias: `weir-${installation!.id}-${scene.world.analyst.id}`, teamId: null });
+    scene.records.payers.set(paid, { keyAlias: `weir-${installation!.id}-${scene.world.member.id}`, teamId: `weir-${installation!.id}-${scene.world.planId}` });
+    await at(1.1);
+    await scene.recovery().recovery.look();
+    expect(await Promise.all([stolen, absurd, paid].map(async (id) => (await scene.usage(id)).length))).toEqual([1, 1, 3]);
+  });
+
   it('asks four times within a day: after one, five and thirty minutes, and six hours', async () => {
     const id = await lose();
     const { recovery } = scene.recovery();
@@ -150,6 +161,15 @@ describe('a call of ours', () => {
     await recovery.look();
     expect(await scene.isInFlight(begins.id)).toBe(true);
     expect(await scene.usage(ends.id)).toHaveLength(1);
+  });
+
+  it('that did run, as a record shows whose figures cannot be of it, is booked with the most that it can have used', async () => {
+    const call = await scene.admit({ ...mine, upstream: 'LITELLM' });
+    scene.records.byCall.set(call.id, record({ output: 90_000_000 }));
+    const { recovery } = scene.recovery(mine);
+    await recovery.look();
+    await recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', completion_tokens: 5_000 }]);
   });
 
   it('that did run, and whose end could be written nowhere, is not taken for one that was never asked', async () => {

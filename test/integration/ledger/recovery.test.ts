@@ -62,6 +62,30 @@ describe('a call of a dead owner', () => {
     ]);
   });
 
+  it("does not end with a record that another key has paid for: its checkpoint counts", async () => {
+    const [stolen, own] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
+    const [installation] = await scene.db.query<{ id: string }>('SELECT id FROM installation');
+    for (const [{ id }, user] of [[stolen, scene.world.analyst], [own, scene.world.member]] as const) {
+      await scene.checkpoint(id);
+      scene.records.byCall.set(id, record({ prompt: 8, output: 600 }));
+      scene.records.payers.set(id, { keyAlias: `weir-${installation!.id}-${user.id}`, teamId: null });
+    }
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(stolen.id)).toMatchObject([{ usage_source: 'ESTIMATED', completion_tokens: 3 }]);
+    expect(await scene.usage(own.id)).toMatchObject([{ usage_source: 'RECONCILED', completion_tokens: 600 }]);
+  });
+
+  it('does not end with figures that cannot be of it: its checkpoint counts, else the most that it can have used', async () => {
+    const [streamed, whole] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM', streamed: false })];
+    await scene.checkpoint(streamed.id);
+    for (const { id } of [streamed, whole]) scene.records.byCall.set(id, record({ output: 90_000_000 }));
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(streamed.id)).toMatchObject([{ usage_source: 'ESTIMATED', completion_tokens: 3 }]);
+    expect(await scene.usage(whole.id)).toMatchObject([{ usage_source: 'ESTIMATED', completion_tokens: 5_000 }]);
+  });
+
   it('is asked for at the proxy until its record must have come, before its checkpoint counts', async () => {
     const call = await scene.admit({ upstream: 'LITELLM' });
     await scene.checkpoint(call.id);

@@ -50,6 +50,21 @@ describe('the price book', () => {
     expect(book.forCall('ahead', null, world.organizationId)?.rates.input).toBe('5');
   });
 
+  it('a new record begins behind those before it where the clock was set back a little, once; where it was set back far, the new time counts', async () => {
+    const at = (ms: number): Promise<void> => setClock(database.db, new Date(Date.parse('2032-01-01T12:00:00Z') + ms).toISOString());
+    const begins = async (): Promise<number[]> =>
+      (await database.db.query<{ at: Date }>(`SELECT effective_from AS at FROM model_prices WHERE model = 'set-back' ORDER BY number`)).map((row) => row.at.getTime() - Date.parse('2032-01-01T12:00:00Z'));
+    await at(0);
+    const book = await openBook();
+    await book.record([price('set-back', '1')]);
+    await at(-10_000);
+    for (const replica of [book, book, await openBook()]) await replica.record([price('set-back', '2')]);
+    expect(await begins()).toEqual([0, 1]);
+    await at(-3_600_000);
+    await book.record([price('set-back', '3')]);
+    expect(await begins()).toEqual([0, 1, -3_600_000]);
+  });
+
   it('a second replica sees what the first recorded with its next refresh, and after a restart', async () => {
     const [first, second] = [await openBook(), await openBook()];
     await first.record([price('shared', '1')]);

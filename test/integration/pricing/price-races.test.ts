@@ -1,6 +1,8 @@
 import type { Client } from 'pg';
 import type { CallEnd } from '../../../src/services/chat/call.types';
+import type { Tx } from '../../../src/entities/data-source';
 import { PriceStore } from '../../../src/services/pricing/price.store';
+import type { ObservedPrice } from '../../../src/services/pricing/pricing.types';
 import { storableJson } from '../../../src/lib/storable';
 import { PriceScene, replicaOf } from '../../support/price-scene';
 import { waitFor } from '../../support/wait';
@@ -92,7 +94,82 @@ describe('a price change beside settlements', () => {
   });
 });
 
+describe('a change that hangs', () => {
+  it('keeps calls from being settled for two seconds, and is ended by Postgres', async () => {
+    await scene.setPrice({ model, inputPerMillion: '1000000' });
+    const store = new PriceStore(scene.b.db);
+    const hung = scene.b.db.transaction(async (tx) => {
+      await store.lock(tx);
+      await store.lockPrices(tx, [model]);
+      await scene.a.calls.settle([end(10)]);
+      await store.append(tx, [{ model, deployment: null, organizationId: null, source: 'ADMIN', ...NOVEMBER, effectiveTo: null, serviceTier: null, rates: { input: '3', output: '1' }, note: null }]);
+    });
+    await expect(hung).rejects.toThrow();
+    expect(await scene.figures(model)).toEqual({ cost: '10', unpriced: 0, priced: 1 });
+    expect(await scene.setPrice({ model, ...NOVEMBER, inputPerMillion: '3000000' })).toMatchObject({ affectedCalls: 1, costAfter: '30' });
+  });
+});
+
+describe('prices that the upstream tells', () => {
+  const told = (names: readonly string[]): ObservedPrice[] => names.map((name) => ({ model: name, deployment: null, rates: { input: '1', output: '1' }, knownAs: [] }));
+  const locks = (): jest.SpyInstance<Promise<number>, [Tx, readonly string[]]> => jest.spyOn(PriceStore.prototype, 'lockPrices');
+  let spy: ReturnType<typeof locks>;
+  beforeEach(() => {
+    spy = locks();
+  });
+  afterEach(() => spy.mockRestore());
+
+  it('are recorded for a few models at a time: calls of the others go on', async () => {
+    await scene.a.book.record(told(Array.from({ length: 45 }, (_, i) => `${model}-${i}`)));
+    expect(spy.mock.calls.map(([, models]) => models.length)).toEqual([20, 20, 5]);
+    expect(scene.a.book.forCall(`${model}-44`, null, scene.ours.organizationId)?.rates.input).toBe('1');
+  });
+
+  it('are recorded when a settlement that was under way has ended', async () => {
+    await scene.session(async (client) => {
+      await client.query('BEGIN');
+      await client.query('SELECT weir.share_prices($1)', [[model]]);
+      const recorded = scene.a.book.record(told([model]));
+      await waitFor(() => spy.mock.calls.length >= 2, { what: 'the change to have given way' });
+      await client.query('COMMIT');
+      await recorded;
+    });
+    expect(scene.a.book.forCall(model, null, scene.ours.organizationId)?.rates.input).toBe('1');
+  });
+
+  it('of other models are recorded although one model is being settled without end, and that one the next time', async () => {
+    const [all, stuck] = [Array.from({ length: 21 }, (_, i) => `${model}-${i}`), `${model}-3`];
+    spy.mockRestore();
+    const real = PriceStore.prototype.lockPrices;
+    spy = locks().mockImplementation(async function (this: PriceStore, tx, models) {
+      if (models.includes(stuck)) throw Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' });
+      return real.call(this, tx, models);
+    });
+    await scene.a.book.record(told(all));
+    const priced = (): number => all.filter((name) => scene.a.book.forCall(name, null, scene.ours.organizationId)).length;
+    expect(priced()).toBe(1);
+    spy.mockRestore();
+    await scene.a.book.record(told(all));
+    expect(priced()).toBe(21);
+  });
+});
+
 describe('the book as of a time', () => {
+  it('is that of the answer, also right behind many other records: no time is told before it has come', async () => {
+    await scene.setPrice({ model, inputPerMillion: '1000000' });
+    const one = end(1);
+    await scene.a.calls.settle([one]);
+    await scene.a.book.record(Array.from({ length: 1_000 }, (_, i) => ({ model: `${model}-${i}`, deployment: null, rates: { input: '1', output: '1' }, knownAs: [] })));
+    const { price } = await scene.setPrice({ model, ...NOVEMBER, inputPerMillion: '10000000' });
+    const [{ ahead } = { ahead: true }] = await scene.db.query<{ ahead: boolean }>('SELECT max(recorded_at) > weir.clock() AS ahead FROM model_prices');
+    expect(ahead).toBe(false);
+    // Taken back at once, the call counts nothing from then on.
+    await scene.a.calls.correct([scene.end({ ...one, tokens: { ...one.tokens, uncachedPrompt: 0 }, usageSource: 'NONE' })], 'TEST');
+    const [{ at } = { at: new Date(0) }] = await scene.db.query<{ at: Date }>('SELECT max(settled_at) AS at FROM llm_usage WHERE served_model = $1', [model]);
+    expect(at.getTime()).toBeGreaterThanOrEqual(price.recordedAt.getTime());
+    expect((await scene.figures(model, new Date(at.getTime() + 1))).cost).toBe('0');
+  });
+
   it('is not told while a record of that time may yet be committed: as of a time there is one answer', async () => {
     const asked = (asOf: Date, by = scene.b): Promise<string[]> => by.prices.prices(scene.ours.operator.viewer, { model, asOf }).then((records) => records.map((record) => record.rates.input));
     const store = new PriceStore(scene.db);
@@ -134,16 +211,18 @@ describe('several writers of the book at once', () => {
     expect((await scene.figures(model)).cost).toBe(before);
   });
 
-  it('number their records without a gap, with times that only go forward, in whole milliseconds', async () => {
+  it('number their records without a gap, with times that go forward from one transaction to the next, in whole milliseconds', async () => {
     const replicas = await Promise.all([replicaOf(scene.db), replicaOf(scene.b.db), replicaOf(scene.db)]);
     await Promise.all(replicas.flatMap((replica, i) => [
       ...Array.from({ length: 5 }, (_, j) => replica.prices.setModelPrice(scene.ours.operator.viewer, { model: `${model}-${j}`, ...NOVEMBER, inputPerMillion: String(i), outputPerMillion: '1' }, false)),
       replica.book.record(Array.from({ length: 5 }, (_, j) => ({ model: `${model}-${i}-${j}`, deployment: null, rates: { input: '1', output: '1' }, knownAs: [] }))),
     ]));
-    const rows = await scene.db.query<{ number: string; micros: string }>('SELECT number, (extract(epoch FROM recorded_at) * 1000000)::bigint AS micros FROM model_prices ORDER BY number');
+    const rows = await scene.db.query<{ number: string; transaction: string; micros: string }>('SELECT number, xmin::text AS transaction, (extract(epoch FROM recorded_at) * 1000000)::bigint AS micros FROM model_prices ORDER BY number');
     expect(rows.map((row) => Number(row.number))).toEqual(rows.map((_row, i) => i + 1));
     rows.forEach((row, i) => {
-      if (i > 0) expect(BigInt(row.micros)).toBeGreaterThan(BigInt(rows[i - 1]!.micros));
+      const before = rows[i - 1];
+      if (before?.transaction === row.transaction) expect(row.micros).toBe(before.micros);
+      else if (before) expect(BigInt(row.micros)).toBeGreaterThan(BigInt(before.micros));
       expect(BigInt(row.micros) % 1000n).toBe(0n);
     });
   });

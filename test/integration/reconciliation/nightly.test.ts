@@ -3,7 +3,6 @@ import path from 'node:path';
 import { LitellmAdmin } from '../../../src/services/litellm/admin';
 import { NightlyReconciliation, type NightlyReconciliationDeps } from '../../../src/services/reconciliation/nightly-reconciliation';
 import { ReconciliationRunStore } from '../../../src/services/reconciliation/reconciliation-run.store';
-import { Reconciler } from '../../../src/services/reconciliation/reconciler';
 import { setClock } from '../../support/database';
 import { gate } from '../../support/provider-script';
 import { waitFor } from '../../support/wait';
@@ -61,6 +60,31 @@ it('is done by one replica at a time: who comes while another is at it does noth
   expect(await runs()).toMatchObject([{ owner: 'first', compared_calls: '1', ended_at: expect.any(Date) }]);
 });
 
+it('renews its lease with every question, also within a window: nobody takes over from who is at it', async () => {
+  const { db } = scene.database;
+  for (const day of [18, 19, 20]) scene.record(await scene.call({ occurred_at: `2026-11-${day}T12:00:00Z` }));
+  const held: boolean[] = [];
+  scene.proxy.before = async () => {
+    held.push((await db.query<{ held: boolean }>('SELECT leased_until > weir.clock() AS held FROM reconciliations'))[0]!.held);
+    // As when the answer takes minutes.
+    await db.query(`UPDATE reconciliations SET leased_until = weir.clock() - interval '1 second'`);
+  };
+  await nightly().look();
+  expect(held.length).toBeGreaterThan(10);
+  expect(held.every(Boolean)).toBe(true);
+  expect(await runs()).toMatchObject([{ owner: 'me', compared_calls: '3' }]);
+});
+
+it('that was taken over in the middle of a window ends there, says nothing, and leaves the other its turn', async () => {
+  const { db } = scene.database;
+  scene.record(await scene.call());
+  scene.proxy.before = async () => void (await db.query(`UPDATE reconciliations SET owner = 'other', leased_until = weir.clock() + interval '5 minutes'`));
+  await nightly().look();
+  expect([scene.proxy.requests.length, scene.logger.lines]).toEqual([1, []]);
+  expect(await runs()).toMatchObject([{ owner: 'other', compared_calls: '0', ended_at: null }]);
+  expect(await new ReconciliationRunStore(db).claim('me', 3)).toBeNull();
+});
+
 it('is gone on with where a replica left it that died', async () => {
   const { db } = scene.database;
   for (const day of [18, 19, 20]) scene.record(await scene.call({ occurred_at: `2026-11-${day}T12:00:00Z` }));
@@ -110,7 +134,7 @@ it('lets the proxy rest as long as each question took', async () => {
   scene.record(await scene.call());
   const slow = new LitellmAdmin({ baseUrl: scene.proxy.baseUrl, masterKey: scene.proxy.masterKey });
   const paused: number[] = [];
-  const reconciler = new Reconciler({ store: scene.store, records: slow });
+  const reconciler = scene.reconcilerOf(slow);
   for await (const _ of reconciler.walk({ fromMs: Date.parse('2026-11-20T09:59:00Z'), toMs: Date.parse('2026-11-20T10:01:00Z'), organizationId: null, planned: () => '', corrector: null, pace: async (ms) => void paused.push(ms) }));
   await slow.close();
   expect(paused.length).toBe(scene.proxy.requests.length);

@@ -1,5 +1,5 @@
 import { newId } from '../../../src/lib/ids';
-import { Sums } from '../../../src/services/reconciliation/sums';
+import type { Sums } from '../../../src/services/reconciliation/sums';
 import { operation } from '../../support/operations';
 import { createFixture } from '../../support/stream-fixture';
 import { insertInFlight } from '../usage/usage-rows';
@@ -13,12 +13,7 @@ afterEach(() => scene.close());
 
 const MINUTE = 60_000;
 const differences = async (...args: Parameters<ReconciliationScene['compare']>): Promise<any[]> => (await scene.compare(...args)).edges.map(({ node }) => node);
-/** As the nightly run does it. */
-const correct = async (): Promise<Sums> => {
-  const sums = new Sums();
-  for await (const step of scene.reconciler.walk({ fromMs: FROM.getTime(), toMs: TO.getTime(), organizationId: null, planned: () => 'planned', corrector: scene.corrector })) sums.add(step);
-  return sums;
-};
+const correct = (): Promise<Sums> => scene.correct();
 
 describe('what agrees', () => {
   it('a call whose record says the same is no difference, and both sums are exact', async () => {
@@ -276,9 +271,9 @@ describe('bounds', () => {
     // 900 in one second, and 2,100 over an hour.
     await db.query(
       `INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, scenario, trace_id, streamed, model, served_model, upstream, attempts, status, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens,
-         cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, price_number, cost, settled_at)
+         cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, price_number, cost, settled_at, batch_id)
        SELECT $1, CASE WHEN i < 900 THEN timestamptz '2026-11-20 10:00:00.25+00' + i % 3 * interval '1 ms' ELSE timestamptz '2026-11-20 10:00:02+00' + i * interval '1.5 s' END, 'call_' || i, $2, 'DEFAULT', 'a', false, 'm', 'm', 'LITELLM', 1,
-         'COMPLETED', 10, 0, 0, 0, 5, 0, 'PROVIDER', 1, 0.00006, '2026-11-20 12:00+00' FROM generate_series(0, 2999) AS i`,
+         'COMPLETED', 10, 0, 0, 0, 5, 0, 'PROVIDER', 1, 0.00006, '2026-11-20 12:00+00', 0 FROM generate_series(0, 2999) AS i`,
       [member.organizationId, member.id],
     );
     const calls = await db.query<{ id: string; occurred_at: Date }>('SELECT id, occurred_at FROM llm_usage');
@@ -302,6 +297,25 @@ describe('bounds', () => {
     }
     expect(found).toEqual(ids);
     expect(questions).toBeGreaterThan(1);
+  });
+
+  it('a question whose time is up in the middle of a window asks for no further call, and ends in front of it', async () => {
+    const ids: unknown[] = [];
+    for (let i = 0; i < 12; i += 1) ids.push((await scene.call({ occurred_at: new Date(FROM.getTime() + 10_000 + i * 100 + (i % 3 === 0 ? 100 : 0)).toISOString() })).id);
+    // A proxy that remembers the time: each call is asked for by its id.
+    scene.proxy.record({ callId: 'theirs', startTime: '2026-11-20T00:00:20Z' });
+    const service = scene.serviceWithin({ calls: 10_000, ms: 0 });
+    const found: unknown[] = [];
+    for (let from = FROM; from < TO; ) {
+      scene.proxy.requests.length = 0;
+      const { edges, summary } = await service.compare(scene.world.operator.viewer, { from, to: TO, first: 100 });
+      // Calls of the same millisecond only, so that every question comes further.
+      expect(scene.proxy.count('GET /spend/logs')).toBeLessThanOrEqual(2);
+      expect(summary.comparedUpTo.getTime()).toBeGreaterThan(from.getTime());
+      found.push(...edges.map(({ node }) => node.callId));
+      from = summary.comparedUpTo;
+    }
+    expect([...found].sort()).toEqual([...ids].sort());
   });
 
   it('pages are stable, and a further one asks the proxy nothing', async () => {

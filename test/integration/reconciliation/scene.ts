@@ -1,11 +1,13 @@
 import { LitellmAdmin } from '../../../src/services/litellm/admin';
 import { CallStore } from '../../../src/services/chat/call.store';
+import { plausible } from '../../../src/services/chat/worst-case';
 import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
 import { PriceBook } from '../../../src/services/pricing/price-book';
 import { Corrector } from '../../../src/services/reconciliation/corrector';
 import { Reconciler } from '../../../src/services/reconciliation/reconciler';
 import { Reconciliation } from '../../../src/services/reconciliation/reconciliation.service';
 import { ReconciliationStore } from '../../../src/services/reconciliation/reconciliation.store';
+import { Sums } from '../../../src/services/reconciliation/sums';
 import { ReportLane } from '../../../src/services/usage/report-lane';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
@@ -24,6 +26,8 @@ export const TO = new Date('2026-11-21T00:00:00Z');
 /** A database with a price book, and a proxy that keeps records. */
 export class ReconciliationScene {
   readonly logger = memoryLogger();
+  /** Tokens, by model; of any other nothing is known. */
+  readonly contextWindows = new Map<string, number>();
   readonly store: ReconciliationStore;
   readonly reconciler: Reconciler;
   readonly corrector: Corrector;
@@ -41,7 +45,7 @@ export class ReconciliationScene {
   ) {
     const { db } = database;
     this.store = new ReconciliationStore(db);
-    this.reconciler = new Reconciler({ store: this.store, records: admin });
+    this.reconciler = this.reconcilerOf(admin);
     this.corrector = new Corrector({ store: new RecoveryStore(db), calls: new CallStore(db, prices), prices, modelOf: () => null, logger: this.logger });
     this.service = this.serviceWithin({ calls: 10_000, ms: 60_000 });
   }
@@ -67,12 +71,17 @@ export class ReconciliationScene {
     await this.database.close();
   }
 
+  reconcilerOf(admin: LitellmAdmin): Reconciler {
+    const modelOf = (id: string): { contextWindow: number } | null => (this.contextWindows.has(id) ? { contextWindow: this.contextWindows.get(id)! } : null);
+    return new Reconciler({ store: this.store, records: admin, plausible, modelOf });
+  }
+
   serviceWithin(limits: { calls: number; ms: number }): Reconciliation {
     return new Reconciliation({ reconciler: this.reconciler, store: this.store, isNightly: true, lane: new ReportLane(), limits });
   }
 
   /** A settled call of the member's, through the proxy: 10 and 5 tokens, 0.00006 dollars. */
-  async call(fields: Partial<UsageRow> & { settled_at?: string; price_number?: number | null; raw_usage?: unknown; cost_cache_read?: string } = {}): Promise<UsageRow> {
+  async call(fields: Partial<UsageRow> & { settled_at?: string; price_number?: number | null; raw_usage?: unknown; service_tier?: string; cost_cache_read?: string } = {}): Promise<UsageRow> {
     const { member } = this.world;
     const at = fields.occurred_at ?? '2026-11-20T10:00:00.123456Z';
     const row = {
@@ -92,6 +101,13 @@ export class ReconciliationScene {
   /** As the operator, or whoever else. */
   compare(args: { from?: Date; to?: Date; first?: number; after?: string } = {}, viewer = this.world.operator.viewer): ReturnType<Reconciliation['compare']> {
     return this.service.compare(viewer, { from: FROM, to: TO, first: 100, ...args });
+  }
+
+  /** The whole span, estimates corrected, as the nightly run does it. */
+  async correct(): Promise<Sums> {
+    const sums = new Sums();
+    for await (const step of this.reconciler.walk({ fromMs: FROM.getTime(), toMs: TO.getTime(), organizationId: null, planned: () => 'planned', corrector: this.corrector })) sums.add(step);
+    return sums;
   }
 
   /** All rows of a call. */

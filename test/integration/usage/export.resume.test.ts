@@ -24,7 +24,7 @@ describe('a part of a file', () => {
     const url = await scene.link(scene.ours.member);
     const { body: whole } = await get(url);
     expect(parseCsv(whole.toString())).toHaveLength(CALLS + 1);
-    const offsets = [0, 1, whole.length - 1, whole.indexOf('\r\n'), whole.indexOf('\r\n') + 1, whole.indexOf('\r\n') + 2, ...Array.from({ length: 24 }, () => randomInt(whole.length))];
+    const offsets = [0, 1, whole.length - 1, whole.indexOf('\r\n'), whole.indexOf('\r\n') + 1, whole.indexOf('\r\n') + 2, ...Array.from({ length: 10 }, () => randomInt(whole.length))];
     for (const [i, from] of offsets.entries()) {
       // The other one has seen nothing of it at first.
       const { status, headers, body } = await get(i % 2 === 0 ? scene.elsewhere(url) : url, { range: `bytes=${from}-` });

@@ -35,6 +35,9 @@ describe("an operator's price", () => {
     ['input.effectiveFrom', { effectiveFrom: new Date(Number.NaN) }],
     ['input.effectiveTo', { effectiveTo: new Date('2026-11-01T00:00:00Z') }],
     ['input.effectiveTo', { effectiveTo: new Date(Number.NaN) }],
+    ['input.effectiveTo', { effectiveTo: new Date('9999-12-31T23:59:59-14:00') }],
+    ['input.effectiveFrom', { effectiveFrom: new Date('0001-01-01T00:00:00+14:00') }],
+    ['input.effectiveFrom', { effectiveFrom: new Date('9999-12-31T23:59:59-00:01') }],
     ['input.inputPerMillion', { inputPerMillion: '-1' }],
     ['input.inputPerMillion', { inputPerMillion: 'NaN' }],
     ['input.outputPerMillion', { outputPerMillion: '1000000000' }],
@@ -55,6 +58,11 @@ describe("an operator's price", () => {
     ['input.note', { note: 'x'.repeat(1_001) }],
   ])('is refused by the name of %s: %j', (argument, fields) => {
     expect(refused(fields)).toBe(argument);
+  });
+
+  it('may hold from the first to the last moment that the calendar has in UTC', () => {
+    const [effectiveFrom, effectiveTo] = [new Date('0001-01-01T00:00:00Z'), new Date('9999-12-31T23:59:59.999Z')];
+    expect(readPriceEdit(edit({ effectiveFrom, effectiveTo }))).toMatchObject({ effectiveFrom, effectiveTo });
   });
 
   it('takes a service tier as usage rows have it', () => {
