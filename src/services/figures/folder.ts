@@ -16,12 +16,18 @@ export interface FolderDeps {
  * written more often; more gain little, and keep the processor longer from those that settle (measured with 1,000 organisations and 50,000 users).
  */
 const MAX_ROWS = 10_000;
+const FEWEST_ROWS = 100;
 
 /** Folds what was settled into the cubes, about once a second. Every process may have one: they take turns under a lock, and it is of no importance whose turn it is. */
 export class Folder {
   private readonly loop: BackgroundLoop;
+  private readonly most: number;
+  /** Fewer where so many could not be done in time, as on a disk that is slow for a while. */
+  private rows: number;
 
   constructor(private readonly deps: FolderDeps) {
+    this.most = deps.maxRows ?? MAX_ROWS;
+    this.rows = this.most;
     this.loop = new BackgroundLoop({ what: 'folding settled calls', everyMs: deps.everyMs ?? 1_000, work: () => this.round(), logger: deps.logger });
   }
 
@@ -35,8 +41,11 @@ export class Folder {
 
   /** Whether there is more. */
   private async round(): Promise<boolean> {
-    const maxRows = this.deps.maxRows ?? MAX_ROWS;
-    const { rows } = await this.deps.store.fold(maxRows);
-    return rows >= maxRows;
+    const asked = this.rows;
+    // What is tried next, if this does not come to its end.
+    this.rows = Math.max(Math.min(FEWEST_ROWS, this.most), Math.floor(asked / 2));
+    const { rows } = await this.deps.store.fold(asked);
+    this.rows = Math.min(this.most, asked * 2);
+    return rows >= asked;
   }
 }

@@ -30,16 +30,19 @@ export const HEADER_LINE = `${EXPORT_COLUMNS.join(',')}\r\n`;
 // forms of East Asian keyboards included.
 const FORMULA = `[=+@\\-\\t\\r\\n＝＋－＠]`;
 const QUOTED = `[",\\r\\n]`;
+// The same within a text, for a spreadsheet that takes semicolons or tabs for the ends of cells.
+const WITHIN = `([;\\t])([=+@\\-＝＋－＠])`;
 const MARK = `E'\\x01'`;
 
 /** RFC 4180, and a formula comes as the text that it is: with an apostrophe before it. */
-const cell = (sql: string): string => {
+const cell = (given: string): string => {
+  const sql = `regexp_replace(${given}, '${WITHIN}', '\\1''\\2', 'g')`;
   const quoted = (before: string): string => `'"${before}' || replace(${sql}, '"', '""') || '"'`;
   return `CASE WHEN ${sql} ~ '^${FORMULA}' THEN ${quoted(`''`)} WHEN ${sql} ~ '${QUOTED}' THEN ${quoted('')} ELSE ${sql} END`;
 };
 const line = (cells: readonly string[]): string => `concat(${cells.join(`, ',', `)}, E'\\r\\n')`;
 // One look at all texts of a row together: nearly all rows have nothing special in any of them, and one cell after the other costs twice as much.
-const IS_SPECIAL = `concat(${COLUMNS.filter((column) => column.text).map(({ sql }) => sql).join(`, ${MARK}, `)}) ~ '${QUOTED}|(^|\\x01)${FORMULA}'`;
+const IS_SPECIAL = `concat(${COLUMNS.filter((column) => column.text).map(({ sql }) => sql).join(`, ${MARK}, `)}) ~ '${QUOTED}|${WITHIN}|(^|\\x01)${FORMULA}'`;
 
 /** One line of the file, of a call `c` with the names of its organisation `o`, user `u` and project `j`. */
 export const LINE = `CASE WHEN ${IS_SPECIAL} THEN ${line(COLUMNS.map((column) => (column.text ? cell(column.sql) : column.sql)))} ELSE ${line(COLUMNS.map(({ sql }) => sql))} END`;

@@ -45,6 +45,21 @@ describe('the folder', () => {
   }
   const folders = (state = 'true'): Promise<{ pid: number }[]> => db.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-folder' AND ${state}`);
 
+  it('takes fewer rows at a time while so many cannot be done, and all again when they can', async () => {
+    const asked: number[] = [];
+    const fold = async (rows: number): Promise<{ batches: number; rows: number }> => {
+      asked.push(rows);
+      if (rows > 250 && asked.length < 6) throw new Error('took too long');
+      return { batches: 1, rows: asked.length < 12 ? rows : 0 };
+    };
+    const folder = new Folder({ store: { fold }, logger, everyMs: 1, maxRows: 1_000 });
+    folder.start();
+    await waitFor(() => asked.length > 12, { deadlineMs: 20_000, what: 'enough rounds' });
+    await folder.stop();
+    expect(asked.slice(0, 4)).toEqual([1_000, 500, 250, 500]);
+    expect(asked.slice(8, 12)).toContain(1_000);
+  });
+
   it('leaves cubes and what is not yet folded equal to all rows at every instant, while two processes settle and correct and two fold', async () => {
     const random = new Random(7);
     const other = await openDatabase({ url: database.url, poolSize: 4 }, () => {});

