@@ -13,9 +13,10 @@ create-operator --name <name> [--organization <name or id>]
   Makes an operator, who runs the installation, and prints its token once. Without --organization: the only one
   there is, else a new one called "Operators". A plan is made if there is none.
 
-create-sql-role --organization <name or id> | --operators [--role <role>]
+create-sql-role --organization <name or id> | --operators [--role <role>] [--accept-locks]
   Makes a database role that reads the figures of one organisation, or of all, with SQL (docs/analytics.md), and
-  prints its password once. With --role: lets a role read that a database administrator has made.
+  prints its password once. With --role: lets a role read that a database administrator has made. --accept-locks:
+  also where nobody can keep it from taking locks that calls wait for.
 
 list-sql-roles
 drop-sql-role --role <role>
@@ -24,7 +25,7 @@ reconcile --from <time> --to <time>
   Compares our figures with the records of the proxy that LLM_BASE_URL and LITELLM_MASTER_KEY name, replaces estimates
   by what the proxy knows, and prints what differs (docs/reconciliation.md). A time is a day (UTC), or has its zone.`;
 
-interface Options { name?: string; organization?: string; operators?: boolean; role?: string; from?: string; to?: string }
+interface Options { name?: string; organization?: string; operators?: boolean; role?: string; 'accept-locks'?: boolean; from?: string; to?: string }
 interface Command { /** What was given makes sense for it. */ fits(options: Options): boolean; run(db: Db, url: string, options: Options): Promise<string[]> }
 
 const COMMANDS: Record<string, Command> = {
@@ -41,18 +42,19 @@ const COMMANDS: Record<string, Command> = {
   },
   'create-sql-role': {
     fits: ({ name, organization, operators }) => !name && Boolean(organization) !== Boolean(operators),
-    run: async (db, url, { organization, role }) => {
-      const made = await new SqlRoles(db).create({ organization: organization ?? null, role: role ?? null });
+    run: async (db, url, { organization, role, 'accept-locks': acceptsLocks }) => {
+      const made = await new SqlRoles(db).create({ organization: organization ?? null, role: role ?? null, acceptsLocks });
       const reads = made.organization ? `the organisation ${made.organization.name} (${made.organization.id})` : 'all organisations';
       const password = made.password === null ? [] : ['Its password, shown this once:', made.password];
-      const advice = made.advice === null ? [] : ['', 'It could take locks that calls wait for. A superuser of this database prevents that, once for all such roles:', '', `${made.advice};`];
+      const advice = made.advice.length === 0 ? [] : ['', 'A superuser can bound it further, in this database (docs/analytics.md says why):', '', ...made.advice.map((statement) => `${statement};`)];
+      const again = role ?? (made.password === null ? null : made.name);
       if (made.missing.length === 0) return [`The database role ${made.name} reads ${reads}: ${address(url, made.name)}`, ...password, ...advice];
       return [
-        'The database user of DATABASE_URL may not make roles. Whoever may, a database administrator, runs this first:',
+        'Nothing reads yet: the database user of DATABASE_URL may not do this. A database administrator (a superuser) runs it first, in this database:',
         '',
         ...made.missing.map((statement) => `${statement};`),
         '',
-        `Then: npm run admin -- create-sql-role ${made.organization ? `--organization ${made.organization.id}` : '--operators'} --role ${made.name}`,
+        `Then: npm run admin -- create-sql-role ${made.organization ? `--organization ${made.organization.id}` : '--operators'}${again === null ? '' : ` --role ${again}`}${acceptsLocks ? ' --accept-locks' : ''}`,
         ...password,
       ];
     },
@@ -67,9 +69,10 @@ const COMMANDS: Record<string, Command> = {
   'drop-sql-role': {
     fits: ({ role, ...others }) => Boolean(role) && Object.keys(others).length === 0,
     run: async (db, _url, { role }) => {
-      const { missing } = await new SqlRoles(db).drop(role!);
+      const { missing, ended } = await new SqlRoles(db).drop(role!);
       if (missing.length === 0) return [`The role ${role} is gone.`];
-      return [`The role ${role} reads nothing any more. We may not drop it, or it owns something: a database administrator looks after it and runs`, '', ...missing.map((statement) => `${statement};`)];
+      const sessions = ended ? 'Its sessions were ended.' : 'We may not end its sessions: transactions that are open go on reading until somebody does.';
+      return [`The role ${role} reads nothing any more. ${sessions} We may not drop it, or it owns something: a database administrator looks after it and runs`, '', ...missing.map((statement) => `${statement};`)];
     },
   },
   reconcile: {
@@ -90,7 +93,7 @@ async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { name: { type: 'string' }, organization: { type: 'string' }, operators: { type: 'boolean' }, role: { type: 'string' }, from: { type: 'string' }, to: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: { name: { type: 'string' }, organization: { type: 'string' }, operators: { type: 'boolean' }, role: { type: 'string' }, 'accept-locks': { type: 'boolean' }, from: { type: 'string' }, to: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
   });
   const { help, ...options } = values;
   if (help) {

@@ -33,6 +33,7 @@ const READERS = `
   -- What the session may read: an organisation's id, '*' for everything, null for nothing. It asks who logged in, which no SET changes. Whom row security
   -- does not concern reads everything: the owner of the tables (this function's too), superusers. It is called immutable although it reads a table: a
   -- session is one user's to its end and a row of sql_roles never changes, and so the planner knows the answer, and indexes are used by it.
+  -- A plan that a session keeps still knows it when the row is gone: drop-sql-role takes the rights first, which are asked at each execution.
   CREATE FUNCTION weir.reader() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     RETURN CASE WHEN pg_has_role(session_user, current_user, 'USAGE') OR (SELECT r.rolbypassrls FROM pg_roles AS r WHERE r.rolname = session_user) THEN '*'
       ELSE (SELECT coalesce(s.organization_id, '*') FROM public.sql_roles AS s WHERE s.name = session_user) END;

@@ -37,6 +37,10 @@ const PERCENTILE = `
     seen bigint := 0;
     needed bigint;
   BEGIN
+    -- NaN is above every number.
+    IF NOT fraction BETWEEN 0 AND 1 THEN
+      RAISE EXCEPTION 'fraction: % is no share of the calls; 0.95 means 95 %%', fraction USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF histogram <= 0 THEN RETURN NULL; END IF;
     digits := lpad(digits, buckets * 12, '0');
     FOR b IN 1..buckets LOOP
@@ -50,7 +54,7 @@ const PERCENTILE = `
     END LOOP;
     RETURN NULL;
   END $$;
-  COMMENT ON FUNCTION analytics.percentile IS 'Milliseconds within which that share of the calls was (0.95: 95 %), from a histogram or a sum of histograms. At most 9.1 % off from 10 ms on, 5 ms below. NULL without calls.';
+  COMMENT ON FUNCTION analytics.percentile IS 'Milliseconds within which that share of the calls was (0.95: 95 %), from a histogram or a sum of histograms. At most 9.1 % off from 10 ms on, 5 ms below. NULL without calls. The fraction is from 0 to 1.';
 `;
 
 const MEASURES = ['calls', 'failed_calls', 'prompt_tokens', 'cache_read_tokens', 'cache_write_tokens', 'completion_tokens', 'reasoning_tokens', 'cost', 'priced_calls', 'unpriced_calls',
@@ -141,7 +145,7 @@ const PROJECT = 'LEFT JOIN projects AS p ON p.id = f.project_id';
 const DAY = column('day', 'date', 'Day in UTC in which the calls were made.', 'f.day');
 const ORGANIZATIONS = [column('organization_id', 'text', 'Organisation that the calls are booked on.', 'f.organization_id'), column('organization', 'text', 'Its name.', 'o.name')];
 const PROJECTS = [column('project_id', 'text', 'Project that the calls are booked on; NULL: none.', `nullif(f.project_id, '')`), column('project', 'text', 'Its name.', 'p.name')];
-const MODEL = column('model', 'text', 'Model that was asked for.', 'f.model');
+const MODEL = column('model', 'text', 'Model that was asked for. Prices go by the model that answered: analytics.calls.served_model.', 'f.model');
 
 const COUNTS = [
   column('calls', 'bigint', 'Calls that have ended.', 'f.calls'),

@@ -117,7 +117,7 @@ const BUDGETS = `budgets AS b
 const perMillion = (rate: string): string => `trim_scale(r.${rate} * 1000000)`;
 const PRICE = [
   column('price_number', 'bigint', 'Number of the record: a higher one is later knowledge.', 'm.number'),
-  column('model', 'text', 'Model that it prices.', 'm.model'),
+  column('model', 'text', 'Model that it prices, as the one that answered.', 'm.model'),
   column('deployment', 'text', 'Deployment that it prices, by its id at the proxy; NULL: all of them.', 'm.deployment'),
   column('organization_id', 'text', 'Organisation whose own price it is; NULL: a general price.', 'm.organization_id'),
   column('organization', 'text', 'Its name.', 'o.name'),

@@ -4,6 +4,22 @@ import type { Db, Tx } from '../../entities/data-source';
 export interface SqlRole { name: string; organizationId: string | null; organizationName: string | null; createdAt: Date }
 /** What is wrong with a role that is to read: rights that row security does not bound. */
 export interface Excess { isPrivileged: boolean; creates: string[]; reads: string[]; writes: string[] }
+/** What a role that only reads could do to the work of others, and what we may do about it. */
+export interface Openness {
+  /** Of our tables. */
+  owner: string;
+  database: string;
+  /** It may call functions with which it could keep our locks, or write large objects. */
+  locks: boolean;
+  /** It may make temporary tables. */
+  temporary: boolean;
+  /** Its queries may fill the disk with temporary files. */
+  spills: boolean;
+  isSuperuser: boolean;
+  ownsDatabase: boolean;
+  /** We may give roles a temp_file_limit. */
+  maySetLimit: boolean;
+}
 
 /** Connections of one role at a time: whoever reads must not take those of the application. */
 const CONNECTIONS = 10;
@@ -15,6 +31,10 @@ const SETTINGS: Record<string, string> = {
   search_path: 'analytics',
   TimeZone: 'UTC',
 };
+/** Of disk, per session. Only a superuser may set it, and so the role cannot take it back. */
+const TEMP_FILES = '1GB';
+/** Functions of pg_catalog that everybody may call by default: advisory locks, large objects. */
+const RESERVED = '^(pg_(try_)?advisory_.*|lo_.*|lowrite)$';
 
 const id = escapeIdentifier;
 
@@ -28,6 +48,15 @@ export const roleStatements = (name: string, verifier: string, group: string): s
   memberStatement(name, group),
 ];
 export const memberStatement = (name: string, group: string): string => `GRANT ${id(group)} TO ${id(name)}`;
+export const leaveStatement = (name: string, group: string): string => `REVOKE ${id(group)} FROM ${id(name)}`;
+export const endStatement = (name: string): string => `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${escapeLiteral(name)}`;
+/** For a superuser. */
+export const limitStatement = (name: string): string => `ALTER ROLE ${id(name)} SET temp_file_limit = ${escapeLiteral(TEMP_FILES)}`;
+/** For the owner of the database; the owner of the tables keeps the right. */
+export const temporaryStatements = (database: string, owner: string): string[] => [
+  `GRANT TEMPORARY ON DATABASE ${id(database)} TO ${id(owner)}`,
+  `REVOKE TEMPORARY ON DATABASE ${id(database)} FROM PUBLIC`,
+];
 export const dropStatement = (name: string): string => `DROP ROLE ${id(name)}`;
 
 /**
@@ -35,7 +64,7 @@ export const dropStatement = (name: string): string => `DROP ROLE ${id(name)}`;
  * as well, a reader could keep every call from being settled; large objects are the one thing that it could write.
  */
 export const reserveFunctions = (owner: string): string => `DO $$ DECLARE f regprocedure; BEGIN
-  FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^(pg_(try_)?advisory_.*|lo_.*|lowrite)$' LOOP
+  FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '${RESERVED}' LOOP
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, ${escapeLiteral(owner)});
   END LOOP;
@@ -44,6 +73,11 @@ END $$`;
 export class SqlRoleStore {
   async organizationsNamed(tx: Tx, nameOrId: string): Promise<{ id: string; name: string }[]> {
     return tx.query('SELECT id, name FROM organizations WHERE id = $1 OR name = $1', [nameOrId]);
+  }
+
+  /** Some of them, for a message. */
+  async organizations(tx: Tx, count: number): Promise<{ id: string; name: string }[]> {
+    return tx.query('SELECT id, name FROM organizations ORDER BY name, id LIMIT $1', [count]);
   }
 
   async list(db: Db): Promise<SqlRole[]> {
@@ -92,11 +126,17 @@ export class SqlRoleStore {
     return (await tx.query('DELETE FROM sql_roles WHERE name = $1 RETURNING name', [name])).length === 1;
   }
 
-  /** Who owns the tables, and whether the role may keep locks that the owner needs. */
-  async mayLock(db: Db, name: string): Promise<{ owner: string; may: boolean }> {
-    const [row] = await db.query<{ owner: string; may: boolean }>(
-      `SELECT pg_get_userbyid(relowner)::text AS owner, has_function_privilege($1, 'pg_catalog.pg_advisory_lock(bigint)', 'EXECUTE') AS may FROM pg_class WHERE oid = 'public.llm_usage'::regclass`,
-      [name],
+  /** Of a role, or of `public`: of all roles. */
+  async openness(tx: Tx, name: string): Promise<Openness> {
+    const [row] = await tx.query<Openness>(
+      `SELECT pg_get_userbyid(c.relowner)::text AS owner, d.datname::text AS database,
+         EXISTS (SELECT FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ $2 AND has_function_privilege($1::name, p.oid, 'EXECUTE')) AS locks,
+         has_database_privilege($1::name, d.oid, 'TEMPORARY') AS temporary,
+         NOT EXISTS (SELECT FROM pg_roles AS r, unnest(r.rolconfig) AS setting WHERE r.rolname = $1::name AND setting LIKE 'temp_file_limit=%') AS spills,
+         (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS "isSuperuser", pg_has_role(current_user, d.datdba, 'USAGE') AS "ownsDatabase",
+         has_parameter_privilege('temp_file_limit', 'SET') AS "maySetLimit"
+       FROM pg_class AS c, pg_database AS d WHERE c.oid = 'public.llm_usage'::regclass AND d.datname = current_database()`,
+      [name, RESERVED],
     );
     return row!;
   }
@@ -124,6 +164,6 @@ export class SqlRoleStore {
   /** Ends the role's sessions where we may. In PostgreSQL 16 and newer whoever made a role has to make itself a member first. */
   async endSessions(tx: Tx, name: string): Promise<void> {
     await tx.query(`GRANT ${id(name)} TO CURRENT_USER`);
-    await tx.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [name]);
+    await tx.query(endStatement(name));
   }
 }

@@ -1,28 +1,47 @@
 import { randomBytes } from 'node:crypto';
 import type { Db, Tx } from '../../entities/data-source';
 import { scramVerifier } from './scram';
-import { dropStatement, groupStatements, memberStatement, reserveFunctions, roleStatements, SqlRoleStore, type Excess, type SqlRole } from './sql-role.store';
+import {
+  dropStatement, endStatement, groupStatements, leaveStatement, limitStatement, memberStatement, reserveFunctions, roleStatements, SqlRoleStore, temporaryStatements, type Excess, type Openness, type SqlRole,
+} from './sql-role.store';
 
 export interface SqlRoleInput {
   /** Id or name; null: all of them, for operators. */
   organization: string | null;
   /** A role that somebody else has made; null: a new one. */
   role: string | null;
+  /** Takes the role also where it could keep locks that calls wait for, because nobody can prevent that (a managed Postgres). Default: false. */
+  acceptsLocks?: boolean;
 }
 export interface CreatedSqlRole {
   name: string;
   /** null: of a role that was there, or that a database administrator has still to make. */
   organization: { id: string; name: string } | null;
-  /** Shown once; null: the role was there and has one. */
+  /** Shown once; null: the role was there and has one, or none is made before what is missing was run. */
   password: string | null;
   /** Statements that our database user may not run itself: somebody else has to, and then this is asked for again with the role's name. Empty: it is done. */
   missing: string[];
-  /** What a superuser should run once, since the role could keep our locks; null: it could not. */
-  advice: string | null;
+  /** Statements of a superuser that would bound it further. */
+  advice: string[];
+}
+export interface DroppedSqlRole {
+  /** What somebody else has to run; empty: the role is gone. */
+  missing: string[];
+  /** Whether its sessions were ended. If not, transactions that are open go on reading. */
+  ended: boolean;
 }
 
 /** insufficient_privilege */
 const isForbidden = (error: unknown): boolean => (error as { code?: string }).code === '42501';
+
+const NAMED_AT_MOST = 20;
+
+/** Whoever may call the functions of locks could stop every settlement. */
+class LocksAreOpen extends Error {
+  constructor(readonly owner: string) {
+    super('the role could take locks that calls wait for');
+  }
+}
 
 /** Roles with which people read by SQL. Asks for no role of ours: whoever can write to the database may do anything. */
 export class SqlRoles {
@@ -33,43 +52,64 @@ export class SqlRoles {
   }
 
   /** Makes a role, or takes one that is there, and lets it read one organisation or everything. Throws where the role could do more than that. */
-  async create({ organization: named, role }: SqlRoleInput): Promise<CreatedSqlRole> {
+  async create({ organization: named, role, acceptsLocks = false }: SqlRoleInput): Promise<CreatedSqlRole> {
     const organization = named === null ? null : await this.findOrganization(named);
     // Names of roles can be read by everybody at the server: they tell nothing.
     const name = role ?? `weir_sql_${randomBytes(5).toString('hex')}`;
     const password = role === null ? randomBytes(24).toString('base64url') : null;
     const verifier = password === null ? '' : scramVerifier(password);
     try {
-      await this.db.transaction((tx) => this.make(tx, name, organization?.id ?? null, role === null ? verifier : null));
-      const { owner, may } = await this.store.mayLock(this.db, name);
-      return { name, organization, password, missing: [], advice: may ? reserveFunctions(owner) : null };
+      const open = await this.db.transaction((tx) => this.make(tx, name, organization?.id ?? null, role === null ? verifier : null, acceptsLocks));
+      return { name, organization, password, missing: [], advice: boundStatements(open, name) };
     } catch (error) {
+      if (error instanceof LocksAreOpen) return { name, organization, password: null, missing: [reserveFunctions(error.owner)], advice: [] };
       if (!isForbidden(error)) throw error;
       const group = await this.store.group(this.db);
       const missing = [...(group.exists ? [] : groupStatements(group.name)), ...(role === null ? roleStatements(name, verifier, group.name) : [memberStatement(name, group.name)])];
-      return { name, organization, password, missing, advice: null };
+      const open = await this.store.openness(this.db, 'public');
+      return { name, organization, password, missing: [...missing, ...boundStatements({ ...open, locks: open.locks && !acceptsLocks, spills: role === null }, name)], advice: [] };
     }
   }
 
-  /** The role reads nothing any more, and is dropped where we may. `missing`: what somebody else has to run. */
-  async drop(name: string): Promise<{ missing: string[] }> {
-    if (!(await this.store.remove(this.db, name))) throw new Error(`no SQL role of this installation is called ${name}; list-sql-roles names them`);
+  /** The role reads nothing any more, and is dropped where we may. */
+  async drop(name: string): Promise<DroppedSqlRole> {
+    if (!(await this.list()).some((role) => role.name === name)) throw new Error(`no SQL role of this installation is called ${name}; list-sql-roles names them`);
+    const { name: group } = await this.store.group(this.db);
+    const hasLeft = await this.leave(name, group);
+    await this.db.transaction(async (tx) => {
+      await this.store.remove(tx, name);
+      // Plans that sessions keep know what weir.reader() said. Granting again makes all of them anew, and then it says nothing.
+      if (!hasLeft) await this.store.grant(tx);
+    });
+    let ended = false;
     try {
       await this.db.transaction(async (tx) => {
-        const group = await this.store.group(tx);
-        if ((await this.store.isMember(tx, name, group.name)) === null) return;
-        await this.store.endSessions(tx, name);
-        await this.store.run(tx, [dropStatement(name)]);
+        if ((await this.store.isMember(tx, name, group)) !== null) {
+          await this.store.endSessions(tx, name);
+          ended = true;
+          await this.store.run(tx, [dropStatement(name)]);
+        }
       });
-      return { missing: [] };
+      return { missing: [], ended: true };
     } catch (error) {
       // Of somebody else, or it owns something (dependent_objects_still_exist).
-      if (isForbidden(error) || (error as { code?: string }).code === '2BP01') return { missing: [dropStatement(name)] };
-      throw error;
+      if (!isForbidden(error) && (error as { code?: string }).code !== '2BP01') throw error;
+      return { missing: [...(hasLeft ? [] : [leaveStatement(name, group)]), ...(ended ? [] : [endStatement(name)]), dropStatement(name)], ended };
     }
   }
 
-  private async make(tx: Tx, name: string, organizationId: string | null, verifier: string | null): Promise<void> {
+  /** Whether the role is in the group no longer. Rights are asked at each execution, and so this goes before everything: it stops prepared statements, too; not a transaction that is open. */
+  private async leave(name: string, group: string): Promise<boolean> {
+    try {
+      if ((await this.store.isMember(this.db, name, group)) === true) await this.store.run(this.db, [leaveStatement(name, group)]);
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+    }
+    // Somebody else may have made it a member, and only they can take that back.
+    return (await this.store.isMember(this.db, name, group)) !== true;
+  }
+
+  private async make(tx: Tx, name: string, organizationId: string | null, verifier: string | null, acceptsLocks: boolean): Promise<Openness> {
     const group = await this.store.group(tx);
     if (!group.exists) await this.store.makeGroup(tx, group.name);
     if (verifier !== null) await this.store.run(tx, roleStatements(name, verifier, group.name));
@@ -81,15 +121,42 @@ export class SqlRoles {
     await this.store.grant(tx);
     if (!(await this.store.mayConnect(tx, name))) throw new Error(`the role ${name} may not connect to this database, and we may not let it: GRANT CONNECT ON DATABASE … TO "${group.name}"`);
     refuseExcess(name, await this.store.excess(tx, name));
+    const open = await this.bound(tx, name, verifier !== null);
+    if (open.locks && !acceptsLocks) throw new LocksAreOpen(open.owner);
     if (!(await this.store.insert(tx, name, organizationId))) throw new Error(`the role ${name} reads already: drop-sql-role first`);
+    return open;
+  }
+
+  /** Takes from everybody what a reader could stop others with, as far as we may. Gives what is left. */
+  private async bound(tx: Tx, name: string, isNew: boolean): Promise<Openness> {
+    const { owner, database, locks, temporary, isSuperuser, ownsDatabase, maySetLimit } = await this.store.openness(tx, name);
+    if (locks && isSuperuser) await this.store.run(tx, [reserveFunctions(owner)]);
+    if (temporary && ownsDatabase) await this.store.run(tx, temporaryStatements(database, owner));
+    if (isNew && maySetLimit) await this.store.run(tx, [limitStatement(name)]);
+    return this.store.openness(tx, name);
   }
 
   private async findOrganization(named: string): Promise<{ id: string; name: string }> {
     const found = await this.store.organizationsNamed(this.db, named);
-    if (found.length !== 1) throw new Error(found.length === 0 ? `there is no organisation ${named}` : `more than one organisation is called ${named}: give its id`);
+    if (found.length > 1) throw new Error(`more than one organisation is called ${named}: give its id (${found.map(({ id }) => id).join(', ')})`);
+    if (found.length === 0) throw new Error(`there is no organisation ${named}; ${await this.knownOrganizations()}`);
     return found[0]!;
   }
+
+  private async knownOrganizations(): Promise<string> {
+    const known = await this.store.organizations(this.db, NAMED_AT_MOST + 1);
+    if (known.length === 0) return 'there is none at all';
+    const names = known.slice(0, NAMED_AT_MOST).map(({ id, name }) => `${name} (${id})`);
+    return `there are: ${names.join(', ')}${known.length > NAMED_AT_MOST ? ' and others' : ''}`;
+  }
 }
+
+/** What is left of it for a superuser, in our database. */
+const boundStatements = ({ owner, database, locks, temporary, spills }: Openness, name: string): string[] => [
+  ...(spills ? [limitStatement(name)] : []),
+  ...(temporary ? temporaryStatements(database, owner) : []),
+  ...(locks ? [reserveFunctions(owner)] : []),
+];
 
 function refuseExcess(name: string, { isPrivileged, creates, reads, writes }: Excess): void {
   const problems = [

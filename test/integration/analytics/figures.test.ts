@@ -188,6 +188,11 @@ it('reads percentiles as Node does, whatever the histogram', async () => {
   }
 });
 
+it('refuses a percentile of a share that is none', async () => {
+  for (const fraction of ['95', '-0.01', '1.000001', `'NaN'`, `'Infinity'`]) await expect(acme.rows(`SELECT analytics.percentile(1, ${fraction})`)).rejects.toMatchObject({ code: '22023', message: expect.stringContaining('is no share of the calls; 0.95 means 95 %') });
+  expect(await acme.rows('SELECT analytics.percentile(1, 0) AS none, analytics.percentile(1, 1) AS all_of_them')).toEqual([{ none: 5, all_of_them: 5 }]);
+});
+
 it('reaches the indexes with the organisation of the reader and the days that are asked', async () => {
   await acme.client.query('SET enable_seqscan = off; SET enable_bitmapscan = off');
   const own = `organization_id = '${scene.tenants[0]!.organizationId}'::text`;

@@ -43,10 +43,13 @@ beforeAll(async () => {
   }
   reader = await createReader(scene.database, acme.organizationId);
   operators = await createReader(scene.database, null);
+  // Readers may make no temporary objects; what these would help is asked of one that an administrator lets.
+  await scene.db.query(`DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO ${reader.name}', current_database()); END $$`);
   owner = { rows: (sql, values = []) => scene.db.query(sql, values) };
   foreign = [umbra.organizationId, 'umbra', ...umbra.users.map((user) => user.id), ...umbra.projects.map((project) => project.id), ...scene.settled.filter((end) => end.organizationId === umbra.organizationId).map((end) => end.id), '"0.777', '"0.888', '7.77123456', '8.88123456'];
 });
 afterAll(async () => {
+  await scene?.db.query(`DO $$ BEGIN EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM ${reader?.name}', current_database()); END $$`);
   await reader?.close();
   await operators?.close();
   await scene?.database.close();

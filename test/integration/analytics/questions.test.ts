@@ -89,6 +89,8 @@ async function tuesday(): Promise<void> {
 async function yesterday(): Promise<void> {
   await scene.clock('2026-11-20T18:05:00Z');
   const [installation] = await scene.db.query<{ id: string }>('SELECT id FROM installation');
+  // The proxy knows nothing of this one.
+  await scene.settle(acme, '2026-11-20T18:01:00Z', 1, { upstream: 'LITELLM', model: 'direct/large', servedModel: 'direct/large', status: 'COMPLETED', usageSource: 'PROVIDER', errorCode: null, tokens: { uncachedPrompt: 777, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 5, reasoning: 0 }, proxyCost: null });
   for (let n = 0; n < 12; n += 1) {
     const tokens = { uncachedPrompt: 1_000 + n, cacheRead: n % 3 === 0 ? 100 : 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 200, reasoning: 0 };
     const ours = Decimal.parse('0.0000025').times(tokens.uncachedPrompt + tokens.cacheRead).plus(Decimal.parse('0.00001').times(200));
@@ -133,6 +135,7 @@ const india = (at: string): string => new Date(Date.parse(at) + 19_800_000).toIS
 const day = (at: string): string => at.slice(0, 10);
 const called = (row: any): boolean => row.figures.calls > 0;
 const pick = (row: any, ...names: string[]): any => Object.fromEntries(names.map((name) => [name, row[name]]));
+const plus = (a: string, b: string): string => Decimal.parse(a).plus(Decimal.parse(b)).toString();
 const minus = (a: string | null, b: string | null): string => Decimal.parse(a ?? '0').minus(Decimal.parse(b ?? '0')).toString();
 
 /** What both answers say, brought into one form; by number of the question. */
@@ -159,9 +162,9 @@ const SAME: Record<number, { sql(...answers: any[][]): unknown[]; graph(data: an
     ],
   },
   6: {
-    sql: ([sums], rows) => [{ calls: sums.calls, ours: sums.our_cost, theirs: sums.proxy_cost }, ...rows!.map((row) => ({ id: row.id, ours: row.our_cost, theirs: row.proxy_cost }))],
+    sql: ([sums], rows) => [{ calls: Number(sums.calls) + Number(sums.calls_without_proxy_cost), without: Number(sums.calls_without_proxy_cost), ours: plus(sums.our_cost, sums.our_cost_without_proxy_cost), theirs: sums.proxy_cost }, ...rows!.map((row) => ({ id: row.id, ours: row.our_cost, theirs: row.proxy_cost }))],
     graph: ({ reconciliation: { summary, edges } }) => [
-      { calls: summary.comparedCalls, ours: summary.ourCost, theirs: summary.proxyCost },
+      { calls: summary.comparedCalls, without: edges.filter((edge: any) => edge.node.kind === 'MISSING_AT_PROXY').length, ours: summary.ourCost, theirs: summary.proxyCost },
       ...edges.map((edge: any) => edge.node).filter((node: any) => node.kind === 'COST_DIFFERS').map((node: any) => ({ id: node.call.id, ours: node.ourCost, theirs: node.proxyCost })),
     ],
   },

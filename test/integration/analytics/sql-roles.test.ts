@@ -7,12 +7,15 @@ import { openDatabase, type Db } from '../../../src/entities/data-source';
 import { migrate } from '../../../src/entities/migrate';
 import { ensureDatabases } from '../../../src/launch/databases.store';
 import { SqlRoles } from '../../../src/services/analytics/sql-roles';
-import { asAdmin } from '../../support/database';
+import { asAdmin, createTestDatabase, databaseUrl } from '../../support/database';
 import { createOrganization } from '../../support/factories';
 import { connectAs, createReader } from '../../support/sql-reader';
 
 const server = process.env.WEIR_TEST_PG!;
 const password = 'of-the-owner';
+
+/** Seen by whoever reads the organisation, and by nobody else. */
+const PREPARE = 'PREPARE mine AS SELECT name FROM public.organizations';
 
 /** A database as `npm start` and the compose file make it: its owner is no superuser. */
 interface Owned { name: string; url: string; db: Db; organizationId: string; drop(): Promise<void> }
@@ -48,17 +51,18 @@ describe('an owner that may make roles, as with npm start', () => {
 
   it('gives out a role by the command, whose password is told once and is in no statement', async () => {
     const told = await admin(database.url, 'create-sql-role', '--organization', 'Acme');
-    const [, host, port, name, user] = /reads the organisation Acme \(org_\w+\): host (\S+), port (\d+), database (\S+), user (\S+)\nIts password, shown this once:\n/.exec(told)!;
-    const secret = told.trim().split('\n').at(-1)!;
+    const [, host, port, name, user, secret] = /reads the organisation Acme \(org_\w+\): host (\S+), port (\d+), database (\S+), user (\S+)\nIts password, shown this once:\n(\S+)\n/.exec(told)!;
+    // Only a superuser may set that.
+    expect(told).toContain(`ALTER ROLE "${user}" SET temp_file_limit = '1GB';`);
     expect([host, port, name]).toEqual([new URL(server).hostname, new URL(server).port, database.name]);
     expect(secret).toMatch(/^[\w-]{32}$/);
-    const client = await connectAs(database.url, user!, secret);
+    const client = await connectAs(database.url, user!, secret!);
     expect((await client.query('SELECT weir FROM (SELECT count(*) AS weir FROM calls) AS c')).rows).toEqual([{ weir: '0' }]);
     await client.end();
     expect(await admin(database.url, 'list-sql-roles')).toContain(`${user}  Acme (${database.organizationId})`);
     expect(await admin(database.url, 'drop-sql-role', '--role', user!)).toContain('is gone');
     expect(await admin(database.url, 'list-sql-roles')).toBe('No role reads with SQL.\n');
-    await expect(connectAs(database.url, user!, secret)).rejects.toMatchObject({ code: '28P01' });
+    await expect(connectAs(database.url, user!, secret!)).rejects.toMatchObject({ code: '28P01' });
     const kept = await new SqlRoles(database.db).create({ organization: null, role: null });
     const [stored] = await adminRows(`SELECT rolpassword FROM pg_authid WHERE rolname = '${kept.name}'`);
     expect(stored!.rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
@@ -69,7 +73,7 @@ describe('an owner that may make roles, as with npm start', () => {
     for (const args of [['create-sql-role'], ['create-sql-role', '--operators', '--organization', 'Acme'], ['drop-sql-role'], ['toString']]) {
       await expect(admin(database.url, ...args)).rejects.toThrow('what to do?');
     }
-    await expect(admin(database.url, 'create-sql-role', '--organization', 'Nobody')).rejects.toThrow('there is no organisation Nobody');
+    await expect(admin(database.url, 'create-sql-role', '--organization', 'Nobody')).rejects.toThrow(`there is no organisation Nobody; there are: Acme (${database.organizationId})`);
     await expect(admin(database.url, 'drop-sql-role', '--role', 'postgres')).rejects.toThrow('no SQL role of this installation is called postgres');
   }, 60_000);
 
@@ -78,6 +82,25 @@ describe('an owner that may make roles, as with npm start', () => {
     for (const call of ['pg_advisory_lock(2, 0)', 'pg_advisory_xact_lock(1)', 'pg_try_advisory_lock_shared(2, 0)', 'lo_create(0)', `lo_from_bytea(0, '')`]) expect([call, await reader.failure(`SELECT ${call}`)]).toEqual([call, '42501']);
     await reader.close();
     expect((await new SqlRoles(database.db).list()).length).toBe(0);
+  });
+
+  it('gives nothing more to a statement that a session has prepared, also where that session cannot be ended', async () => {
+    const role = `weir_test_${randomBytes(4).toString('hex')}`;
+    await asAdmin(server, `CREATE ROLE ${role} LOGIN PASSWORD 'secret'`);
+    await new SqlRoles(database.db).create({ organization: 'Acme', role });
+    const [prepared, snapshot] = [await connectAs(database.url, role, 'secret'), await connectAs(database.url, role, 'secret')];
+    for (const client of [prepared, snapshot]) await client.query(PREPARE);
+    await snapshot.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    for (const client of [prepared, snapshot]) for (let n = 0; n < 7; n += 1) expect((await client.query('EXECUTE mine')).rows).toEqual([{ name: 'Acme' }]);
+    const told = await new SqlRoles(database.db).drop(role);
+    expect(told).toEqual({ ended: false, missing: [`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '${role}'`, `DROP ROLE "${role}"`] });
+    await expect(prepared.query('EXECUTE mine')).rejects.toMatchObject({ code: '42501' });
+    // Within a transaction Postgres asks no more than it did: only its end, or the session's, stops that one.
+    await snapshot.query('ROLLBACK');
+    await expect(snapshot.query('EXECUTE mine')).rejects.toMatchObject({ code: '42501' });
+    const ended = Promise.all([prepared, snapshot].map((client) => new Promise((resolve) => client.once('end', resolve))));
+    for (const statement of told.missing) await asAdmin(server, statement);
+    await ended;
   });
 
   it.each([
@@ -108,27 +131,49 @@ describe('an owner that may not make roles', () => {
   afterAll(() => database?.drop());
 
   it('is told what a database administrator has to run, and takes the role that this makes', async () => {
+    const inside = databaseUrl(server, database.name);
     const told = await admin(database.url, 'create-sql-role', '--organization', 'Acme');
-    const statements = told.split('\n').filter((line) => /^(CREATE|ALTER|GRANT) .*;$/.test(line));
+    const [making, reserving] = told.split('\n\n')[1]!.split(/^(?=DO )/m) as [string, string];
     const [, command] = /^Then: npm run admin -- (.*)$/m.exec(told)!;
     const secret = told.trim().split('\n').at(-1)!;
-    expect(statements.length).toBeGreaterThan(5);
-    expect(statements.join()).not.toContain(secret);
+    expect(making + reserving).not.toContain(secret);
+    expect(making).toContain('temp_file_limit');
     expect(await database.db.query('SELECT name FROM sql_roles')).toEqual([]);
-    for (const statement of statements) await asAdmin(server, statement);
+    await asAdmin(inside, making);
+    const role = command!.split(' ').at(-1)!;
+    // It could stop every settlement, as long as nothing reserves the functions of locks.
+    const waiting = await new SqlRoles(database.db).create({ organization: 'Acme', role });
+    expect(waiting.missing.map((statement) => `${statement};\n`)).toEqual([reserving.trimEnd() + '\n']);
+    expect(await database.db.query('SELECT name FROM sql_roles')).toEqual([]);
+    expect((await new SqlRoles(database.db).create({ organization: 'Acme', role, acceptsLocks: true })).missing).toEqual([]);
+    await database.db.query('DELETE FROM sql_roles');
+    await asAdmin(inside, reserving);
     const taken = await admin(database.url, ...command!.split(' '));
     expect(taken).toContain('reads the organisation Acme');
-    // Nothing has reserved the functions of locks here.
-    expect(taken).toContain('REVOKE EXECUTE ON FUNCTION');
-    const role = command!.split(' ').at(-1)!;
+    expect(taken).not.toContain('A superuser can bound it further');
     const client = await connectAs(database.url, role, secret);
+    await expect(client.query('SELECT pg_advisory_lock(4, 1)')).rejects.toMatchObject({ code: '42501' });
+    await client.query(PREPARE);
+    for (let n = 0; n < 7; n += 1) expect((await client.query('EXECUTE mine')).rows).toEqual([{ name: 'Acme' }]);
     expect((await client.query('SELECT current_setting($1) AS timeout, (SELECT count(*) FROM analytics.spend) AS count', ['statement_timeout'])).rows).toEqual([{ timeout: '1min', count: '0' }]);
     const dropped = await admin(database.url, 'drop-sql-role', '--role', role);
-    expect(dropped).toContain(`DROP ROLE "${role}";`);
+    for (const statement of ['REVOKE "weir_readers_', 'SELECT pg_terminate_backend(pid)', `DROP ROLE "${role}";`]) expect(dropped).toContain(statement);
+    expect((await client.query('EXECUTE mine')).rows).toEqual([]);
     expect((await client.query('SELECT count(*) FROM analytics.prices')).rows).toEqual([{ count: '0' }]);
     await client.end();
     await asAdmin(server, `DROP ROLE "${role}"`);
   }, 60_000);
+});
+
+it('keeps locks and temporary tables from readers itself, where it is a superuser', async () => {
+  const database = await createTestDatabase({ poolSize: 2 });
+  const reader = await createReader(database, null);
+  for (const statement of ['SELECT pg_advisory_lock(4, 1)', 'SELECT pg_advisory_lock(2, 0)', 'SELECT pg_try_advisory_xact_lock_shared(5, 0)', 'SELECT lo_create(0)', 'CREATE TEMP TABLE mine ()', `SET temp_file_limit = '-1'`]) {
+    expect([statement, await reader.failure(statement)]).toEqual([statement, '42501']);
+  }
+  expect(await reader.rows('SHOW temp_file_limit')).toEqual([{ temp_file_limit: '1GB' }]);
+  await reader.close();
+  await database.close();
 });
 
 async function adminRows(sql: string): Promise<Record<string, string>[]> {

@@ -98,7 +98,7 @@ describe('a part of a file', () => {
     for (let at = 0, total = 1; at < total; ) {
       const to = at + 40_000 + randomInt(200_000);
       const { status, body, headers } = await get(at % 2 ? url : scene.elsewhere(url), { range: `bytes=${at}-${to}` });
-      expect(status).toBe(206);
+      expect([status, status === 206 ? '' : body.toString()]).toEqual([206, '']);
       pieces.push(body);
       at += body.length;
       total = Number(headers.get('content-range')!.split('/')[1]);
