@@ -44,6 +44,6 @@ export async function clean(db: Db): Promise<boolean> {
   }
   await db.query('DELETE FROM budget_periods WHERE budget_id IN (SELECT id FROM budgets WHERE organization_id = ANY ($1))', [loadOrganizations]);
   await db.query('DELETE FROM budgets WHERE organization_id = ANY ($1)', [loadOrganizations]);
-  await db.query('VACUUM ANALYZE');
+  await db.query(before!.prices ? 'VACUUM ANALYZE' : 'VACUUM ANALYZE usage_batches');
   return true;
 }
