@@ -17,7 +17,7 @@ export function callsWithin(spans: readonly Span[], byDay: readonly { day: numbe
   return byDay.reduce((sum, { day, calls }) => sum + calls * share(day), 0);
 }
 
-export interface AskedReport { groupBy: readonly UsageDimension[]; filter: ScopedFilter; interval: UsageInterval | null; timeZone: string }
+export interface AskedReport { groupBy: readonly UsageDimension[]; filter: ScopedFilter; interval: UsageInterval | null; timeZone: string; pricesAsOf?: Date | null }
 
 /** A report that would read too many single calls: names what makes it read them, and what to ask instead. */
 export function tooManyRows(asked: AskedReport, plan: ReportPlan, rows: number): AppError {
@@ -31,7 +31,10 @@ export function rowsAreGone(asked: AskedReport, plan: ReportPlan, droppedBefore:
   return badInput(argument, `needs single calls from before ${new Date(droppedBefore).toISOString()}, which are no longer kept: ${why}. Begin later (filter.from)${instead}`);
 }
 
-function reasonOf({ groupBy, filter, interval, timeZone }: AskedReport, plan: ReportPlan): { argument: string; why: string; instead: string } {
+function reasonOf({ groupBy, filter, interval, timeZone, pricesAsOf }: AskedReport, plan: ReportPlan): { argument: string; why: string; instead: string } {
+  if (plan.cube !== null && pricesAsOf && plan.raw.length > 0 && plan.raw[0]!.from >= pricesAsOf.getTime() - DAY_MS) {
+    return { argument: 'pricesAsOf', why: 'a call of the hour before it may have been settled after it, which only the calls themselves tell', instead: ', or end it an hour before pricesAsOf (filter.to)' };
+  }
   if (plan.cube === null) {
     const columns = columnsOf(groupBy, filter);
     const names = [...new Set([...groupBy, ...FILTER_FIELDS.filter((field) => filter[field] != null && FILTER_COLUMNS[field] !== 'organization_id').map((field) => DIMENSION_OF[FILTER_COLUMNS[field]] ?? field)])];

@@ -87,7 +87,7 @@ it('a month of rows is not removed while a report is made: it is removed before 
 describe('single calls that are no longer kept', () => {
   beforeEach(() => database.db.query(`UPDATE usage_retention SET dropped_before = '2026-09-01'`));
 
-  it.each([['groupBy', { groupBy: ['AGENT'] }], ['timeZone', { interval: 'DAY', timeZone: 'Asia/Kolkata' }]] as [string, Partial<UsageQuery>][])('are not left out silently: refused by %s', async (argument, more) => {
+  it.each([['groupBy', { groupBy: ['AGENT'] }], ['timeZone', { interval: 'DAY', timeZone: 'Asia/Kolkata' }], ['pricesAsOf', { groupBy: ['MODEL'], pricesAsOf: new Date('2026-07-10T12:30:00Z') }]] as [string, Partial<UsageQuery>][])('are not left out silently: refused by %s', async (argument, more) => {
     const refused = usage.report({ ...analyst, organizationId: small }, query(more));
     await expect(refused).rejects.toMatchObject({ code: 'BAD_USER_INPUT', argument });
     await expect(refused).rejects.toThrow('from before 2026-09-01T00:00:00.000Z, which are no longer kept');
