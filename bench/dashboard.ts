@@ -109,8 +109,8 @@ async function main(): Promise<void> {
     const usage = new UsageService({ db: data.db });
     const settle = await measureSettling(data.url, data.db);
     const correction = await measureCorrection(data.url, data.db, usage, askers());
-    await clean(data.db);
     printSettling(data.built, settle, correction);
+    await clean(data.db);
     console.log(`\n${capacityOf(settle, data.built, await growthOfCells(data.db), asked, folderOf(wanted)).join('\n')}`);
   } finally {
     await data.close();

@@ -18,7 +18,7 @@ import { waitFor, within } from '../../support/wait';
 /** Milliseconds that the product gives a settlement: see there. */
 const DATABASE_MS = 3_000;
 /** Most tests need not wait that long. */
-const TIMING = { database: 400, replayFirst: 20, replayLast: 200 };
+const TIMING = { database: 1_000, replayFirst: 20, replayLast: 200 };
 const REAL = { ...TIMING, database: DATABASE_MS };
 
 let database: TestDatabase;
