@@ -49,7 +49,7 @@ function printSettling(built: Built, settle: SettleFigures, correction: Correcti
     [`a caller's wait at ${perSecond(settle.halfPerSecond)}, nobody folding, median and p99`, `${ms(settle.waitsAlone, 0.5)}, ${ms(settle.waitsAlone, 0.99)}`],
     ['the same, folding meanwhile', `${ms(settle.waits, 0.5)}, ${ms(settle.waits, 0.99)}`],
     ['a dashboard (this month by model) before the correction, median', ms(correction.before, 0.5)],
-    ['until the correction was visible, median and p95', `${ms(correction.until, 0.5)}, ${ms(correction.until, 0.95)}`],
+    ['until the answer to the correction came, median and p95', `${ms(correction.until, 0.5)}, ${ms(correction.until, 0.95)}`],
     ['while it was folded, median and p95', `${ms(correction.folding, 0.5)}, ${ms(correction.folding, 0.95)}`],
     [`until the correction was answered, with what it had changed`, `${correction.answeredSeconds.toFixed(1)} s`],
     [`until ${correction.calls.toLocaleString('en')} corrected calls were in the cubes`, `${correction.foldedSeconds.toFixed(1)} s`],

@@ -21,7 +21,7 @@ export interface CorrectionFigures {
   answeredSeconds: number;
   /** Until the cubes have it. */
   foldedSeconds: number;
-  /** Milliseconds that dashboards waited: before, until it was visible, and while it was folded. */
+  /** Milliseconds that dashboards waited: before, until the answer came, and while it was folded. */
   before: number[];
   until: number[];
   folding: number[];
