@@ -50,6 +50,7 @@ import { ReconciliationStore } from './services/reconciliation/reconciliation.st
 import { RunningCalls } from './services/running-calls';
 import type { Services } from './services/services';
 import { StatusService } from './services/status/status.service';
+import { Streams } from './services/streams/streams';
 import { AsOf } from './services/usage/as-of.store';
 import { ExportLinks } from './services/usage/export-link';
 import { ExportService } from './services/usage/export.service';
@@ -204,8 +205,10 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const loopLoad = new LoopLoad();
     loopLoad.start();
     closers.push(() => loopLoad.stop());
+    const streams = new Streams({ config: config.streams, loopLoad, shared: null });
+    closers.push(() => streams.stop());
     const chat = new ChatService({
-      plans, people, conversations, usage, running, remoteStops, idempotency, loopLoad,
+      plans, people, conversations, usage, running, remoteStops, idempotency, streams,
       defaultModel: config.defaultModel,
       hold: { store: callStore, writer, prices, catalog, owner, upstream: client.kind, totalMs: config.timeouts.totalMs },
       run: {

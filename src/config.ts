@@ -41,6 +41,10 @@ export interface Config {
   demoFile: string | null;
   /** How often a process says that it lives, and how long another one must have seen nothing new of it before it ends its calls; how often it looks for such calls. Milliseconds. */
   ledger: { renewMs: number; deadAfterMs: number; lookEveryMs: number };
+  /** What a stream may do without viewers, and what is kept of it. Milliseconds, bytes. */
+  streams: { graceMs: number; keptMs: number; keptBytes: number };
+  /** What replicas share beside the database: the logs of streams. null: there is one process. */
+  redisUrl: string | null;
   /** Whole months of usage rows that are kept beside the current one; null: all of them. Their figures stay. */
   usageRetentionMonths: number | null;
   /** The hour of the day (UTC) from which on our figures are compared with the proxy's every night; null: never. */
@@ -179,6 +183,12 @@ export function readConfig(env: Env = process.env): Config {
     demoFile: null,
     // Six renewals: a process that is only slow is not taken for dead.
     ledger: { renewMs: Math.floor(deadAfterMs / 6), deadAfterMs, lookEveryMs: 60_000 },
+    streams: {
+      graceMs: reader.whole('STREAM_GRACE_MS', 30_000, 0, 600_000),
+      keptMs: reader.whole('STREAM_KEPT_MS', 600_000, 0, 86_400_000),
+      keptBytes: reader.whole('STREAM_KEPT_BYTES', 64 * 1024 * 1024, 0, 2 ** 40),
+    },
+    redisUrl: reader.url('REDIS_URL', ['redis:', 'rediss:'], 'redis://localhost:6379'),
     usageRetentionMonths: reader.text('USAGE_RETENTION_MONTHS') === null ? null : reader.whole('USAGE_RETENTION_MONTHS', 24, 1, 1_200),
     reconcileAtHour: reader.text('RECONCILE_AT_HOUR') === 'off' ? null : reader.whole('RECONCILE_AT_HOUR', 3, 0, 23),
     shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 20_000, 0, 600_000),

@@ -3,7 +3,8 @@
  * behind the pending `next()`: when the client goes, the upstream stays open. Here `return()` ends everything at once.
  *
  * The source pushes; the consumer pulls. What waits is a single slot that `merge` may join, so that a slow consumer gets bigger values and
- * never a growing queue of small ones.
+ * never a growing queue of small ones. Or nothing waits here at all: a source that keeps its values elsewhere gives them by `take`, and says
+ * by `wake` that there is one.
  *
  * - `start` runs once, on the first `next()`; never when the consumer left before.
  * - `onLeave` runs once, when the consumer leaves (`return`, `throw`) before the end, also when never started.
@@ -14,6 +15,8 @@ export interface IteratorSource<T> {
   onLeave(): void;
   /** Called when the consumer has taken what was waiting. */
   onDrain?(): void;
+  /** The next value that the source keeps itself, or null when there is none now. After a `last` one the iterator has ended. */
+  take?(): { value: T; last: boolean } | null;
 }
 export interface Sink<T> {
   push(value: T): void;
@@ -54,6 +57,8 @@ export class AbortableIterator<T> implements AsyncIterableIterator<T>, Sink<T> {
       if (this.values.length === 0) this.source.onDrain?.();
       return Promise.resolve({ value, done: false });
     }
+    const taken = this.takeOne();
+    if (taken) return Promise.resolve({ value: taken.value, done: false });
     if (this.error) {
       const { cause } = this.error;
       this.error = null;
@@ -90,6 +95,15 @@ export class AbortableIterator<T> implements AsyncIterableIterator<T>, Sink<T> {
     else this.values[last] = merged;
   }
 
+  /** There is something to take. */
+  wake(): void {
+    if (this.waiters.length === 0) return;
+    const taken = this.takeOne();
+    if (!taken) return;
+    this.waiters.shift()!.resolve({ value: taken.value, done: false });
+    if (taken.last) this.settleWaiters();
+  }
+
   end(): void {
     if (this.state !== 'running') return;
     this.state = 'ended';
@@ -103,6 +117,13 @@ export class AbortableIterator<T> implements AsyncIterableIterator<T>, Sink<T> {
     if (waiter) waiter.reject(error);
     else this.error = { cause: error };
     this.settleWaiters();
+  }
+
+  private takeOne(): { value: T; last: boolean } | null {
+    if (this.state !== 'running' || !this.source.take) return null;
+    const taken = this.source.take();
+    if (taken?.last) this.state = 'ended';
+    return taken;
   }
 
   private leave(): void {

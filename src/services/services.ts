@@ -126,6 +126,8 @@ export interface ChatServiceApi {
   chat(viewer: Viewer, input: ChatInput, context: CallContext): Promise<ChatReply | Refusal>;
   /** Validates (throws BAD_USER_INPUT, NOT_FOUND) and returns the events; route, plan and hold happen on the first `next()`, and their refusals are events. */
   stream(viewer: Viewer, input: ChatInput, context: CallContext): Promise<AsyncIterableIterator<ChatEvent>>;
+  /** The rest of one's own stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, BAD_USER_INPUT, SERVICE_UNAVAILABLE. */
+  resume(viewer: Viewer, streamId: string, afterSeq: number): Promise<AsyncIterableIterator<ChatEvent>>;
   /** Throws NOT_FOUND for streams that the caller may not stop. */
   stop(viewer: Viewer, streamId: string): Promise<{ streamId: string; stopped: boolean }>;
 }

@@ -137,7 +137,7 @@ export const testConfig = (changes: Partial<Config> = {}): Config => ({
   upstream: { kind: 'DIRECT', baseUrl: 'http://127.0.0.1:9/v1', apiKey: null, provider: 'direct' },
   defaultModel: null, safeModeModels: [], modelRefreshMs: 60_000, timeouts: { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 },
   auth: { jwksUrl: null, issuer: null, audience: null, algorithms: [], defaultPlan: null, defaultOrganization: null, roleClaim: null, organizationClaim: null },
-  secretKey: '', corsOrigins: [], trustedProxies: [], publicUrl: null, maxBodyBytes: 100_000, logLevel: 'info', explorer: false, demoFile: null, ledger: { renewMs: 1_000, deadAfterMs: 6_000, lookEveryMs: 60_000 }, reconcileAtHour: null, usageRetentionMonths: null, shutdownMs: 1_000,
+  secretKey: '', corsOrigins: [], trustedProxies: [], publicUrl: null, maxBodyBytes: 100_000, logLevel: 'info', explorer: false, demoFile: null, ledger: { renewMs: 1_000, deadAfterMs: 6_000, lookEveryMs: 60_000 }, reconcileAtHour: null, usageRetentionMonths: null, streams: { graceMs: 1_000, keptMs: 60_000, keptBytes: 1_000_000 }, redisUrl: null, shutdownMs: 1_000,
   ...changes,
 });
 

@@ -1,29 +1,29 @@
-import { AbortableIterator } from '../../src/lib/abortable-iterator';
-import { joinEvents, LiveStream } from '../../src/services/chat/6-stream';
 import type { ChatEvent } from '../../src/services/chat/chat.types';
+import { fixedStream, joinMs, LiveStream } from '../../src/services/streams/live-stream';
+import { StreamViewer } from '../../src/services/streams/stream-viewer';
+import type { ViewedStream } from '../../src/services/streams/stream.types';
 
-function viewerOf(stream: LiveStream): AbortableIterator<ChatEvent> {
-  const viewer: AbortableIterator<ChatEvent> = new AbortableIterator<ChatEvent>({ start: () => stream.attach(viewer), onLeave: () => stream.leave(viewer) }, joinEvents);
-  return viewer;
-}
+const viewerOf = (stream: ViewedStream, after = 0): StreamViewer => new StreamViewer(async (viewer) => viewer.attach(stream), after);
 const started = { kind: 'StreamStarted' as const, streamId: 's', callId: 'c', model: 'm', conversation: null };
 const refused = { kind: 'StreamRefused' as const, refusal: {} as never };
-async function rest(viewer: AbortableIterator<ChatEvent>): Promise<ChatEvent[]> {
-  const events: ChatEvent[] = [];
-  for await (const event of viewer) events.push(event);
-  return events;
+const live = (more: Partial<ConstructorParameters<typeof LiveStream>[0]> = {}): LiveStream => new LiveStream({ owner: null, ...more });
+async function rest({ events }: StreamViewer): Promise<ChatEvent[]> {
+  const all: ChatEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
 }
+const textOf = (events: ChatEvent[]): string => events.map((e) => ('text' in e ? e.text : 'arguments' in e ? e.arguments : '')).join('');
 
 describe('LiveStream', () => {
   it('numbers every piece without a gap, joined or not, and ends with one terminal event', async () => {
-    const stream = new LiveStream(() => undefined);
+    const stream = live();
     const viewer = viewerOf(stream);
-    const first = viewer.next();
-    stream.start(started);
-    for (const text of ['a', 'b', 'c']) stream.piece({ kind: 'TextDelta', text });
-    stream.piece({ kind: 'ReasoningDelta', text: 'hm' });
-    stream.piece({ kind: 'ToolCallDelta', index: 0, toolCallId: 't', name: 'f', arguments: '{' });
-    stream.piece({ kind: 'ToolCallDelta', index: 0, toolCallId: null, name: null, arguments: '}' });
+    const first = viewer.events.next();
+    stream.add(started);
+    for (const text of ['a', 'b', 'c']) stream.add({ kind: 'TextDelta', text });
+    stream.add({ kind: 'ReasoningDelta', text: 'hm' });
+    stream.add({ kind: 'ToolCallDelta', index: 0, toolCallId: 't', name: 'f', arguments: '{' });
+    stream.add({ kind: 'ToolCallDelta', index: 0, toolCallId: null, name: null, arguments: '}' });
     stream.end(refused);
     stream.end(refused);
     const events = [(await first).value as ChatEvent, ...(await rest(viewer))];
@@ -34,68 +34,73 @@ describe('LiveStream', () => {
     }
     expect(seq).toBe(8);
     expect(events.map((e) => e.kind)).toEqual(['StreamStarted', 'TextDelta', 'ReasoningDelta', 'ToolCallDelta', 'StreamRefused']);
-    expect(events.map((e) => ('text' in e ? e.text : 'arguments' in e ? e.arguments : '')).join('')).toBe('abchm{}');
+    expect(textOf(events)).toBe('abchm{}');
   });
 
   it('gives the first token at once and joins what follows within the same moment', async () => {
-    const stream = new LiveStream(() => undefined);
+    const stream = live();
     const viewer = viewerOf(stream);
-    const first = viewer.next();
-    stream.start(started);
+    const first = viewer.events.next();
+    stream.add(started);
     await first;
-    const token = viewer.next();
-    stream.piece({ kind: 'TextDelta', text: 'one' });
+    const token = viewer.events.next();
+    stream.add({ kind: 'TextDelta', text: 'one' });
     expect((await token).value).toMatchObject({ text: 'one', fromSeq: 2, seq: 2 });
-    const joined = viewer.next();
-    stream.piece({ kind: 'TextDelta', text: 'two' });
-    stream.piece({ kind: 'TextDelta', text: 'three' });
+    const joined = viewer.events.next();
+    stream.add({ kind: 'TextDelta', text: 'two' });
+    stream.add({ kind: 'TextDelta', text: 'three' });
     expect((await joined).value).toMatchObject({ text: 'twothree', fromSeq: 3, seq: 4 });
   });
 
-  it('makes fewer frames where the process is busy, and still hands the first token on at once', async () => {
-    const load = { current: 0.95 };
-    const stream = new LiveStream(() => undefined, load);
-    const viewer = viewerOf(stream);
-    const first = viewer.next();
-    stream.start(started);
-    await first;
-    const token = viewer.next();
-    stream.piece({ kind: 'TextDelta', text: '1' });
-    expect((await token).value).toMatchObject({ text: '1' });
-    const at = performance.now();
-    const joined = viewer.next();
-    stream.piece({ kind: 'TextDelta', text: '2' });
-    expect((await joined).value).toMatchObject({ text: '2' });
-    expect(performance.now() - at).toBeGreaterThan(60);
+  it('makes fewer frames where the process is busy', () => {
+    expect([0, 0.7, 0.95].map(joinMs)).toEqual([20, 60, 120]);
   });
 
-  it('gives a viewer that attaches later the whole log', async () => {
-    const stream = new LiveStream(() => undefined);
-    stream.start(started);
-    stream.piece({ kind: 'TextDelta', text: 'a' });
-    const viewer = viewerOf(stream);
-    const first = viewer.next();
+  it('gives every viewer the whole stream, whenever it came, and the rest behind a number to one that has the beginning', async () => {
+    const stream = live();
+    stream.add(started);
+    for (const text of ['a', '\ud83d', '\ude00', 'b']) stream.add({ kind: 'TextDelta', text });
+    const early = rest(viewerOf(stream));
+    const middle = rest(viewerOf(stream, 3));
+    stream.add({ kind: 'TextDelta', text: 'c' });
     stream.end(refused);
-    expect((await first).value).toMatchObject({ kind: 'StreamStarted', seq: 1 });
-    expect((await rest(viewer)).map((e) => e.seq)).toEqual([2, 3]);
+    const late = rest(viewerOf(stream));
+    expect([textOf(await early), textOf(await late)]).toEqual(['a😀bc', 'a😀bc']);
+    expect(textOf(await middle)).toBe('\ude00bc');
+    expect((await middle)[0]!.fromSeq).toBe(4);
+    expect(await rest(viewerOf(stream, 7))).toEqual([]);
   });
 
-  it('says that it is abandoned when the last viewer leaves, once, and not after its end', async () => {
-    let abandoned = 0;
-    const stream = new LiveStream(() => (abandoned += 1));
-    const [one, two] = [viewerOf(stream), viewerOf(stream)];
-    void one.next();
-    void two.next();
-    await one.return();
-    expect(abandoned).toBe(0);
-    await two.return();
-    await two.return();
-    expect(abandoned).toBe(1);
-    const ended = new LiveStream(() => (abandoned += 1));
-    const late = viewerOf(ended);
-    void late.next();
-    ended.end(refused);
-    await late.return();
-    expect(abandoned).toBe(1);
+  it('tells when the first viewer comes and the last one goes, until it has ended', async () => {
+    const watched: boolean[] = [];
+    const stream = live({ onWatched: (is) => watched.push(is) });
+    stream.add(started);
+    const [a, b] = [viewerOf(stream), viewerOf(stream)];
+    await Promise.all([a.events.next(), b.events.next()]);
+    await a.events.return();
+    expect(watched).toEqual([true]);
+    await b.events.return();
+    expect(watched).toEqual([true, false]);
+    const c = viewerOf(stream);
+    await c.events.next();
+    stream.end(refused);
+    await c.events.return();
+    expect(watched).toEqual([true, false, true]);
+  });
+
+  it('counts a viewer that had left before it could attach as one that came and went', async () => {
+    const watched: boolean[] = [];
+    const stream = live({ onWatched: (is) => watched.push(is) });
+    let admitted!: () => void;
+    const viewer = new StreamViewer((it) => new Promise((resolve) => (admitted = () => resolve(it.attach(stream)))));
+    void viewer.events.next();
+    await viewer.events.return();
+    expect(viewer.signal.aborted).toBe(true);
+    admitted();
+    expect(watched).toEqual([true, false]);
+  });
+
+  it('tells what is over before it began', async () => {
+    expect((await rest(viewerOf(fixedStream([started, { kind: 'TextDelta', text: 'x' }, refused])))).map(({ kind, seq }) => [kind, seq])).toEqual([['StreamStarted', 1], ['TextDelta', 2], ['StreamRefused', 3]]);
   });
 });

@@ -4,6 +4,7 @@ import { ChatReplyType } from './chat.result';
 import { ConversationType } from './conversation.type';
 import { StopReasonEnum } from './enums';
 import { RefusalInterface } from './refusal.type';
+import { DecimalScalar } from './scalars';
 
 @InterfaceType('StreamEvent', {
   description:
@@ -59,6 +60,15 @@ export class ToolCallDeltaType extends StreamEventInterface {
   arguments!: string;
 }
 
+@ObjectType('StreamProgress', { implements: StreamEventInterface, simpleResolvers: true, description: 'Tokens and cost so far, estimated.' })
+export class StreamProgressType extends StreamEventInterface {
+  @Field(() => Int, { description: 'Tokens of the answer so far, reasoning included.' })
+  completionTokens!: number;
+
+  @Field(() => DecimalScalar, { nullable: true, description: 'What the call has cost so far, in US dollars; null: no price known.' })
+  estimatedCost!: string | null;
+}
+
 @ObjectType('StreamCompleted', { implements: StreamEventInterface, simpleResolvers: true, description: 'The answer came to its end.' })
 export class StreamCompletedType extends StreamEventInterface {
   @Field(() => ChatReplyType, { description: 'The whole answer, with what it took.' })
@@ -93,5 +103,5 @@ export const ChatEventUnion = createUnionType({
   name: 'ChatEvent',
   description: 'What a viewer of a stream receives.',
   types: () =>
-    [StreamStartedType, TextDeltaType, ReasoningDeltaType, ToolCallDeltaType, StreamCompletedType, StreamStoppedType, StreamFailedType, StreamRefusedType] as const,
+    [StreamStartedType, TextDeltaType, ReasoningDeltaType, ToolCallDeltaType, StreamProgressType, StreamCompletedType, StreamStoppedType, StreamFailedType, StreamRefusedType] as const,
 });

@@ -1,7 +1,7 @@
 import { Field, Float, ID, InputType, Int } from 'type-graphql';
-import type { ChatInput, ResponseFormatInput } from '../../services/chat/chat.types';
+import type { ChatInput, DisconnectPolicy, ResponseFormatInput } from '../../services/chat/chat.types';
 import type { Scenario } from '../../services/usage/usage.types';
-import { ReasoningEffortEnum, ResponseFormatTypeEnum, ScenarioEnum, ToolChoiceEnum } from './enums';
+import { DisconnectPolicyEnum, ReasoningEffortEnum, ResponseFormatTypeEnum, ScenarioEnum, ToolChoiceEnum } from './enums';
 import { MessageInputType } from './message.input';
 import { JsonScalar } from './scalars';
 
@@ -106,7 +106,13 @@ export class ChatInputType implements ChatInput {
 
   @Field(() => String, {
     nullable: true,
-    description: 'Same key and input: the same answer, billed once; kept for 24 hours from its end. Other input (traceId aside): IdempotencyConflict. 1 to 255 characters.',
+    description: 'Same key and input: the same answer or the same running stream, billed once; kept for 24 hours from its end. Other input (traceId, onDisconnect and progress aside): IdempotencyConflict. 1 to 255 characters.',
   })
   idempotencyKey?: string | null;
+
+  @Field(() => DisconnectPolicyEnum, { defaultValue: 'GRACE', description: 'Streams: what it means when the last viewer is gone.' })
+  onDisconnect!: DisconnectPolicy;
+
+  @Field(() => Boolean, { defaultValue: false, description: 'Streams: StreamProgress events, at most one a second; they belong to the stream, every viewer gets them.' })
+  progress!: boolean;
 }

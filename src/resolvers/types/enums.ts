@@ -221,3 +221,9 @@ export const DifferenceKindEnum = graphEnum('DifferenceKind', "How our figures o
   TOKENS_DIFFER: 'The tokens differ, and the cost with them.',
   COST_DIFFERS: 'The tokens agree, and the cost differs.',
 });
+
+export const DisconnectPolicyEnum = graphEnum('DisconnectPolicy', 'What it means for a stream when its last viewer is gone, by unsubscribing or by a lost connection alike. `stopStream` always stops.', {
+  GRACE: 'Goes on for 30 seconds (STREAM_GRACE_MS), and on if somebody comes back by then.',
+  CONTINUE: 'Goes on to its end.',
+  CANCEL: 'Stops at once.',
+});

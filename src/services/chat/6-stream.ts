@@ -1,129 +1,91 @@
-import type { AbortableIterator } from '../../lib/abortable-iterator';
-import type { Piece } from './answer';
-import type { ChatEvent } from './chat.types';
+import { notFound } from '../../errors';
+import { callIdOfStream, kindOfId, streamIdOfCall } from '../../lib/ids';
+import type { Conversation } from '../conversation/conversation.types';
+import type { StreamViewer } from '../streams/stream-viewer';
+import type { LiveStream } from '../streams/live-stream';
+import type { NewEvent, ViewedStream } from '../streams/stream.types';
+import type { CallRecord } from '../usage/usage.types';
+import type { Viewer } from '../viewer/viewer.types';
+import type { HeldCall } from './4-hold';
+import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
+import type { ChatEvent, ChatReply, DisconnectPolicy, Refusal } from './chat.types';
+import { interrupted, replayEvents, replyOf, terminalEvent } from './replay';
 
-/** What the log keeps: one entry for each number, from 1 on. */
-type Entry = Piece | Extract<ChatEvent, { kind: 'StreamStarted' | 'StreamCompleted' | 'StreamStopped' | 'StreamFailed' | 'StreamRefused' }>;
-type Terminal = Exclude<Entry, Piece | { kind: 'StreamStarted' }>;
-/** An entry that has no number yet. */
-export type Unnumbered<E> = E extends unknown ? Omit<E, 'fromSeq' | 'seq'> : never;
-
-/**
- * Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds.
- * Frames are half of a token's cost: a busy process makes fewer of them, or new streams wait for their first token.
- */
-export const joinMs = (loopLoad: number): number => (loopLoad < 0.6 ? 20 : loopLoad < 0.8 ? 60 : 120);
-
-/** Two neighbouring pieces of one kind as one event, or null. */
-export function joinEvents(last: ChatEvent, next: ChatEvent): ChatEvent | null {
-  if (next.fromSeq !== last.seq + 1) return null;
-  if ((last.kind === 'TextDelta' && next.kind === 'TextDelta') || (last.kind === 'ReasoningDelta' && next.kind === 'ReasoningDelta')) {
-    return { ...last, text: last.text + next.text, seq: next.seq } as ChatEvent;
-  }
-  if (last.kind === 'ToolCallDelta' && next.kind === 'ToolCallDelta' && last.index === next.index && next.toolCallId === null && next.name === null) {
-    return { ...last, arguments: last.arguments + next.arguments, seq: next.seq };
-  }
-  return null;
+/** The streams of this process and what is kept of others (services/streams). */
+export interface StreamsOfProcess {
+  begin(owner: { streamId: string; callId: string; viewer: Viewer; policy: DisconnectPolicy; stop: CallRun['stop'] }): LiveStream;
+  find(streamId: string): LiveStream | null;
+  open(streamId: string): Promise<ViewedStream | null>;
+  fixed(events: readonly NewEvent[]): ViewedStream;
 }
 
-/**
- * A stream is an object of its own: an id, a log in which every piece has a number, and viewers that attach to it. The upstream is read by
- * the call, not by a viewer; when the last viewer has left, `onAbandoned` decides what that means.
- */
-export class LiveStream {
-  private readonly log: Entry[] = [];
-  private readonly viewers = new Set<AbortableIterator<ChatEvent>>();
-  /** Entries that viewers were given. */
-  private given = 0;
-  private lastFlushAt = 0;
-  private timer: NodeJS.Timeout | null = null;
-  private ended = false;
+export interface StreamStepDeps {
+  streams: StreamsOfProcess;
+  run: CallRunDeps;
+  call(viewer: Viewer, callId: string): Promise<CallRecord | null>;
+  conversation(viewer: Viewer, id: string): Promise<Conversation | null>;
+}
 
-  constructor(
-    private readonly onAbandoned: () => void,
-    private readonly loopLoad: { readonly current: number } = { current: 0 },
-  ) {}
+/** How a stream gets to its viewer: from a call that begins here, from one that another request has begun, or from what was stored of it. */
+export class StreamStep {
+  constructor(private readonly deps: StreamStepDeps) {}
 
-  get lastSeq(): number {
-    return this.log.length;
+  /** Runs the call as a stream that does not need its viewer any more. */
+  begin(call: HeldCall, viewer: StreamViewer): CallRun {
+    const { deps } = this;
+    const streamId = streamIdOfCall(call.id);
+    const stream = deps.streams.begin({ streamId, callId: call.id, viewer: call.principal.viewer, policy: call.input.onDisconnect ?? 'GRACE', stop: (reason) => run.stop(reason) });
+    stream.add({ kind: 'StreamStarted', streamId, callId: call.id, model: call.model.id, conversation: call.conversation?.conversation ?? null });
+    const run: CallRun = new CallRun(call, deps.run, stream);
+    run.outcome.then(
+      (outcome) => stream.end(terminalEvent(outcome)),
+      // Its end could be written nowhere: recovery will end it, by what the proxy knows.
+      () => stream.end(interrupted(call.id, call.upstream)),
+    );
+    // The client may have gone while the call was being written down.
+    viewer.attach(stream);
+    return run;
   }
 
-  /** Attaches a viewer's iterator that has just been started: it gets what the log has, then what comes. */
-  attach(viewer: AbortableIterator<ChatEvent>): void {
-    this.flush();
-    this.viewers.add(viewer);
-    this.giveFrom(0, [viewer]);
-    if (this.ended) viewer.end();
+  /** Attaches to a stream that another request has begun, from its first piece. false: its events cannot be had. */
+  async follow(callId: string, viewer: StreamViewer): Promise<boolean> {
+    const stream = await this.deps.streams.open(streamIdOfCall(callId));
+    if (stream) viewer.attach(stream, replayed);
+    return stream !== null;
   }
 
-  leave(viewer: AbortableIterator<ChatEvent>): void {
-    if (this.viewers.delete(viewer) && this.viewers.size === 0 && !this.ended) this.onAbandoned();
+  /** Tells a stored answer as a stream. */
+  async replay(asker: Viewer, callId: string, outcome: CallOutcome, viewer: StreamViewer): Promise<void> {
+    const started = await this.startedAs(asker, callId, replyOf(outcome));
+    viewer.attach(this.deps.streams.fixed([...(started ? [started] : []), ...replayEvents(outcome)]));
   }
 
-  start(event: Unnumbered<Extract<ChatEvent, { kind: 'StreamStarted' }>>): void {
-    this.log.push({ ...event, ...this.nextNumber() });
-    this.flush();
+  refuse(refusal: Refusal, viewer: StreamViewer): void {
+    viewer.attach(this.deps.streams.fixed([{ kind: 'StreamRefused', refusal }]));
   }
 
-  piece(piece: Piece): void {
-    if (this.ended) return;
-    this.log.push(piece);
-    const waited = performance.now() - this.lastFlushAt;
-    // The first token goes out at once: nothing was given for long before it.
-    const window = joinMs(this.loopLoad.current);
-    if (waited >= window || this.log.length <= 2) this.flush();
-    else this.timer ??= setTimeout(this.flush, window - waited);
+  /** The call of a stream that the viewer has begun. Throws NOT_FOUND, for streams of others as for those that never were. */
+  async own(viewer: Viewer, streamId: string): Promise<LiveStream | CallRecord> {
+    if (kindOfId(streamId) !== 'stream') throw notFound('streamId');
+    const stream = this.deps.streams.find(streamId);
+    if (stream?.owner?.viewer.userId === viewer.userId) return stream;
+    const call = stream ? null : await this.deps.call(viewer, callIdOfStream(streamId));
+    if (!call?.streamed || call.userId !== viewer.userId) throw notFound('streamId');
+    return call;
   }
 
-  /** The one terminal event. */
-  end(event: Unnumbered<Terminal>): void {
-    if (this.ended) return;
-    this.log.push({ ...event, ...this.nextNumber() } as Terminal);
-    this.close((viewer) => viewer.end());
-  }
-
-  /** Ends without a terminal event: only when the call's end could not be written down. */
-  fail(error: unknown): void {
-    if (!this.ended) this.close((viewer) => viewer.fail(error));
-  }
-
-  private close(each: (viewer: AbortableIterator<ChatEvent>) => void): void {
-    this.flush();
-    this.ended = true;
-    for (const viewer of this.viewers) each(viewer);
-    this.viewers.clear();
-  }
-
-  private readonly flush = (): void => {
-    if (this.timer) clearTimeout(this.timer);
-    this.timer = null;
-    if (this.given === this.log.length) return;
-    const from = this.given;
-    this.given = this.log.length;
-    this.lastFlushAt = performance.now();
-    this.giveFrom(from, this.viewers);
-  };
-
-  private giveFrom(from: number, viewers: Iterable<AbortableIterator<ChatEvent>>): void {
-    let waiting: ChatEvent | null = null;
-    const give = (event: ChatEvent): void => {
-      for (const viewer of viewers) viewer.push(event);
-    };
-    for (let i = from; i < this.given; i += 1) {
-      const event = this.eventAt(i);
-      const joined: ChatEvent | null = waiting && joinEvents(waiting, event);
-      if (waiting && !joined) give(waiting);
-      waiting = joined ?? event;
-    }
-    if (waiting) give(waiting);
-  }
-
-  private eventAt(index: number): ChatEvent {
-    const entry = this.log[index]!;
-    return 'seq' in entry ? entry : { ...entry, fromSeq: index + 1, seq: index + 1 };
-  }
-
-  private nextNumber(): { fromSeq: number; seq: number } {
-    return { fromSeq: this.log.length + 1, seq: this.log.length + 1 };
+  /** The first event of a call that another request has begun. */
+  private async startedAs(asker: Viewer, callId: string, reply: ChatReply | null): Promise<NewEvent | null> {
+    const call = reply?.call ?? (await this.deps.call(asker, callId));
+    if (!call) return null;
+    const conversation = reply ? reply.conversation : call.conversationId === null ? null : await this.deps.conversation(asker, call.conversationId);
+    return { kind: 'StreamStarted', streamId: streamIdOfCall(callId), callId, model: call.model, conversation };
   }
 }
+
+/** What a repetition is told of an answer that another request began. */
+const replayed = (event: ChatEvent): ChatEvent => {
+  const mark = <R extends ChatReply | null>(reply: R): R => reply && { ...reply, replayed: true };
+  if (event.kind === 'StreamCompleted' || event.kind === 'StreamStopped') return { ...event, reply: mark(event.reply) };
+  return event.kind === 'StreamFailed' ? { ...event, partial: mark(event.partial) } : event;
+};

@@ -40,11 +40,12 @@ export class CallRun implements RunningCall {
   constructor(
     private readonly call: HeldCall,
     private readonly deps: CallRunDeps,
-    onPiece: (piece: Piece) => void = () => undefined,
+    /** Shows what comes. */
+    stream: { add(piece: Piece): void } | null = null,
   ) {
     const checkpoint = call.streamed ? deps.checkpoints.begin(call.id) : null;
     const answer: Answer = new Answer((piece) => {
-      onPiece(piece);
+      stream?.add(piece);
       checkpoint?.piece(piece);
     }, (head) => checkpoint?.head(head.servedModel, head.deployment));
     this.outcome = this.run(answer, () => checkpoint?.end());

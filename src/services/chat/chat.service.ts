@@ -1,24 +1,22 @@
 import { AppError, notFound } from '../../errors';
-import { AbortableIterator } from '../../lib/abortable-iterator';
-import { callIdOfStream, kindOfId, streamIdOfCall } from '../../lib/ids';
+import { callIdOfStream, kindOfId } from '../../lib/ids';
 import type { ConversationService } from '../conversation/conversation.service';
-import type { Conversation } from '../conversation/conversation.types';
 import type { RunningCalls } from '../running-calls';
 import type { ChatServiceApi, PeopleServiceApi, PlanServiceApi, UsageServiceApi } from '../services';
+import type { StreamViewer } from '../streams/stream-viewer';
 import type { Viewer } from '../viewer/viewer.types';
 import { authenticate } from './1-authenticate';
 import { chooseModel } from './2-route';
 import { boundMaxTokens, refuseByPlan } from './3-plan';
 import { hold, type HoldResult, type HeldCall, type HoldDeps, type PreparedCall } from './4-hold';
-import { joinEvents, LiveStream } from './6-stream';
+import { StreamStep, type StreamsOfProcess } from './6-stream';
 import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
 import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat.types';
 import { fitHistory } from './history';
-import { idempotencyConflict, releasedOutcome, type Idempotency, type KeyUse } from './idempotency';
+import { idempotencyConflict, type Idempotency, type KeyUse } from './idempotency';
 import { inputHash } from './input-hash';
 import type { RemoteStops } from './remote-stops';
 import { contextTooLong, modelsWithRoomFor } from './refusals';
-import { replayAnswer, replyOf, terminalEvent } from './replay';
 import { readOutcome } from './stored-outcome';
 import { validateChatInput } from './validate-input';
 
@@ -33,7 +31,7 @@ export interface ChatDeps {
   remoteStops: Pick<RemoteStops, 'stop'>;
   hold: HoldDeps;
   run: CallRunDeps;
-  loopLoad: { readonly current: number };
+  streams: StreamsOfProcess & { view(start: (watching: StreamViewer) => Promise<void>, after?: number): StreamViewer };
   /** LLM_MODEL_CHAT. */
   defaultModel: string | null;
 }
@@ -53,19 +51,29 @@ type Prepared = { kind: 'PREPARED'; prepared: PreparedCall } | { kind: 'REFUSED'
 interface Way {
   streamed: boolean;
   start(call: HeldCall): CallRun;
-  /** The answer will be that of a call that runs already. Gives whether that was told: then no other call can take its place. */
+  /** The answer is that of a call that another request has begun: its events, where they can be had. */
   follow(callId: string): Promise<boolean>;
   /** Aborts when the client has left. */
   signal?: AbortSignal;
 }
-type Ended = { kind: 'REFUSED'; refusal: Refusal } | { kind: 'OWN'; outcome: CallOutcome } | { kind: 'REPLAYED'; callId: string; outcome: CallOutcome };
+type Ended =
+  | { kind: 'REFUSED'; refusal: Refusal }
+  | { kind: 'OWN'; outcome: CallOutcome }
+  | { kind: 'REPLAYED'; callId: string; outcome: CallOutcome }
+  /** A stream whose viewer looks at another request's. */
+  | { kind: 'FOLLOWED' };
 
 /** How many calls a request follows that end without having spent anything, before it gives up. */
 const MAX_ROUNDS = 4;
 
 /** The data path: authenticate → route → plan → hold → complete | stream → settle. Everything that reaches a model goes through here. */
 export class ChatService implements ChatServiceApi {
-  constructor(private readonly deps: ChatDeps) {}
+  private readonly streamStep: StreamStep;
+
+  constructor(private readonly deps: ChatDeps) {
+    const { streams, run, usage, conversations } = deps;
+    this.streamStep = new StreamStep({ streams, run, call: (viewer, id) => usage.call(viewer, id), conversation: (viewer, id) => conversations.get(viewer, id) });
+  }
 
   /** A whole answer. It is finished and booked also when the client has hung up: it is paid for by then. Throws BAD_USER_INPUT, NOT_FOUND, SERVICE_UNAVAILABLE. */
   async chat(viewer: Viewer, input: ChatInput, context: CallContext): Promise<ChatReply | Refusal> {
@@ -77,6 +85,7 @@ export class ChatService implements ChatServiceApi {
       signal: context.signal,
     });
     if (ended.kind === 'REFUSED') return ended.refusal;
+    if (ended.kind === 'FOLLOWED') throw new AppError('INTERNAL_SERVER_ERROR', { internal: 'a whole answer followed a stream' });
     return ended.outcome.status === 'FAILED' ? ended.outcome.refusal : ended.outcome.reply;
   }
 
@@ -84,19 +93,17 @@ export class ChatService implements ChatServiceApi {
   async stream(viewer: Viewer, input: ChatInput, context: CallContext): Promise<AsyncIterableIterator<ChatEvent>> {
     const asked = this.ask(viewer, input, context);
     const prepared = await this.prepare(asked);
-    const leaving = new AbortController();
-    const stream = new LiveStream(() => leaving.abort(), this.deps.loopLoad);
-    const events: AbortableIterator<ChatEvent> = new AbortableIterator<ChatEvent>(
-      {
-        start: () => {
-          stream.attach(events);
-          this.runStream(asked, prepared, stream, leaving.signal).catch((error: unknown) => stream.fail(error));
-        },
-        onLeave: () => stream.leave(events),
-      },
-      joinEvents,
-    );
-    return events;
+    return this.deps.streams.view((watching) => this.runStream(asked, prepared, watching)).events;
+  }
+
+  /** The rest of a stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, also for streams of others; BAD_USER_INPUT; SERVICE_UNAVAILABLE while its events cannot be reached. */
+  async resume(viewer: Viewer, streamId: string, afterSeq: number): Promise<AsyncIterableIterator<ChatEvent>> {
+    if (afterSeq < 0) throw new AppError('BAD_USER_INPUT', { public: '`afterSeq` is the `seq` of the last event that arrived, or 0.', argument: 'afterSeq' });
+    await this.streamStep.own(viewer, streamId);
+    const stream = await this.deps.streams.open(streamId);
+    if (!stream) throw notFound('streamId');
+    if (afterSeq > stream.lastSeq) throw new AppError('BAD_USER_INPUT', { public: `The stream has ${stream.lastSeq} pieces: none has the number ${afterSeq}.`, argument: 'afterSeq' });
+    return this.deps.streams.view(async (watching) => watching.attach(stream), afterSeq).events;
   }
 
   /** Throws NOT_FOUND, and SERVICE_UNAVAILABLE when the replica that runs the stream does not react. */
@@ -169,15 +176,15 @@ export class ChatService implements ChatServiceApi {
         case 'CONFLICT':
           return { kind: 'REFUSED', refusal: idempotencyConflict(step.firstUsedAt) };
         case 'REPLAY':
+          if (await way.follow(step.callId)) return { kind: 'FOLLOWED' };
           return { kind: 'REPLAYED', callId: step.callId, outcome: readOutcome(step.stored) };
         case 'BEGUN':
           return { kind: 'OWN', outcome: await step.run.outcome };
         case 'RUNNING': {
           const { callId } = step;
-          const isTold = await way.follow(callId);
+          if (await way.follow(callId)) return { kind: 'FOLLOWED' };
           const outcome = await deps.idempotency.follow(asked.viewer, asked.idempotency!.key, callId, way.signal);
           if (outcome !== 'RELEASED') return { kind: 'REPLAYED', callId, outcome };
-          if (isTold) return { kind: 'REPLAYED', callId, outcome: releasedOutcome(callId, deps.hold.upstream) };
         }
       }
     }
@@ -196,39 +203,16 @@ export class ChatService implements ChatServiceApi {
     });
   }
 
-  private async runStream(asked: Asked, prepared: Prepared, stream: LiveStream, leaving: AbortSignal): Promise<void> {
-    let isStarted = false;
-    const start = (callId: string, model: string, conversation: Conversation | null): void => {
-      isStarted = true;
-      stream.start({ kind: 'StreamStarted', streamId: streamIdOfCall(callId), callId, model, conversation });
-    };
-    /** Of a call that another request has begun. */
-    const startAs = async (callId: string, reply: ChatReply | null): Promise<void> => {
-      const call = reply?.call ?? (await this.deps.usage.call(asked.viewer, callId));
-      if (!call || isStarted) return;
-      const stored = async (): Promise<Conversation | null> => (call.conversationId === null ? null : this.deps.conversations.get(asked.viewer, call.conversationId));
-      start(callId, call.model, reply ? reply.conversation : await stored());
-    };
+  private async runStream(asked: Asked, prepared: Prepared, watching: StreamViewer): Promise<void> {
+    const { streamStep } = this;
     const ended = await this.answer(asked, prepared, {
       streamed: true,
-      start: (call) => {
-        start(call.id, call.model.id, call.conversation?.conversation ?? null);
-        const run = new CallRun(call, this.deps.run, (piece) => stream.piece(piece));
-        // The client may have gone while the call was being written down.
-        if (leaving.aborted) run.stop('DISCONNECT');
-        else leaving.addEventListener('abort', () => run.stop('DISCONNECT'), { once: true });
-        return run;
-      },
-      follow: async (callId) => {
-        await startAs(callId, null);
-        return isStarted;
-      },
-      signal: leaving,
+      start: (call) => streamStep.begin(call, watching),
+      follow: (callId) => streamStep.follow(callId, watching),
+      signal: watching.signal,
     });
-    if (ended.kind === 'REFUSED') return stream.end({ kind: 'StreamRefused', refusal: ended.refusal });
-    if (ended.kind === 'OWN') return stream.end(terminalEvent(ended.outcome));
-    await startAs(ended.callId, replyOf(ended.outcome));
-    replayAnswer(stream, ended.outcome);
+    if (ended.kind === 'REFUSED') streamStep.refuse(ended.refusal, watching);
+    else if (ended.kind === 'REPLAYED') await streamStep.replay(asked.viewer, ended.callId, ended.outcome, watching);
   }
 }
 

@@ -38,7 +38,13 @@ export interface ChatInput {
   parallelToolCalls?: boolean | null;
   responseFormat?: ResponseFormatInput | null;
   idempotencyKey?: string | null;
+  /** Streams: what the going of the last viewer means; left out: GRACE. */
+  onDisconnect?: DisconnectPolicy | null;
+  /** Streams: StreamProgress events, at most one a second. */
+  progress?: boolean | null;
 }
+/** The stream goes on for a while, goes on to its end, or is stopped at once. */
+export type DisconnectPolicy = 'GRACE' | 'CONTINUE' | 'CANCEL';
 
 export type FinishReason = 'STOP' | 'LENGTH' | 'TOOL_CALLS' | 'CONTENT_FILTER' | 'STOPPED' | 'BUDGET' | 'OTHER';
 export interface TokenUsage extends TokenBuckets { source: UsageSource }
@@ -81,10 +87,22 @@ export type ChatEvent =
   | (EventBase & { kind: 'TextDelta'; text: string })
   | (EventBase & { kind: 'ReasoningDelta'; text: string })
   | (EventBase & { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null; arguments: string })
+  /** Tokens and dollars (decimal text; null: no price) so far, estimated. */
+  | (EventBase & { kind: 'StreamProgress'; completionTokens: number; estimatedCost: string | null })
   | (EventBase & { kind: 'StreamCompleted'; reply: ChatReply })
   | (EventBase & { kind: 'StreamStopped'; reason: StopReason; reply: ChatReply })
   | (EventBase & { kind: 'StreamFailed'; refusal: Refusal; partial: ChatReply | null })
   | (EventBase & { kind: 'StreamRefused'; refusal: Refusal });
+
+/** A stream that runs, here or in another process. */
+export interface ActiveStream {
+  streamId: string;
+  call: CallRecord;
+  startedAt: Date;
+  /** Number of the last piece that is known of. */
+  lastSeq: number;
+  viewers: number;
+}
 
 /** What the door knows about the request of a call. */
 export interface CallContext {

@@ -1,9 +1,11 @@
-import type { LiveStream } from './6-stream';
+import type { NewEvent, TerminalEvent, Unnumbered } from '../streams/stream.types';
+import type { Upstream } from '../usage/usage.types';
 import type { CallOutcome } from './call-run';
 import type { ChatReply } from './chat.types';
+import { lostOutcome } from './stored-outcome';
 
 /** What the viewers of a stream are told at its end. */
-export function terminalEvent(outcome: CallOutcome): Parameters<LiveStream['end']>[0] {
+export function terminalEvent(outcome: CallOutcome): Unnumbered<TerminalEvent> {
   switch (outcome.status) {
     case 'COMPLETED':
       return { kind: 'StreamCompleted', reply: outcome.reply };
@@ -14,14 +16,19 @@ export function terminalEvent(outcome: CallOutcome): Parameters<LiveStream['end'
   }
 }
 
+/** The end of a stream whose process died, or could not write its end down. */
+export const interrupted = (callId: string, upstream: Upstream): Unnumbered<TerminalEvent> => terminalEvent(lostOutcome(callId, upstream, true));
+
 /** What came of an answer; null: nothing did. */
 export const replyOf = (outcome: CallOutcome): ChatReply | null => (outcome.status === 'FAILED' ? outcome.partial : outcome.reply);
 
-/** A stored answer as a stream that has been started: everything at once, in the order in which models speak. */
-export function replayAnswer(stream: LiveStream, outcome: CallOutcome): void {
+/** A stored answer as the events of a stream: everything at once, in the order in which models speak. */
+export function replayEvents(outcome: CallOutcome): NewEvent[] {
   const answer = replyOf(outcome)?.answer;
-  if (answer?.reasoning) stream.piece({ kind: 'ReasoningDelta', text: answer.reasoning });
-  if (answer?.content) stream.piece({ kind: 'TextDelta', text: answer.content });
-  answer?.toolCalls.forEach(({ toolCallId, name, arguments: text }, index) => stream.piece({ kind: 'ToolCallDelta', index, toolCallId, name, arguments: text }));
-  stream.end(terminalEvent(outcome));
+  return [
+    ...(answer?.reasoning ? [{ kind: 'ReasoningDelta' as const, text: answer.reasoning }] : []),
+    ...(answer?.content ? [{ kind: 'TextDelta' as const, text: answer.content }] : []),
+    ...(answer?.toolCalls ?? []).map(({ toolCallId, name, arguments: text }, index) => ({ kind: 'ToolCallDelta' as const, index, toolCallId, name, arguments: text })),
+    terminalEvent(outcome),
+  ];
 }

@@ -1,0 +1,134 @@
+import type { ChatEvent } from '../chat/chat.types';
+import { PieceLog } from './piece-log';
+import { isTerminal, type NewEvent, type SharedLogWriter, type StreamListener, type StreamOwner, type TerminalEvent, type Unnumbered, type ViewedStream } from './stream.types';
+
+/**
+ * Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds.
+ * Frames are half of a token's cost: a busy process makes fewer of them, or new streams wait for their first token.
+ */
+export const joinMs = (loopLoad: number): number => (loopLoad < 0.6 ? 20 : loopLoad < 0.8 ? 60 : 120);
+
+export interface LiveStreamDeps {
+  /** null: of nobody and in no register, as a refusal or an answer that is told again. */
+  owner: StreamOwner | null;
+  loopLoad?: { readonly current: number };
+  shared?: SharedLogWriter | null;
+  /** The first viewer has come, or the last one has gone, before the end. */
+  onWatched?(watched: boolean): void;
+  onEnded?(): void;
+}
+
+/**
+ * A stream of this process: an object of its own, with an id, a log in which every piece has a number, and viewers that attach to it. The
+ * upstream is read by the call, not by a viewer. What is `visible` may be shown: with a shared log, what that has kept.
+ */
+export class LiveStream implements ViewedStream {
+  readonly log = new PieceLog();
+  readonly startedAt = Date.now();
+  private readonly viewers = new Set<StreamListener>();
+  private visible = 0;
+  private appending = false;
+  private lastFlushAt = 0;
+  private timer: NodeJS.Timeout | null = null;
+  private over = false;
+
+  constructor(private readonly deps: LiveStreamDeps) {}
+
+  get owner(): StreamOwner | null {
+    return this.deps.owner;
+  }
+  /** Number of the last piece that is shown. */
+  get lastSeq(): number {
+    return this.visible;
+  }
+  get isWhole(): boolean {
+    return this.over && this.visible === this.log.lastSeq;
+  }
+  get viewerCount(): number {
+    return this.viewers.size;
+  }
+  /** The terminal event is in the log. */
+  get ended(): boolean {
+    return this.over;
+  }
+
+  join(viewer: StreamListener): void {
+    this.viewers.add(viewer);
+    if (this.viewers.size === 1 && !this.over) this.deps.onWatched?.(true);
+  }
+
+  leave(viewer: StreamListener): void {
+    if (this.viewers.delete(viewer) && this.viewers.size === 0 && !this.over) this.deps.onWatched?.(false);
+  }
+
+  read(after: number): ChatEvent | null {
+    return this.log.read(after, this.visible);
+  }
+
+  /** A piece of the answer, or another event that is not the last one. */
+  add(event: Exclude<NewEvent, Unnumbered<TerminalEvent>>): void {
+    if (this.over) return;
+    this.log.append(event);
+    const waited = performance.now() - this.lastFlushAt;
+    // The first token goes out at once: nothing was given for long before it.
+    const window = joinMs(this.deps.loopLoad?.current ?? 0);
+    if (waited >= window || this.log.lastSeq <= 2) this.flush();
+    else this.timer ??= setTimeout(this.flush, window - waited);
+  }
+
+  /** The one terminal event. */
+  end(event: Unnumbered<TerminalEvent>): void {
+    if (this.over) return;
+    this.over = true;
+    this.log.append(event);
+    this.log.compact();
+    this.flush();
+    this.deps.onEnded?.();
+  }
+
+  private readonly flush = (): void => {
+    if (this.timer) clearTimeout(this.timer);
+    this.timer = null;
+    if (this.visible === this.log.lastSeq || this.appending) return;
+    this.lastFlushAt = performance.now();
+    if (this.deps.shared) void this.keep(this.deps.shared);
+    else this.show(this.log.lastSeq);
+  };
+
+  /** What viewers see is in the shared log before: else a replica that takes over could give other pieces the same numbers. */
+  private async keep(shared: SharedLogWriter): Promise<void> {
+    this.appending = true;
+    const until = this.log.lastSeq;
+    const events: ChatEvent[] = [];
+    for (let after = this.visible; after < until; after = events.at(-1)!.seq) events.push(this.log.read(after, until)!);
+    const appended = await shared.append(events);
+    this.appending = false;
+    if (appended === 'CLOSED') return this.lose(shared);
+    this.show(until);
+    if (this.log.lastSeq > until) this.flush();
+    else if (this.over) shared.close();
+  }
+
+  /** Others took this process for dead and have told the viewers so: there is one terminal event, and it is theirs. */
+  private lose(shared: SharedLogWriter): void {
+    this.over = true;
+    shared.close();
+    this.deps.owner?.stop('DEADLINE');
+    this.deps.onEnded?.();
+  }
+
+  private show(until: number): void {
+    this.visible = until;
+    for (const viewer of this.viewers) viewer.wake();
+  }
+}
+
+/** A stream that is over before it began: what a viewer is told of a refusal, or of an answer that is told again. */
+export function fixedStream(events: readonly NewEvent[]): ViewedStream {
+  const stream = new LiveStream({ owner: null });
+  for (const event of events) {
+    if (isTerminal(event)) stream.end(event as Unnumbered<TerminalEvent>);
+    else stream.add(event as Exclude<NewEvent, Unnumbered<TerminalEvent>>);
+  }
+  return stream;
+}
