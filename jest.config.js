@@ -38,6 +38,8 @@ module.exports = {
     project('integration', ['*.test.ts', 'integration/**/*.test.ts'], database),
     project('e2e', ['e2e/**/*.test.ts'], database),
   ],
-  testTimeout: 30_000,
+  // Of one test. Longer than a wait's own deadline (test/support/wait.ts), so that the wait says what did not come: nothing here fails for being slow.
+  testTimeout: 300_000,
+  testSequencer: '<rootDir>/test/sequencer.js',
   maxWorkers: 2,
 };

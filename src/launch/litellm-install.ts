@@ -75,8 +75,13 @@ async function install(paths: LitellmPaths, env: Env, report: (text: string) => 
   await stopStaleGroup(pidFile);
   fs.rmSync(paths.venv, { recursive: true, force: true });
   report(`virtual environment with Python ${python.version}`);
-  const run = async (what: string, file: string, args: string[], programEnv: Env, onLine?: (line: string) => void): Promise<void> => {
-    const { code, output } = await runProgram(file, args, { env: programEnv, cwd: paths.folder, signal, onLine, pidFile: onLine && pidFile });
+  const run = async (what: string, file: string, args: string[], programEnv: Env, onLine?: (line: string) => void, onFailure?: () => void): Promise<void> => {
+    const once = (): ReturnType<typeof runProgram> => runProgram(file, args, { env: programEnv, cwd: paths.folder, signal, onLine, pidFile: onLine && pidFile });
+    let { code, output } = await once();
+    if (code !== 0 && onFailure) {
+      onFailure();
+      ({ code, output } = await once());
+    }
     // pip lists what the lock has for other systems, at length.
     if (code !== 0) throw new LitellmUnavailable('INSTALL_FAILED', `${what} failed.`, REMEDY, tail(output.replace(/^Ignoring .*\n/gm, ''), []));
   };
@@ -87,12 +92,17 @@ async function install(paths: LitellmPaths, env: Env, report: (text: string) => 
   prismaCli.catch(() => undefined);
   const total = fs.readFileSync(paths.lockFile, 'utf8').match(/^[\w.-]+(\[.*\])?==/gm)?.length ?? 0;
   let collected = 0;
+  // pip asks again for what it cannot reach, but not for a file that breaks off in the middle. What has come is in its cache.
+  const onFailure = (): void => {
+    collected = 0;
+    report('Python packages: once more');
+  };
   const onLine = (line: string): void => {
     if (line.startsWith('Collecting ')) report(`Python packages: ${Math.min(++collected, total)} of about ${total}`);
     if (line.startsWith('Installing collected')) report('Python packages: unpacking');
   };
   const pip = ['-m', 'pip', 'install', '--no-input', '--progress-bar', 'off', '--no-deps', '--require-hashes', '-r', paths.lockFile];
-  await run('pip install', paths.python, pip, pythonEnv(env, paths), onLine);
+  await run('pip install', paths.python, pip, pythonEnv(env, paths), onLine, onFailure);
   await prismaCli;
 
   report('database client');

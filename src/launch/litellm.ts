@@ -19,6 +19,8 @@ export interface StartLitellmOptions extends ServeSecrets {
   env: Env;
   /** What it is doing right now. */
   report: (text: string) => void;
+  /** Milliseconds. Default: three minutes. */
+  readyWithinMs?: number;
   signal?: AbortSignal;
 }
 export interface RunningLitellm {
@@ -37,6 +39,8 @@ const READY_CHECK_MS = 100;
 /** A first start on a slow machine compiles some four thousand modules. */
 const READY_WITHIN_MS = 180_000;
 const PROBE_MS = 3_000;
+/** Of one that is starting: it answers its first requests while it still compiles and connects. */
+const FIRST_PROBE_MS = 15_000;
 
 /**
  * Migrates LiteLLM's database, starts LiteLLM on it and waits until it serves. A LiteLLM that an earlier start left behind is ended first.
@@ -72,8 +76,7 @@ export async function startLitellm(options: StartLitellmOptions): Promise<Runnin
   });
   const baseUrl = `http://${HOST}:${port}`;
   try {
-    await untilReady(baseUrl, group, signal);
-    if ((await probeLitellm(baseUrl, options.masterKey)) !== 'ACCEPTED') throw new Error('it does not accept its own master key');
+    await untilReady(baseUrl, group, options);
   } catch (error) {
     await group.stop();
     signal?.throwIfAborted();
@@ -86,15 +89,20 @@ export async function startLitellm(options: StartLitellmOptions): Promise<Runnin
 /** Ends the LiteLLM that a killed start left behind. True: there was one. */
 export const stopStaleLitellm = (home: string): Promise<boolean> => stopStaleGroup(path.resolve(home, 'litellm', 'litellm.pid'));
 
-async function untilReady(baseUrl: string, group: ChildGroup, signal?: AbortSignal): Promise<void> {
-  const giveUpAt = Date.now() + READY_WITHIN_MS;
+/** Its database is connected, and it accepts its own master key. */
+async function untilReady(baseUrl: string, group: ChildGroup, { masterKey, readyWithinMs = READY_WITHIN_MS, signal }: StartLitellmOptions): Promise<void> {
+  const giveUpAt = Date.now() + readyWithinMs;
   for (;;) {
     signal?.throwIfAborted();
     const ended = group.ended();
     if (ended) throw new Error(`it ended with ${ended.signal ?? `code ${ended.code}`}`);
-    const answer = (await getJson(`${baseUrl}/health/readiness`)) as { db?: string } | null;
-    if (answer?.db === 'connected') return;
-    if (Date.now() > giveUpAt) throw new Error(`it was not ready within ${READY_WITHIN_MS / 1_000} s`);
+    const answer = (await getJson(`${baseUrl}/health/readiness`, FIRST_PROBE_MS)) as { db?: string } | null;
+    if (answer?.db === 'connected') {
+      const probe = await probeLitellm(baseUrl, masterKey, FIRST_PROBE_MS);
+      if (probe === 'ACCEPTED') return;
+      if (probe !== 'NO_ANSWER') throw new Error('it does not accept its own master key');
+    }
+    if (Date.now() > giveUpAt) throw new Error(`it was not ready within ${readyWithinMs / 1_000} s`);
     await wait(READY_CHECK_MS, undefined, { signal });
   }
 }
@@ -102,23 +110,23 @@ async function untilReady(baseUrl: string, group: ChildGroup, signal?: AbortSign
 export type LitellmProbe = 'ACCEPTED' | 'KEY_REFUSED' | 'NO_LITELLM' | 'NO_ANSWER';
 
 /** Whether a LiteLLM answers at `baseUrl` (without `/v1`), and takes the key for an administrator's. */
-export async function probeLitellm(baseUrl: string, masterKey: string): Promise<LitellmProbe> {
-  const alive = await get(`${baseUrl}/health/liveliness`);
+export async function probeLitellm(baseUrl: string, masterKey: string, timeoutMs = PROBE_MS): Promise<LitellmProbe> {
+  const alive = await get(`${baseUrl}/health/liveliness`, timeoutMs);
   if (!alive) return 'NO_ANSWER';
   if (!alive.ok || !(await alive.text()).includes("I'm alive!")) return 'NO_LITELLM';
   // Only administrators may list keys.
-  const keys = await get(`${baseUrl}/key/list?size=1`, { authorization: `Bearer ${masterKey}` });
+  const keys = await get(`${baseUrl}/key/list?size=1`, timeoutMs, { authorization: `Bearer ${masterKey}` });
   if (!keys) return 'NO_ANSWER';
   await keys.body?.cancel();
   return keys.ok ? 'ACCEPTED' : 'KEY_REFUSED';
 }
 
-async function get(url: string, headers: Record<string, string> = {}): Promise<Response | null> {
-  return fetch(url, { headers, signal: AbortSignal.timeout(PROBE_MS) }).catch(() => null);
+async function get(url: string, timeoutMs: number, headers: Record<string, string> = {}): Promise<Response | null> {
+  return fetch(url, { headers, signal: AbortSignal.timeout(timeoutMs) }).catch(() => null);
 }
 
-async function getJson(url: string): Promise<unknown> {
-  const response = await get(url);
+async function getJson(url: string, timeoutMs: number): Promise<unknown> {
+  const response = await get(url, timeoutMs);
   return response ? response.json().catch(() => null) : null;
 }
 

@@ -225,7 +225,7 @@ describe('secrets leave by no door', () => {
     closers.pop();
     expect(outlets.lines.length).toBeGreaterThan(20);
     outlets.expectNone(canaries, await everyValue(database.db));
-  }, 30_000);
+  });
 
   it('behind a LiteLLM: master key, virtual keys and provider keys in its lists and errors are nowhere, and the stored virtual key is not readable', async () => {
     const admin = await LitellmStandIn.start();
@@ -255,5 +255,5 @@ describe('secrets leave by no door', () => {
     closers.pop();
     expect(await database.db.query('SELECT user_id FROM virtual_keys')).toContainEqual({ user_id: world.member.id });
     outlets.expectNone(canaries, await everyValue(database.db));
-  }, 30_000);
+  });
 });

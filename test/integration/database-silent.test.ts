@@ -8,7 +8,7 @@ import { TcpFront } from '../support/tcp-front';
 import { within } from '../support/wait';
 
 /** Milliseconds: a second later we give up ourselves. */
-const STATEMENT_MS = 300;
+const STATEMENT_MS = 1_000;
 const GIVEN_UP_MS = 2_000;
 const CONNECT_GIVEN_UP_MS = 7_000;
 const POOL = 2;

@@ -30,23 +30,33 @@ async function query(url: string, sql: string): Promise<any[]> {
   }
 }
 
-test('each role has its own database and cannot enter the other one', async () => {
-  const server = await start();
-  expect(await query(server.url('weir', "it's/odd@"), 'SELECT current_user AS name')).toEqual([{ name: 'weir' }]);
-  const other = Object.assign(new URL(server.url('weir', "it's/odd@")), { pathname: '/litellm' }).toString();
-  await expect(query(other, 'SELECT 1')).rejects.toThrow('permission denied for database');
-});
+describe('one that runs', () => {
+  let shared: string;
+  let server: RunningPostgres;
+  beforeAll(async () => {
+    shared = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-launch-pg-'));
+    server = await startPostgres({ folder: shared, password: 'secret', databases: DATABASES });
+  });
+  afterAll(async () => {
+    await server?.stop();
+    fs.rmSync(shared, { recursive: true });
+  });
 
-test('what a commit promised is on disk: fsync and synchronous_commit are on', async () => {
-  const server = await start();
-  const settings = await query(server.adminUrl, "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name");
-  expect(settings.map(({ setting }) => setting)).toEqual(['on', 'on', 'on']);
-});
+  test('has its own database for each role, which cannot enter the other one', async () => {
+    expect(await query(server.url('weir', "it's/odd@"), 'SELECT current_user AS name')).toEqual([{ name: 'weir' }]);
+    const other = Object.assign(new URL(server.url('weir', "it's/odd@")), { pathname: '/litellm' }).toString();
+    await expect(query(other, 'SELECT 1')).rejects.toThrow('permission denied for database');
+  });
 
-test('only this machine can reach it, and with a password only', async () => {
-  const server = await start();
-  expect(await query(server.adminUrl, 'SHOW listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
-  await expect(query(server.url('weir', 'wrong'), 'SELECT 1')).rejects.toThrow('password authentication failed');
+  test('keeps on disk what a commit promised: fsync and synchronous_commit are on', async () => {
+    const settings = await query(server.adminUrl, "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name");
+    expect(settings.map(({ setting }) => setting)).toEqual(['on', 'on', 'on']);
+  });
+
+  test('can be reached from this machine only, and with a password only', async () => {
+    expect(await query(server.adminUrl, 'SHOW listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
+    await expect(query(server.url('weir', 'wrong'), 'SELECT 1')).rejects.toThrow('password authentication failed');
+  });
 });
 
 test('a server whose parent was killed is stopped by the next start, which finds its data', async () => {

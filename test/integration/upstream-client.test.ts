@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { UpstreamError } from '../../src/services/litellm/map-error';
 import { CompletionClient } from '../../src/services/litellm/client';
 import { Answer, type Piece } from '../../src/services/chat/answer';
 import type { UpstreamRequest } from '../../src/services/litellm/upstream.types';
+import { watchLag } from '../support/lag';
 import { forever, type Script } from '../support/provider-script';
 import { startProvider, type FakeProvider } from '../support/provider';
 
@@ -93,11 +96,48 @@ describe('a stream', () => {
     const index = provider.requests.length;
     const asked = ask(true, { pieces: ['a', 'b'], hold: { after: 1, until: forever } }, abort.signal);
     const request = await provider.completion(index);
+    const lag = watchLag();
     const stoppedAt = performance.now();
     abort.abort();
     expect((await asked).error).toMatchObject({ kind: 'ABORTED' });
     await request.closed;
-    expect(request.closedAt! - stoppedAt).toBeLessThan(100);
+    expect(request.closedAt! - stoppedAt - lag.stop()).toBeLessThan(100);
+  });
+});
+
+describe('an upstream that cannot be talked to', () => {
+  /** A server of bytes. */
+  async function behind(answer: (socket: Socket) => void, scheme = 'http'): Promise<UpstreamError | null> {
+    const server = createServer(answer).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const other = new CompletionClient({ kind: 'DIRECT', baseUrl: `${scheme}://127.0.0.1:${port}/v1`, timeouts: { connectMs: 500, firstByteMs: 300, idleMs: 300 } });
+    const body = { model: 'm', messages: [{ role: 'user' as const, content: 'hello' }], max_tokens: 10, stream: true as const };
+    const answered = new Answer();
+    try {
+      return await other.run({ callId: 'call_1', apiKey: null, metadata: {}, timeoutMs: 600_000, signal: new AbortController().signal, body }, answered).then(
+        () => null,
+        (e: unknown) => e as UpstreamError,
+      );
+    } finally {
+      expect([answered.isEmpty, answered.headSeen]).toEqual([true, null]);
+      await other.close();
+      server.close();
+    }
+  }
+
+  it.each<[string, (socket: Socket) => void, string]>([
+    ['resets the TLS handshake', (socket) => void socket.once('data', () => socket.resetAndDestroy()), 'https'],
+    ['answers a TLS handshake with something else', (socket) => void socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')), 'https'],
+    ['closes every connection at once', (socket) => void socket.destroy(), 'http'],
+    ['resets when it has the request', (socket) => void socket.once('data', () => socket.resetAndDestroy()), 'http'],
+    ['talks another protocol', (socket) => void socket.once('data', () => socket.end('220 mail.example.com ESMTP\r\n')), 'http'],
+  ])('that %s is unavailable, which may pass, and nothing has begun', async (_name, answer, scheme) => {
+    expect(await behind((socket) => answer(socket.on('error', () => {})), scheme)).toMatchObject({ kind: 'MODEL_UNAVAILABLE', retryable: true, retryAfterMs: expect.any(Number) });
+  });
+
+  it.each([['http', 'takes the request'], ['https', 'takes a TLS handshake']])('that %s %s and says nothing more is given up at the deadline', async (scheme) => {
+    expect(await behind(() => {}, scheme)).toMatchObject({ retryable: true, kind: expect.stringMatching(/TIMEOUT|MODEL_UNAVAILABLE/) });
   });
 });
 

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { within } from './wait';
 
 const ROOT = path.join(__dirname, '..', '..');
+/** Milliseconds on an idle machine, with room. */
 const STARTED_MS = 30_000;
 
 /** The product in a process of its own, so that it can be killed. */
@@ -13,11 +14,14 @@ export interface AppProcess {
   pid: number;
   /** SIGKILL; resolves when it is dead. */
   kill(): Promise<void>;
+  /** SIGTERM; resolves with the exit code when it has ended, null where a signal ended it. */
+  terminate(): Promise<number | null>;
 }
 
-/** Starts `src/main.ts` with this environment, and nothing of the test's own but the path. */
-export async function startAppProcess(env: Record<string, string>): Promise<AppProcess> {
-  const child = spawn(process.execPath, ['-r', path.join(__dirname, 'register-ts.js'), path.join(ROOT, 'src', 'main.ts')], {
+/** Starts `src/main.ts` with this environment, and nothing of the test's own but the path. `compiled` is the same program as JavaScript, for who starts it often. */
+export async function startAppProcess(env: Record<string, string>, compiled?: string): Promise<AppProcess> {
+  const program = compiled ? [compiled] : ['-r', path.join(__dirname, 'register-ts.js'), path.join(ROOT, 'src', 'main.ts')];
+  const child = spawn(process.execPath, program, {
     cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', ...env },
   });
   const killIt = (): void => void child.kill('SIGKILL');
@@ -38,8 +42,13 @@ export async function startAppProcess(env: Record<string, string>): Promise<AppP
     killIt();
     await exited;
   };
+  const terminate = async (): Promise<number | null> => {
+    child.kill('SIGTERM');
+    await exited;
+    return child.exitCode;
+  };
   try {
-    return { url: await within(url, STARTED_MS, 'the start of the product'), pid: child.pid!, kill };
+    return { url: await within(url, STARTED_MS, 'the start of the product'), pid: child.pid!, kill, terminate };
   } catch (cause) {
     await kill();
     throw new Error(`${(cause as Error).message}\n${output}`, { cause });

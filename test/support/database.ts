@@ -12,12 +12,12 @@ export interface TestDatabase {
   close(): Promise<void>;
 }
 
-/** A database of its own with all migrations, for one test file. Takes about 50 ms. */
+/** A database of its own with all migrations, for one test file. Takes about 100 ms; the files are copied, which without fsync is the faster way. */
 export async function createTestDatabase(options: { poolSize?: number } = {}): Promise<TestDatabase> {
   const serverUrl = process.env.WEIR_TEST_PG;
   if (!serverUrl) throw new Error('WEIR_TEST_PG is not set: this test needs the Postgres of test/global-setup.ts (npx jest --selectProjects integration)');
   const name = `weir_test_${randomBytes(6).toString('hex')}`;
-  await asAdmin(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`);
+  await asAdmin(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${TEMPLATE} STRATEGY FILE_COPY`);
   const url = databaseUrl(serverUrl, name);
   let db: Db;
   try {

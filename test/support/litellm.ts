@@ -1,17 +1,20 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startLitellm, type RunningLitellm } from '../../src/launch/litellm';
 import { litellmConfig, writeLitellmConfig, type LitellmConfig } from '../../src/launch/litellm-config';
-import { installLitellm } from '../../src/launch/litellm-install';
+import { whyNotPort } from '../../src/launch/ports';
 import { asAdmin, databaseUrl } from './database';
+import { installLitellmOnce } from './litellm-install';
 import { FALLBACKS, litellmModels, RETRIES } from './litellm-models';
 import { startProvider, type FakeProvider } from './provider';
 import { waitFor } from './wait';
 
-const ROOT = path.join(__dirname, '..', '..');
+/** Milliseconds. Eight seconds on an idle machine, the first time half a minute. */
+const READY_WITHIN_MS = 600_000;
+const HOST = '127.0.0.1';
 
 export interface ProxyAnswer { status: number; headers: Headers; body: any; text: string }
 export interface AskOptions {
@@ -44,8 +47,8 @@ export interface TestLitellm {
 }
 
 /**
- * A real LiteLLM on a database of its own, with the fake provider behind it. It is installed where `npm start` installs it, so once for each
- * clone, and fails with the remedy where Python is missing. Some 8 s. It ends with the process that started it, whatever happens.
+ * A real LiteLLM on a database of its own, with the fake provider behind it. Fails with the remedy where Python is missing, and with the last
+ * lines of LiteLLM's own output where it does not start. Some 8 s. It ends with the process that started it, whatever happens.
  */
 export async function startTestLitellm(): Promise<TestLitellm> {
   const serverUrl = process.env.WEIR_TEST_PG;
@@ -55,8 +58,7 @@ export async function startTestLitellm(): Promise<TestLitellm> {
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
-    const home = path.resolve(ROOT, process.env.WEIR_HOME ?? '.weir');
-    const install = await installLitellm({ home, repositoryRoot: ROOT, env: process.env, report: () => {} });
+    const install = await installLitellmOnce();
     // Not the files of a product that runs from this clone: its LiteLLM would be taken for one left behind.
     const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-litellm-'));
     closers.push(() => rmSync(folder, { recursive: true, force: true }));
@@ -81,9 +83,14 @@ export async function startTestLitellm(): Promise<TestLitellm> {
       writeLitellmConfig(paths.config, changed);
       // Nothing of the developer's own: a provider's key would be used.
       const { PATH, HOME } = process.env;
-      return startLitellm({ install: { ...install, paths }, port, configFile: paths.config, env: { PATH, HOME }, report: () => {}, databaseUrl: url, masterKey, saltKey });
+      return startLitellm({ install: { ...install, paths }, port, readyWithinMs: READY_WITHIN_MS, configFile: paths.config, env: { PATH, HOME }, report: () => {}, databaseUrl: url, masterKey, saltKey });
     };
-    let running = await start(config, 0);
+    // Once more, elsewhere: whether each start succeeds is for start.test.ts to say.
+    let running = await start(config, await quietPort()).catch(async (first: Error) =>
+      start(config, await quietPort()).catch((second: Error) => {
+        throw new Error(`${second.message}\nThe first try: ${first.message}`, { cause: second });
+      }),
+    );
     closers.push(() => running.stop());
     const { baseUrl } = running;
     const ask = (target: string, options?: AskOptions): Promise<ProxyAnswer> => askProxy(`${baseUrl}${target}`, masterKey, options);
@@ -100,7 +107,7 @@ export async function startTestLitellm(): Promise<TestLitellm> {
             await sleep(300);
             return null;
           },
-          { deadlineMs: 20_000, what: `the spend row of ${callId}` },
+          { deadlineMs: 30_000, what: `the spend row of ${callId}` },
         ),
       kill: async () => {
         running.kill();
@@ -113,6 +120,17 @@ export async function startTestLitellm(): Promise<TestLitellm> {
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/**
+ * A free port that no connection is given while the proxy starts, or between its death and its next start: systems take those from 32768 on
+ * (Linux) or 49152 on (others), and the tests beside this one open hundreds.
+ */
+async function quietPort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(20_000, 30_000);
+    if (!(await whyNotPort(port, HOST))) return port;
   }
 }
 

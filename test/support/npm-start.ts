@@ -6,8 +6,8 @@ import { waitFor } from './wait';
 
 export const ROOT = path.join(__dirname, '..', '..');
 
-/** Milliseconds: on a busy machine, LiteLLM's own start included. */
-const READY_MS = 240_000;
+/** Milliseconds: on a slow machine, LiteLLM's own start included. */
+const READY_MS = 480_000;
 /** The end of the last lines, with demonstration users and without: an empty line alone also stands between their parts. */
 const READY = /is ready after .*\n[\s\S]*(scripts\/stream\.mjs|create-operator) .*\n\n$/;
 /** Would send a start somewhere else than where the test looks. */
@@ -40,7 +40,11 @@ export function npmStart(home: string, env: Record<string, string>): Started {
     output: () => output,
     serverPid: () => (JSON.parse(fs.readFileSync(path.join(home, 'lock.json'), 'utf8')) as { pid: number }).pid,
     ready: async () => {
-      await waitFor(() => ended || READY.test(output), { deadlineMs: READY_MS, what: 'npm start to be ready' });
+      try {
+        await waitFor(() => ended || READY.test(output), { deadlineMs: READY_MS, what: 'npm start to be ready' });
+      } catch (cause) {
+        throw new Error(`${(cause as Error).message}; its output:\n${output.slice(-2_000)}`, { cause });
+      }
       if (ended) throw new Error(`npm start ended:\n${output}`);
     },
     exited,

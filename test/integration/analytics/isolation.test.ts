@@ -88,7 +88,7 @@ describe('the role of one organisation', () => {
     expect(found(await everything(reader))).toEqual([]);
     expect(found(await everything(operators)).filter((name) => name.startsWith('analytics.'))).toEqual(['adjustments', 'budgets', 'calls', 'prices', 'spend', 'spend_by_user', 'usage_daily', 'usage_quarter_hourly'].map((name) => `analytics.${name}`));
     expect(found(await everything(owner))).toEqual(expect.arrayContaining(['public.api_tokens', 'public.users', 'public.llm_usage', 'public.llm_calls', 'public.price_change_parts', 'public.usage_batches', 'public.conversations']));
-  }, 120_000);
+  });
 
   it('sees what is its own, and what is general', async () => {
     const [calls] = await reader.rows('SELECT count(*)::int AS count, count(DISTINCT organization)::int AS organizations, min(organization) AS name, count(user_name)::int AS users FROM analytics.calls');
@@ -131,7 +131,7 @@ describe('the role of one organisation', () => {
     expect(await count()).toBe(32);
     expect(found(await everything(reader))).toEqual([]);
     await reader.client.query('DISCARD TEMP; RESET ALL');
-  }, 60_000);
+  });
 
   it('learns nothing by conditions that tell what they were asked about', async () => {
     await reader.client.query('SET default_transaction_read_only = off');

@@ -67,7 +67,7 @@ describe('an owner that may make roles, as with npm start', () => {
     const [stored] = await adminRows(`SELECT rolpassword FROM pg_authid WHERE rolname = '${kept.name}'`);
     expect(stored!.rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
     await new SqlRoles(database.db).drop(kept.name);
-  }, 60_000);
+  });
 
   it('refuses what makes no sense, and says why', async () => {
     for (const args of [['create-sql-role'], ['create-sql-role', '--operators', '--organization', 'Acme'], ['drop-sql-role'], ['toString']]) {
@@ -75,7 +75,7 @@ describe('an owner that may make roles, as with npm start', () => {
     }
     await expect(admin(database.url, 'create-sql-role', '--organization', 'Nobody')).rejects.toThrow(`there is no organisation Nobody; there are: Acme (${database.organizationId})`);
     await expect(admin(database.url, 'drop-sql-role', '--role', 'postgres')).rejects.toThrow('no SQL role of this installation is called postgres');
-  }, 60_000);
+  });
 
   it('leaves a reader neither the locks that settlement needs nor large objects', async () => {
     const reader = await createReader(database, database.organizationId);
@@ -162,7 +162,7 @@ describe('an owner that may not make roles', () => {
     expect((await client.query('SELECT count(*) FROM analytics.prices')).rows).toEqual([{ count: '0' }]);
     await client.end();
     await asAdmin(server, `DROP ROLE "${role}"`);
-  }, 60_000);
+  });
 });
 
 it('keeps locks and temporary tables from readers itself, where it is a superuser', async () => {

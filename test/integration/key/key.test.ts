@@ -42,7 +42,7 @@ beforeAll(async () => {
 afterAll(() => database.close());
 beforeEach(async () => {
   proxy = await LitellmStandIn.start();
-  admin = new LitellmAdmin({ baseUrl: proxy.baseUrl, masterKey: proxy.masterKey, timeoutMs: 2_000 });
+  admin = new LitellmAdmin({ baseUrl: proxy.baseUrl, masterKey: proxy.masterKey, timeoutMs: 15_000 });
   catalog = ['a', 'b', 'c'];
   await database.db.query('DELETE FROM proxy_teams');
   await database.db.query('DELETE FROM virtual_keys');

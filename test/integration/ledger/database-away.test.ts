@@ -67,7 +67,7 @@ describe('a database that goes away while the provider is paid', () => {
     expect(await settledRow(database.db, data!.chat.call.id, 15_000)).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER', prompt_tokens: 11 });
     await waitFor(() => files().length === 0);
     expect(await settledRows(database.db)).toHaveLength(1);
-  }, 60_000);
+  });
 
   it('and a server that is stopped then: the next one settles the call when it starts', async () => {
     const { reply, answer } = await callWhileDatabaseGoes();
@@ -81,7 +81,7 @@ describe('a database that goes away while the provider is paid', () => {
     // Before the doors are open.
     expect([await database.db.query('SELECT FROM calls_in_flight'), files()]).toEqual([[], []]);
     expect(await settledRow(database.db, data!.chat.call.id)).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER' });
-  }, 60_000);
+  });
 
   it('with a journal that cannot be written either: the caller is told, and the call is booked when the database is back', async () => {
     rmSync(path.join(home, 'journal'), { recursive: true });
@@ -92,5 +92,5 @@ describe('a database that goes away while the provider is paid', () => {
     expect(errors![0]!.extensions).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     front.away = false;
     expect(await settledRows(database.db, 15_000)).toEqual([expect.objectContaining({ status: 'COMPLETED', usage_source: 'PROVIDER' })]);
-  }, 60_000);
+  });
 });

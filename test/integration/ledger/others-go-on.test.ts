@@ -3,8 +3,6 @@ import { createOrganization, createUser } from '../../support/factories';
 import { ask, createFixture, type Fixture } from '../../support/stream-fixture';
 import { waitFor } from '../../support/wait';
 
-jest.setTimeout(60_000);
-
 let fixture: Fixture;
 beforeEach(async () => {
   fixture = await createFixture({ config: { shutdownMs: 10_000 } });

@@ -2,7 +2,8 @@ import { Lane } from '../../support/ledger/lane';
 import { withMistake, type Mutation } from '../../support/ledger/mutate';
 import { runSchedule } from '../../support/ledger/schedule';
 
-jest.setTimeout(120_000);
+// The most work of one test in the suite; for slow machines.
+jest.setTimeout(900_000);
 
 /** One is found by about every twentieth schedule at the least. */
 const SCHEDULES = 300;

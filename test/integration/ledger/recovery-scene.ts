@@ -103,7 +103,7 @@ export class RecoveryScene {
   }
 
   checkpoint(callId: string, fields: Partial<NewCheckpoint> = {}): Promise<void> {
-    return this.checkpointStore.write([{ callId, number: 1, content: 'Half an ans', reasoning: '', tools: '', completionTokens: 3, servedModel: null, deployment: null, ...fields }]);
+    return this.checkpointStore.write([{ callId, number: 1, content: 'Half an ans', reasoning: '', tools: '', firstSeq: 2, lastSeq: 2, pieces: [11], completionTokens: 3, servedModel: null, deployment: null, ...fields }]);
   }
 
   /** All rows of a call, its corrections included, in the order in which they were made. */
@@ -116,7 +116,7 @@ export class RecoveryScene {
   }
 
   /** Another process, for which everything happens at once. */
-  recovery(options: Partial<Pick<RecoveryDeps, 'timing' | 'owner' | 'lookEveryMs' | 'store'>> & { direct?: boolean } = {}): TestRecovery {
+  recovery(options: Partial<Pick<RecoveryDeps, 'timing' | 'owner' | 'lookEveryMs' | 'store' | 'keptMs'>> & { direct?: boolean } = {}): TestRecovery {
     const running = new Set<string>();
     const pending = new Set<string>();
     const logger = memoryLogger();
@@ -139,6 +139,7 @@ export class RecoveryScene {
       owner: options.owner ?? `me-${randomUUID()}`,
       logger,
       lookEveryMs: options.lookEveryMs,
+      keptMs: options.keptMs ?? 0,
       timing: { recordDelayMs: 0, directDelayMs: 0, nobodysForMs: 0, ...options.timing },
     });
     return { recovery, running, pending, logger, die: () => die() };

@@ -217,6 +217,22 @@ describe('the hold of a lost call', () => {
 });
 
 describe('what is left over', () => {
+  it('stays for a while where it is what viewers of a lost stream are to be told, and then goes', async () => {
+    const [lost, finished] = [await scene.admit(), await scene.admit({ owner: 'me' })];
+    for (const { id } of [lost, finished]) await scene.checkpoint(id);
+    await scene.declareDead();
+    const { recovery } = scene.recovery({ direct: true, keptMs: 60_000 });
+    await recovery.look();
+    // The end of one that its own process saw end takes them with it.
+    await scene.db.query(`DELETE FROM calls_in_flight WHERE id = $1`, [finished.id]);
+    await recovery.look();
+    expect(await scene.usage(lost.id)).toMatchObject([{ status: 'LOST' }]);
+    expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([{ call_id: lost.id }]);
+    await scene.db.query(`UPDATE llm_usage SET settled_at = settled_at - interval '61 seconds' WHERE id = $1`, [lost.id]);
+    await recovery.look();
+    expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([]);
+  });
+
   it('goes: checkpoints without a call, keys whose day is over; the others stay', async () => {
     const call = await scene.admit({ idempotency: { key: 'runs', inputHash: 'ab'.repeat(32) } });
     await scene.checkpoint(call.id);

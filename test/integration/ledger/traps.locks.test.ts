@@ -7,8 +7,6 @@ import { Scene } from '../../support/ledger/scene';
 
 const WRITERS = 16;
 const ROUNDS = 12;
-jest.setTimeout(60_000);
-
 let base: Scene;
 let scene: Scene;
 beforeAll(async () => {

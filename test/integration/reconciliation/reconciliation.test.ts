@@ -285,12 +285,14 @@ describe('bounds', () => {
 
   it.each([['calls', { calls: 3, ms: 60_000 }], ['time', { calls: 10_000, ms: 0 }]])('a question that has used up its %s says how far it came, and is asked again from there', async (_, limits) => {
     const ids: unknown[] = [];
-    for (let hour = 0; hour < 24; hour += 2) ids.push((await scene.call({ occurred_at: new Date(FROM.getTime() + hour * 60 * MINUTE + 123).toISOString() })).id);
+    // Without time, each question comes a minute further or so.
+    const to = new Date(FROM.getTime() + 60 * MINUTE);
+    for (let minute = 0; minute < 60; minute += 5) ids.push((await scene.call({ occurred_at: new Date(FROM.getTime() + minute * MINUTE + 123).toISOString() })).id);
     const service = scene.serviceWithin(limits);
     const found: unknown[] = [];
     let questions = 0;
-    for (let from = FROM; from < TO; questions += 1) {
-      const { edges, summary } = await service.compare(scene.world.operator.viewer, { from, to: TO, first: 100 });
+    for (let from = FROM; from < to; questions += 1) {
+      const { edges, summary } = await service.compare(scene.world.operator.viewer, { from, to, first: 100 });
       found.push(...edges.map(({ node }) => node.callId));
       expect(summary.comparedUpTo.getTime()).toBeGreaterThan(from.getTime());
       from = summary.comparedUpTo;
@@ -306,9 +308,10 @@ describe('bounds', () => {
     scene.proxy.record({ callId: 'theirs', startTime: '2026-11-20T00:00:20Z' });
     const service = scene.serviceWithin({ calls: 10_000, ms: 0 });
     const found: unknown[] = [];
-    for (let from = FROM; from < TO; ) {
+    const to = new Date(FROM.getTime() + 60 * MINUTE);
+    for (let from = FROM; from < to; ) {
       scene.proxy.requests.length = 0;
-      const { edges, summary } = await service.compare(scene.world.operator.viewer, { from, to: TO, first: 100 });
+      const { edges, summary } = await service.compare(scene.world.operator.viewer, { from, to, first: 100 });
       // Calls of the same millisecond only, so that every question comes further.
       expect(scene.proxy.count('GET /spend/logs')).toBeLessThanOrEqual(2);
       expect(summary.comparedUpTo.getTime()).toBeGreaterThan(from.getTime());

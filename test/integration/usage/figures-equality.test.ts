@@ -138,5 +138,4 @@ it.each(SEEDS.flatMap((seed) => [[seed, true], [seed, false]] as [number, boolea
     expect([done.settled > 300, done.corrected > 10, done.priced > 2, done.folded > 3 === folds, done.priceFolded > 2 === folds]).toEqual([true, true, true, true, true]);
     await setClock(database.db, null);
   },
-  120_000,
 );

@@ -38,7 +38,7 @@ const leftIn = async (db: Db): Promise<number> => {
 };
 
 /** Waits until nothing runs any more, and compares what clients, the upstream and the database have seen. */
-export async function closeBooks(db: Db, provider: FakeProvider, tally: Tally, deadlineMs = 60_000): Promise<Books> {
+export async function closeBooks(db: Db, provider: FakeProvider, tally: Tally, deadlineMs = 120_000): Promise<Books> {
   await waitFor(async () => (await leftIn(db)) === 0, { deadlineMs, what: 'every call to end' }).catch(() => {});
   const rows = await db.query<{ id: string; label: string; status: string }>(`SELECT id, agent AS label, status FROM llm_usage WHERE kind = 'CALL'`);
   const corrections = await db.query<{ count: string }>(`SELECT count(*) FROM llm_usage WHERE kind = 'CORRECTION'`);

@@ -10,12 +10,16 @@ export class Program {
   private users = 0;
   private compiled: { file: string; folder: string } | null = null;
 
-  constructor(private readonly entry: string) {}
+  constructor(
+    private readonly entry: string,
+    /** Changes the text of a source file: for tests that plant a mistake. */
+    private readonly edit: (file: string, text: string) => string = (_, text) => text,
+  ) {}
 
   /** To be released. */
   use(): string {
     this.users += 1;
-    return (this.compiled ??= compileProgram(this.entry)).file;
+    return (this.compiled ??= compileProgram(this.entry, this.edit)).file;
   }
 
   release(): void {
@@ -27,7 +31,7 @@ export class Program {
 }
 
 /** The program and what it imports as JavaScript: a tenth of a second for the whole server. */
-function compileProgram(entry: string): { file: string; folder: string } {
+function compileProgram(entry: string, edit: (file: string, text: string) => string): { file: string; folder: string } {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-program-'));
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'));
   const target = (file: string): string => path.join(folder, path.relative(ROOT, file)).replace(/\.ts$/, '.js');
@@ -35,7 +39,7 @@ function compileProgram(entry: string): { file: string; folder: string } {
   const compile = (file: string): void => {
     if (seen.has(file)) return;
     seen.add(file);
-    const { code } = transformSync(readFileSync(file, 'utf8'), {
+    const { code } = transformSync(edit(path.relative(ROOT, file), readFileSync(file, 'utf8')), {
       filename: file, configFile: false, swcrc: false, module: { type: 'commonjs' },
       jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true }, transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false } },
     });

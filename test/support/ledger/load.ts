@@ -20,7 +20,7 @@ export interface Tally {
 const CHAT = `mutation ($input: ChatInput!) { chat(input: $input) { __typename ... on ChatReply { replayed call { id } } ... on Refusal { code retryable } } }`;
 /** Milliseconds between two tries, and until a client gives up. */
 const AGAIN_MS = 100;
-const GIVE_UP_MS = 60_000;
+const GIVE_UP_MS = 240_000;
 
 /** Clients of several servers: chats one after another, and streams. Those with an idempotency key ask again until they know. */
 export class Load {

@@ -32,7 +32,7 @@ const dieNow = (): never => {
 const failure = (error: unknown): Failed => ({ failed: (error as Error).message, code: (error as { code?: string }).code ?? null });
 
 function run(url: string, name: string): void {
-  const pool = new Pool({ connectionString: url, max: 4, application_name: name, options: SESSION, statement_timeout: 20_000 });
+  const pool = new Pool({ connectionString: url, max: 4, application_name: name, options: SESSION, statement_timeout: 120_000 });
   // A connection that a test cuts is no news.
   pool.on('error', () => {});
   let fault: Command['fault'];

@@ -1,0 +1,35 @@
+'use strict';
+
+const path = require('node:path');
+const { default: Sequencer } = require('@jest/test-sequencer');
+
+/**
+ * The longest files first, the longest of them at the head. A fresh clone knows no times, and jest would go by size of file: the shortest files
+ * take the longest, and the last minutes would have one worker alone. LiteLLM, which the first that asks for it installs, goes on before
+ * start.test.ts wants it.
+ */
+const LONGEST = [
+  'e2e/litellm.test.ts',
+  'integration/ledger/kill.test.ts',
+  'integration/pricing/property.test.ts',
+  'integration/ledger/proof.test.ts',
+  'e2e/start.test.ts',
+  'integration/access.test.ts',
+  'integration/reconciliation/reconciliation.test.ts',
+  'integration/ledger/property.test.ts',
+  'integration/ledger/postgres-restart.test.ts',
+  'integration/ledger/thousand.test.ts',
+  'integration/usage/figures-equality.test.ts',
+  'integration/analytics/sql-roles.test.ts',
+  'integration/usage/export.resume.test.ts',
+  'integration/stream.stopped.test.ts',
+  'integration/launch-postgres.test.ts',
+].map((file) => path.join(__dirname, ...file.split('/')));
+
+module.exports = class extends Sequencer {
+  sort(tests) {
+    const sorted = super.sort(tests);
+    const rank = ({ path: file }) => (LONGEST.includes(file) ? LONGEST.indexOf(file) : LONGEST.length);
+    return [...sorted].sort((a, b) => rank(a) - rank(b));
+  }
+};
