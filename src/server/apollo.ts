@@ -65,7 +65,7 @@ function executionPlugin({ schema, logger, production, jit }: ApolloDeps): Apoll
     async didResolveOperation({ request, document, operation, contextValue }) {
       if (!operation) return;
       if (operation.operation === 'subscription') {
-        throw new GraphQLError('Subscriptions go over WebSocket (graphql-transport-ws), at the same address.', { extensions: { code: 'BAD_USER_INPUT', http: { status: 400 } } });
+        throw new GraphQLError('Subscriptions go over WebSocket (graphql-transport-ws), or by POST with `accept: text/event-stream`, at the same address.', { extensions: { code: 'BAD_USER_INPUT', http: { status: 400 } } });
       }
       const refused = guard.check({ schema, document, operation, variables: request.variables, viewer: contextValue.viewer, production });
       if (refused) throw refused;

@@ -8,12 +8,14 @@ import type { Logger } from '../lib/logger';
 import type { Services } from '../services/services';
 import type { Viewer } from '../services/viewer/viewer.types';
 import type { RequestContext } from './context';
+import { addExample } from './example-route';
 import type { Explorer } from './explorer';
 import { addExports } from './export-route';
 import { formatError, statusOf, toAppError, type ErrorScope } from './format-error';
 import { LIMITS, parseAndValidate, SizeGuard, tooLong } from './guards';
 import { charsetOf, jsonText } from './json-body';
 import { contextOf, originOf, requestIdOf, traceIdOf } from './request';
+import type { EventsDoor } from './sse';
 
 export interface Readiness { ready: boolean; [component: string]: unknown }
 export interface HttpDeps {
@@ -24,6 +26,8 @@ export interface HttpDeps {
   logger: Logger;
   readiness: () => Promise<Readiness>;
   explorer: Explorer | null;
+  /** Subscriptions by server-sent events. */
+  events: EventsDoor;
   /** true from the moment on when no new work is taken. */
   isStopping: () => boolean;
 }
@@ -82,6 +86,7 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
   addHealth(app, deps);
   addExports(app, deps);
   deps.explorer?.addRoutes(app);
+  addExample(app, deps);
   app.route({ method: ['GET', 'POST'], url: GRAPHQL_PATH, onRequest: (request, reply) => admit(deps, request, reply), handler: (request, reply) => handle(deps, sizes, request, reply) });
   return app;
 }
@@ -111,6 +116,7 @@ const APOLLO_HEADERS = ['content-type', 'accept', 'x-apollo-operation-name', 'ap
  */
 async function handle(deps: HttpDeps, sizes: SizeGuard, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { apollo, services } = deps;
+  if (deps.events.take(request, reply)) return reply;
   const refused = refuseDocument(deps, sizes, request);
   if (refused) return sendErrors(reply, 400, refused, { logger: deps.logger, requestId: request.id });
   const headers = new HeaderMap();
@@ -181,7 +187,7 @@ function sendError(reply: FastifyReply, error: unknown, scope: { logger: Logger;
   const code = (toAppError(known ?? error)?.code ?? 'INTERNAL_SERVER_ERROR');
   const status = scope.status ?? (known instanceof HttpError ? known.status : statusOf(code));
   const retryAfterMs = formatted.extensions?.retryAfterMs;
-  if (status === 503 && typeof retryAfterMs === 'number') reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
+  if ((status === 503 || status === 429) && typeof retryAfterMs === 'number') reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
   if (status === 401) reply.header('www-authenticate', 'Bearer');
   return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify({ errors: [formatted] }));
 }

@@ -7,6 +7,8 @@ import type { Viewer } from '../services/viewer/viewer.types';
 import { startApollo } from './apollo';
 import { openExplorer } from './explorer';
 import { buildHttp, GRAPHQL_PATH, type Readiness } from './http';
+import { openEventsDoor } from './sse';
+import { SubscriptionReader } from './subscription-reader';
 import { openWebSocketDoor } from './websocket';
 
 export interface ServerDeps {
@@ -18,31 +20,39 @@ export interface ServerDeps {
   readiness: () => Promise<Readiness>;
   /** false: everything through graphql-js. For comparisons. */
   jit?: boolean;
+  /** Who gives no sign of life for so long at the doors for subscriptions is closed. Milliseconds. */
+  silentMs?: number;
 }
 
 export interface GraphServer {
-  /** Opens both doors on one port. Rejects with the system's error, as EADDRINUSE. */
+  /** Opens all doors on one port. Rejects with the system's error, as EADDRINUSE. */
   listen(): Promise<{ url: string; port: number }>;
   /** Takes no new connections, and refuses new operations on those that are there with SERVICE_UNAVAILABLE. Running ones go on. */
   stopAccepting(): Promise<void>;
-  /** Says 1001 to all WebSockets, then ends HTTP. To be called when running calls have ended. */
+  /** Says 1001 to all WebSockets, ends server-sent events, then HTTP. To be called when running calls have ended. */
   close(): Promise<void>;
-  /** Ends the subscriptions and sockets of these viewers with UNAUTHENTICATED. */
-  endViewers(match: (viewer: Viewer) => boolean, reason?: string): void;
+  /** Who is connected or has a subscription. */
+  viewers(): Viewer[];
+  /** Ends the subscriptions and sockets of these viewers: what does not end by itself within so many milliseconds with UNAUTHENTICATED. */
+  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
 }
 
 /** Requests that still run when everything else has ended have this long. Milliseconds. */
 const LAST_REQUESTS_MS = 2_000;
+/** A phone in a tunnel comes back, and TCP has kept everything: a minute is longer than nearly all tunnels. In the meantime its stream goes on as one that is watched. */
+const SILENT_MS = 60_000;
 
-/** Both doors: HTTP and WebSocket on one http.Server. */
+/** The doors: HTTP, server-sent events and WebSocket on one http.Server. */
 export async function createServer(deps: ServerDeps): Promise<GraphServer> {
-  const { config, schema, services, logger } = deps;
+  const { config, schema, services, logger, silentMs = SILENT_MS } = deps;
   let stopping = false;
   const isStopping = (): boolean => stopping;
   const apollo = await startApollo({ schema, logger, production: config.env === 'production', jit: deps.jit });
   const explorer = config.explorer ? openExplorer({ config, logger }) : null;
-  const app = await buildHttp({ config, apollo, schema, services, logger, readiness: deps.readiness, explorer, isStopping });
-  const sockets = openWebSocketDoor({ config, schema, services, logger, server: app.server, path: GRAPHQL_PATH, isStopping });
+  const reader = new SubscriptionReader({ schema, production: config.env === 'production', isStopping });
+  const events = openEventsDoor({ services, logger, reader, silentMs });
+  const app = await buildHttp({ config, events, apollo, schema, services, logger, readiness: deps.readiness, explorer, isStopping });
+  const sockets = openWebSocketDoor({ config, schema, services, logger, server: app.server, path: GRAPHQL_PATH, isStopping, reader, silentMs });
   await app.ready();
 
   return {
@@ -59,13 +69,16 @@ export async function createServer(deps: ServerDeps): Promise<GraphServer> {
     },
     async close() {
       stopping = true;
-      await sockets.close();
+      await Promise.all([sockets.close(), events.close()]);
       const cut = setTimeout(() => app.server.closeAllConnections(), LAST_REQUESTS_MS);
       await app.close();
       clearTimeout(cut);
       await apollo.stop();
     },
-    endViewers: (match, reason = 'The credentials are no longer valid.') => sockets.endViewers(match, reason),
+    viewers: () => [...sockets.viewers(), ...events.viewers()],
+    endViewers: (match, reason, lastWordsMs) => {
+      for (const door of [sockets, events]) door.endViewers(match, reason, lastWordsMs);
+    },
   };
 }
 

@@ -1,21 +1,20 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { getOperationAST, GraphQLError, type ExecutionArgs, type GraphQLSchema } from 'graphql';
+import type { ExecutionArgs, GraphQLError, GraphQLSchema } from 'graphql';
 import { handleProtocols, makeServer, type Context, type Server as ProtocolServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Config } from '../config';
 import { AppError } from '../errors';
-import { LruMap } from '../lib/lru-map';
 import type { Logger } from '../lib/logger';
 import type { Services } from '../services/services';
 import type { Viewer } from '../services/viewer/viewer.types';
 import { boundedResult } from './answer-size';
 import { formatError, toAppError } from './format-error';
-import { CACHE, OperationGuard, parseAndValidate, type Parsed } from './guards';
 import { isTooDeep } from './json-body';
 import { contextOf, requestIdOf, traceIdOf } from './request';
 import { startSubscription, type SubscriptionArgs } from './subscription';
-import { CLOSE, Connection } from './ws-connection';
+import { refused, tokenKey, type SubscriptionReader } from './subscription-reader';
+import { CLOSE, Connection, SILENT_PINGS } from './ws-connection';
 
 export interface WebSocketDeps {
   config: Config;
@@ -25,10 +24,15 @@ export interface WebSocketDeps {
   server: Server;
   path: string;
   isStopping: () => boolean;
+  reader: SubscriptionReader;
+  /** A socket of which nothing is heard for so long, or that takes nothing for so long, is closed. Milliseconds. */
+  silentMs: number;
 }
 export interface WebSocketDoor {
-  /** Ends the operations and sockets of viewers with an authentication error. */
-  endViewers(match: (viewer: Viewer) => boolean, reason: string): void;
+  /** Who is connected. */
+  viewers(): Viewer[];
+  /** Ends the operations and sockets of viewers: operations that do not end by themselves within so many milliseconds with an authentication error. */
+  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
   /** Says 1001 to all sockets and resolves when they are gone, at the latest after a second. */
   close(): Promise<void>;
 }
@@ -36,29 +40,13 @@ export interface WebSocketDoor {
 const INIT_TIMEOUT_MS = 3_000;
 const MAX_OPERATIONS = 20;
 const MAX_SOCKETS_PER_TOKEN = 100;
-/** A client that does not answer a ping until the next one has gone, or reads nothing. */
-const PING_MS = 12_000;
-/** How soon revoked and expired credentials end what they have begun. The acceptance limit is 5 s. */
-const SWEEP_MS = 2_000;
 
 type Extra = { connection: Connection };
 
 /** The WebSocket door: graphql-transport-ws for subscriptions only. It goes past Apollo, so guards, variables and errors are the same functions that the HTTP door calls. */
 export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
-  const { config, schema, services, logger } = deps;
-  const production = config.env === 'production';
+  const { config, schema, services, logger, reader, silentMs } = deps;
   const connections = new Set<Connection>();
-  const documents = new LruMap<string, Parsed>(CACHE.documents);
-  const guard = new OperationGuard();
-
-  const documentOf = (query: string): Parsed => {
-    let parsed = documents.get(query);
-    if (!parsed) {
-      parsed = parseAndValidate(schema, query, production);
-      if (query.length <= CACHE.length) documents.set(query, parsed);
-    }
-    return parsed;
-  };
 
   const onConnect = async (context: Context<Record<string, unknown>, Extra>): Promise<boolean> => {
     const { connection } = context.extra;
@@ -89,24 +77,11 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
 
   const onSubscribe = (context: Context<Record<string, unknown>, Extra>, id: string, payload: { query: string; operationName?: string | null; variables?: Record<string, unknown> | null }): readonly GraphQLError[] | ExecutionArgs => {
     const { connection } = context.extra;
-    const { viewer } = connection;
-    if (!viewer) return [refused(new AppError('UNAUTHENTICATED'))];
-    if (deps.isStopping()) return [refused(new AppError('SERVICE_UNAVAILABLE', { public: 'The server is stopping.' }))];
-    if (viewer.expiresAtMs !== null && viewer.expiresAtMs <= Date.now()) return [refused(new AppError('UNAUTHENTICATED'))];
     if (Object.keys(context.subscriptions).length > MAX_OPERATIONS) {
       return [refused(new AppError('RATE_LIMITED', { public: `At most ${MAX_OPERATIONS} operations run on one connection.`, retryAfterMs: 1_000 }))];
     }
-    const parsed = documentOf(String(payload.query));
-    if (parsed.errors) return parsed.errors;
-    const { document } = parsed;
-    const operation = getOperationAST(document, payload.operationName);
-    if (!operation) return [new GraphQLError('`operationName` names none of the operations.', { extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } })];
-    if (operation.operation !== 'subscription') return [refused(new AppError('BAD_USER_INPUT', { public: 'Only subscriptions go over WebSocket: send queries and mutations by HTTP.' }))];
-    const tooBig = guard.check({ schema, document, operation, variables: payload.variables, viewer, production });
-    if (tooBig) return [tooBig];
-    const contextValue = contextOf(services, viewer, connection.nextRequestId(), connection.traceparentId);
-    const args: SubscriptionArgs = { schema, document, operation, operationName: payload.operationName, variableValues: payload.variables, contextValue, hideSuggestions: production };
-    return { ...args, rootValue: undefined, id } as ExecutionArgs;
+    const args = reader.read({ ...payload, query: String(payload.query) }, connection.viewer, (viewer) => contextOf(services, viewer, connection.nextRequestId(), connection.traceparentId));
+    return 'schema' in args ? ({ ...args, rootValue: undefined, id } as ExecutionArgs) : args;
   };
 
   const protocol: ProtocolServer<Extra> = makeServer<Record<string, unknown>, Extra>({
@@ -144,42 +119,22 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
   };
   deps.server.on('upgrade', onUpgrade);
 
-  const endViewers = (match: (viewer: Viewer) => boolean, reason: string): void => {
-    for (const connection of connections) if (connection.viewer && match(connection.viewer)) connection.endAuthentication(reason);
-  };
-  const sweeper = setInterval(sweep(() => [...connections].flatMap(({ viewer }) => viewer ?? []), services, endViewers, logger), SWEEP_MS);
   const pinger = setInterval(() => {
     for (const connection of connections) connection.ping();
-  }, PING_MS);
-  sweeper.unref();
+  }, silentMs / SILENT_PINGS);
   pinger.unref();
 
   return {
-    endViewers,
+    viewers: () => [...connections].flatMap(({ viewer }) => viewer ?? []),
+    endViewers(match, reason, lastWordsMs) {
+      for (const connection of connections) if (connection.viewer && match(connection.viewer)) connection.endAuthentication(reason, lastWordsMs);
+    },
     async close() {
-      clearInterval(sweeper);
       clearInterval(pinger);
       deps.server.off('upgrade', onUpgrade);
       await Promise.all([...connections].map((connection) => connection.goAway()));
       sockets.close();
     },
-  };
-}
-
-/** Asks the database which of the connected viewers have ended since; credentials with a date are looked at here. */
-function sweep(viewersOf: () => Viewer[], services: Services, endViewers: WebSocketDoor['endViewers'], logger: Logger): () => void {
-  let running = false;
-  return () => {
-    const viewers = viewersOf();
-    if (running || viewers.length === 0) return;
-    const now = Date.now();
-    endViewers((viewer) => viewer.expiresAtMs !== null && viewer.expiresAtMs <= now, 'The credentials have expired.');
-    running = true;
-    services.auth
-      .ended(viewers)
-      .then((ended) => ended.size && endViewers((viewer) => ended.has(viewer), 'The credentials are no longer valid.'))
-      .catch((error: unknown) => logger.warn({ err: error }, 'ended credentials could not be looked for'))
-      .finally(() => (running = false));
   };
 }
 
@@ -201,7 +156,5 @@ function authorizationOf(params: Record<string, unknown> | undefined): string | 
   return typeof token === 'string' ? `Bearer ${token}` : null;
 }
 
-const tokenKey = (viewer: Viewer): string => viewer.tokenId ?? viewer.userId;
-const refused = (error: AppError): GraphQLError => new GraphQLError(error.public, { originalError: error });
 const requestIdIn = (args: ExecutionArgs, context: Context<Record<string, unknown>, Extra>): string =>
   (args.contextValue as { requestId?: string } | undefined)?.requestId ?? context.extra.connection.requestId;

@@ -16,6 +16,8 @@ const FAREWELL_MS = 500;
 const GONE_MS = 1_000;
 /** Bytes of a close frame's reason. */
 const MAX_REASON = 120;
+/** So many pings without a word from the client, or without anything of ours taken by it, and it is cut off. */
+export const SILENT_PINGS = 5;
 /** Bytes that wait to be sent: beyond the first nothing more is read from the client, beyond the second it is cut off. The second is more than two of the largest answers. */
 const PAUSE_AT = 1024 * 1024;
 const CUT_AT = 40 * 1024 * 1024;
@@ -27,7 +29,11 @@ const STRANGER_MESSAGES = 10;
 export class Connection {
   viewer: Viewer | null = null;
   private readonly operations = new Map<string, ResultStream>();
-  private answersPings = true;
+  /** Pings since the client was last heard. */
+  private silence = 0;
+  /** Frames that wait for the client to take them, and pings since it took one. */
+  private untaken = 0;
+  private stalled = 0;
   private requests = 0;
   private onIdle: (() => void) | null = null;
   private onAdmitted: (() => void) | null = null;
@@ -40,7 +46,6 @@ export class Connection {
     readonly requestId: string,
     readonly traceparentId: string | null,
   ) {
-    socket.on('pong', () => (this.answersPings = true));
     // Not left to `ws`, which answers however much waits already.
     socket.on('ping', (data) => {
       if (socket.readyState !== WebSocket.OPEN) return;
@@ -49,8 +54,9 @@ export class Connection {
     });
   }
 
-  /** Until the viewer is known, looks at what arrives from the network: `ws` would collect a message of the full size first. */
+  /** Whatever arrives is a sign of life. Until the viewer is known also its size is looked at: `ws` would collect a message of the full size first. */
   watchArrivals(network: Duplex): void {
+    network.on('data', () => (this.silence = 0));
     let bytes = 0;
     const count = (chunk: Buffer): void => {
       bytes += chunk.length;
@@ -77,7 +83,10 @@ export class Connection {
     return new Promise((resolve) => {
       if (this.socket.readyState !== WebSocket.OPEN) return resolve();
       // A failed send ends in the socket's `close`, where everything is cleaned up.
+      this.untaken += 1;
       this.socket.send(data, () => {
+        this.untaken -= 1;
+        this.stalled = 0;
         this.onSent();
         resolve();
       });
@@ -118,18 +127,23 @@ export class Connection {
     this.socket.close(code, reason.slice(0, MAX_REASON));
   }
 
-  /** The viewer may do nothing any more: each operation ends with an error, then the socket with a code that clients do not retry. */
-  endAuthentication(reason: string): void {
+  /** The viewer may do nothing any more: each operation that does not end by itself within `lastWordsMs` ends with an error, then the socket with a code that clients do not retry. */
+  endAuthentication(reason: string, lastWordsMs: number): void {
     this.viewer = null;
     const close = (): void => this.close(CLOSE.unauthenticated, reason);
     if (this.operations.size === 0) return close();
-    const timer = setTimeout(close, FAREWELL_MS);
+    let timer: NodeJS.Timeout;
+    const end = (): void => {
+      timer = setTimeout(close, FAREWELL_MS);
+      for (const operation of this.operations.values()) operation.terminate(new AppError('UNAUTHENTICATED', { public: reason }));
+    };
     this.onIdle = () => {
       clearTimeout(timer);
-      // The last error frame is sent in this turn.
+      // The last frame is sent in this turn.
       setImmediate(close);
     };
-    for (const operation of this.operations.values()) operation.terminate(new AppError('UNAUTHENTICATED', { public: reason }));
+    if (lastWordsMs > 0) timer = setTimeout(end, lastWordsMs);
+    else end();
   }
 
   goAway(): Promise<void> {
@@ -151,11 +165,15 @@ export class Connection {
     });
   }
 
-  /** Also ends clients that keep the socket and read nothing: the ping waits behind what they have not read. */
+  /**
+   * Asks the client for a sign of life. TCP brings one through a tunnel, so a single ping without an answer means nothing; who has gone is a viewer no
+   * longer. Who speaks and takes nothing of ours has gone as well.
+   */
   ping(): void {
     if (this.socket.readyState !== WebSocket.OPEN) return;
-    if (!this.answersPings) return this.socket.terminate();
-    this.answersPings = false;
+    if (this.silence >= SILENT_PINGS || this.stalled >= SILENT_PINGS) return this.socket.terminate();
+    this.silence += 1;
+    this.stalled = this.untaken > 0 ? this.stalled + 1 : 0;
     this.socket.ping();
   }
 

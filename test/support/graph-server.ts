@@ -7,7 +7,9 @@ import type { Logger } from '../../src/lib/logger';
 import { AbortableIterator, type Sink } from '../../src/lib/abortable-iterator';
 import type { RequestContext } from '../../src/server/context';
 import { createServer, type GraphServer, type ServerDeps } from '../../src/server/server';
+import { RunningCalls } from '../../src/services/running-calls';
 import type { Services } from '../../src/services/services';
+import { AccessEnds } from '../../src/services/viewer/access-ends';
 import type { Role, Viewer } from '../../src/services/viewer/viewer.types';
 import { memoryLogger } from './log';
 
@@ -129,6 +131,8 @@ export interface TestServer {
   ended: Set<Viewer>;
   /** Streams that were begun, in order. Each begins with its first `next()`. */
   streams: TestStream[];
+  /** What ends the credentials of this server's viewers. */
+  accessEnds: AccessEnds;
   close(): Promise<void>;
 }
 
@@ -168,7 +172,15 @@ export async function startServer(changes: Partial<Config> = {}, deps: Partial<S
   } as unknown as Services;
   const server = await createServer({ config: testConfig(changes), schema: tinySchema(), services, logger, readiness: async () => ({ ready: true, database: { state: 'UP' } }), ...deps });
   const { url, port } = await server.listen();
-  return { server, url, port, logger, viewers, ended, streams, close: () => server.close() };
+  const accessEnds = new AccessEnds({ auth: services.auth, running: new RunningCalls(), logger });
+  accessEnds.start(server);
+  return {
+    server, url, port, logger, viewers, ended, streams, accessEnds,
+    close: () => {
+      accessEnds.stop();
+      return server.close();
+    },
+  };
 }
 
 interface Delta { kind: string; text: string; fromSeq: number; seq: number }

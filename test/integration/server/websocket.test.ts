@@ -4,7 +4,7 @@ import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { connectWs, type TestWsClient } from '../../support/ws-client';
 import { startServer, viewerOf, type TestServer, type TestStream } from '../../support/graph-server';
-import { waitFor } from '../../support/wait';
+import { waitFor, within } from '../../support/wait';
 
 const STREAM = 'subscription { chatStream { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on StreamCompleted { person { name } } } }';
 const delta = (seq: number, text = `t${seq} `) => ({ kind: 'TextDelta', fromSeq: seq, seq, text });
@@ -117,6 +117,48 @@ describe('the WebSocket door', () => {
     expect(await silent.closed).toBe(4408);
   });
 
+  it('closes with 1009 for a frame that says it has 100 MB, before any of it has come, also of somebody whom it knows', async () => {
+    const { socket, closed } = await raw();
+    socket.send('{"type":"connection_init","payload":{"token":"good"}}');
+    await once(socket, 'message');
+    // A masked text frame with a length of 64 bits, and nothing behind it.
+    const head = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    head.writeUInt32BE(100 * 1024 * 1024, 6);
+    (socket as unknown as { _socket: Socket })._socket.write(head);
+    expect(await closed).toBe(1009);
+  });
+
+  it('takes no credentials from the URL, and logs none', async () => {
+    const secret = 'weir_in_the_url_0123456789';
+    server.viewers.set(secret, viewerOf('ann'));
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}?token=${secret}&authorization=Bearer%20${secret}`, 'graphql-transport-ws', { headers: { cookie: `token=${secret}` } });
+    const closed = once(socket, 'close');
+    await once(socket, 'open');
+    socket.send('{"type":"connection_init"}');
+    expect((await closed)[0]).toBe(4401);
+    expect(JSON.stringify(server.logger.lines)).not.toContain(secret);
+  });
+
+  it('refuses a thousand subscribes of one socket beyond its twenty, and others do not feel it', async () => {
+    server.viewers.set('other', viewerOf('bob'));
+    const beside = connect('other').subscribe(STREAM);
+    const { sink } = await begun();
+    const { socket, closed } = await raw();
+    socket.send('{"type":"connection_init","payload":{"token":"good"}}');
+    await once(socket, 'message');
+    let refused = 0;
+    socket.on('message', (data) => (refused += JSON.parse(String(data)).type === 'error' ? 1 : 0));
+    for (let id = 0; id < 1_000; id += 1) socket.send(JSON.stringify({ id: String(id), type: 'subscribe', payload: { query: STREAM } }));
+    for (let seq = 1; refused < 980; seq += 1) {
+      sink.push(delta(seq));
+      await beside.waitFor((event) => event.seq === seq);
+    }
+    expect(server.streams).toHaveLength(1 + 20);
+    expect([refused, beside.over]).toEqual([980, false]);
+    socket.terminate();
+    await closed;
+  });
+
   it('lets in listed and own origins and programs, but no foreign page, and nothing at other paths', async () => {
     expect(await refusedUpgrade({ origin: 'https://evil.example', cookie: 'session=1' })).toBe(403);
     expect(await refusedUpgrade({ origin: 'null' })).toBe(403);
@@ -183,7 +225,7 @@ describe('the WebSocket door', () => {
   it.each([
     ['revoked', (test: TestServer) => test.ended.add(test.viewers.get('good')!)],
     ['expired', (test: TestServer) => (test.viewers.get('good')!.expiresAtMs = Date.now())],
-    ['ended by an administrator', (test: TestServer) => test.server.endViewers((viewer) => viewer.userId === 'ann')],
+    ['ended by an administrator', (test: TestServer) => test.accessEnds.endUser('ann')],
   ])('ends the streams of %s credentials within five seconds: an error, then 4401, and the source is left', async (_why, end) => {
     server.viewers.set('other', viewerOf('bob'));
     const [client, other] = [connect('good'), connect('other')];
@@ -191,10 +233,8 @@ describe('the WebSocket door', () => {
     const source = await begun();
     const spared = other.subscribe(STREAM);
     await waitFor(() => server.streams.length === 2);
-    const since = performance.now();
     end(server);
-    expect((await client.closed).code).toBe(4401);
-    expect(performance.now() - since).toBeLessThan(5_000);
+    expect((await within(client.closed, 5_000, 'the close')).code).toBe(4401);
     expect(stream.errors).toContainEqual({ message: expect.any(String), extensions: { code: 'UNAUTHENTICATED' } });
     expect(source.left).toBe(true);
     expect(spared.over).toBe(false);
@@ -265,13 +305,12 @@ describe('the WebSocket door', () => {
 
   it('takes little of somebody whom it does not know yet: no large message, no many small ones, no message in many parts', async () => {
     const roomy = await startServer({ maxBodyBytes: 8_000_000 });
-    const closeCode = async (say: (socket: WebSocket) => void): Promise<[number, number]> => {
+    const closeCode = async (say: (socket: WebSocket) => void): Promise<number> => {
       const socket = new WebSocket(roomy.url.replace('http', 'ws'), 'graphql-transport-ws');
       const closed = once(socket, 'close');
       await once(socket, 'open');
-      const since = performance.now();
       say(socket);
-      return [(await closed)[0] as number, performance.now() - since];
+      return (await closed)[0] as number;
     };
     const large = JSON.stringify({ type: 'connection_init', payload: { token: 'good', text: 'x'.repeat(7_000_000) } });
     const parts = (socket: WebSocket): void => {
@@ -281,9 +320,8 @@ describe('the WebSocket door', () => {
       for (let i = 0; i < 50; i += 1) socket.send('{"type":"ping"}');
     };
     for (const say of [(socket: WebSocket) => socket.send(large), parts, pings]) {
-      const [code, tookMs] = await closeCode(say);
-      expect(code).toBe(1009);
-      expect(tookMs).toBeLessThan(2_500);
+      // Not 4408: it is not the time for a first message that ends it.
+      expect(await closeCode(say)).toBe(1009);
     }
     // Known, it may send as much as by HTTP.
     const client = connectWs(roomy.url, 'good');

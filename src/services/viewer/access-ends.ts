@@ -1,0 +1,74 @@
+import type { Logger } from '../../lib/logger';
+import type { AuthServiceApi } from '../services';
+import type { RunningCall, RunningCalls } from '../running-calls';
+import type { Viewer } from './viewer.types';
+
+/** Where viewers are connected. */
+export interface ViewerDoors {
+  viewers(): Viewer[];
+  /** What these viewers look at and does not end by itself within so many milliseconds ends with an error; then they are disconnected. */
+  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
+}
+export interface AccessEndsDeps {
+  auth: Pick<AuthServiceApi, 'ended'>;
+  running: Pick<RunningCalls, 'streams' | 'stopWhere'>;
+  logger: Logger;
+}
+
+/** How soon revoked and expired credentials end what they have begun; then the last words are waited for. The acceptance limit is 5 s for both. Milliseconds. */
+const LOOK_EVERY_MS = 2_000;
+/** How long a stream that was stopped has to be booked and to tell its viewers so. Milliseconds. */
+const LAST_WORDS_MS = 1_000;
+
+/**
+ * Ends what credentials have begun when they end: their streams first, watched or not, so that viewers are told and the answer is kept; then their
+ * connections. A stream belongs to the credential that began it: another one of the same user does not keep it alive. Each process looks after the
+ * streams that it runs and the viewers that it has. A whole answer was admitted and is finished, except where this process
+ * itself is told that its user may do nothing any more.
+ */
+export class AccessEnds {
+  private timer: NodeJS.Timeout | null = null;
+  private doors: ViewerDoors | null = null;
+  private asking = false;
+
+  constructor(private readonly deps: AccessEndsDeps) {}
+
+  start(doors: ViewerDoors): void {
+    this.doors = doors;
+    this.timer = setInterval(() => void this.look(), LOOK_EVERY_MS).unref();
+  }
+
+  stop(): void {
+    if (this.timer) clearInterval(this.timer);
+  }
+
+  /** The user may do nothing any more. */
+  endUser(userId: string): void {
+    this.end((viewer) => viewer.userId === userId, () => true, 'The credentials are no longer valid.');
+  }
+
+  private async look(): Promise<void> {
+    const now = Date.now();
+    const expired = (viewer: Viewer): boolean => viewer.expiresAtMs !== null && viewer.expiresAtMs <= now;
+    const viewers = [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.viewers() ?? [])];
+    // Not a question to the database, which may be away.
+    if (viewers.some(expired)) this.end(expired, isStream, 'The credentials have expired.');
+    if (this.asking || viewers.length === 0) return;
+    this.asking = true;
+    try {
+      const ended = await this.deps.auth.ended(viewers);
+      if (ended.size > 0) this.end((viewer) => ended.has(viewer), isStream, 'The credentials are no longer valid.');
+    } catch (error) {
+      this.deps.logger.warn({ err: error }, 'ended credentials could not be looked for');
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  private end(match: (viewer: Viewer) => boolean, which: (call: RunningCall) => boolean, reason: string): void {
+    const stopped = this.deps.running.stopWhere((call) => which(call) && match(call.viewer), 'AUTHORIZATION');
+    this.doors?.endViewers(match, reason, stopped > 0 ? LAST_WORDS_MS : 0);
+  }
+}
+
+const isStream = (call: RunningCall): boolean => call.streamed;
