@@ -9,8 +9,8 @@ export interface RunningCall {
   readonly streamed: boolean;
   /** Resolves when the call has ended: whether its usage row is written. Never rejects. */
   readonly done: Promise<boolean>;
-  /** Aborts the upstream at once; what came is kept. Harmless when repeated. */
-  stop(reason: StopReason): void;
+  /** Aborts the upstream at once; what came is kept. Harmless when repeated. false: it has ended by itself, and is being booked. */
+  stop(reason: StopReason): boolean;
 }
 
 /** The register of what runs here, so that it can be stopped from elsewhere and awaited before the process ends. */
@@ -60,6 +60,11 @@ export class RunningCalls {
 
   find(callId: string): RunningCall | null {
     return this.calls.get(callId) ?? null;
+  }
+
+  /** The streams that run here. */
+  streams(): RunningCall[] {
+    return [...this.calls.values()].filter((call) => call.streamed);
   }
 
   /** Stops what matches and gives how many that were. */

@@ -1,5 +1,5 @@
+import { ListeningConnection } from '../../entities/listening-connection';
 import type { Logger } from '../../lib/logger';
-import { AlertListener } from './alert-listener.store';
 import type { AlertStore } from './alert.store';
 import { AlertSubscription } from './alert-subscription';
 import type { Looker } from './budget.rule';
@@ -26,7 +26,7 @@ export class AlertFeed {
   private readonly subscriptions = new Set<AlertSubscription>();
   /** Everything until here has been handed out. */
   private last = new Date(0);
-  private listener: AlertListener | null = null;
+  private listener: ListeningConnection | null = null;
   private connecting: Promise<void> | null = null;
   private looking: Promise<void> | null = null;
   private again = false;
@@ -79,9 +79,11 @@ export class AlertFeed {
   }
 
   private async listen(): Promise<void> {
-    const listener = new AlertListener({
+    const listener = new ListeningConnection({
       databaseUrl: this.deps.databaseUrl,
-      onAlert: () => void this.look(),
+      applicationName: 'weir-alerts',
+      channel: 'weir_budget_alerts',
+      onNotification: () => void this.look(),
       onLost: (error) => {
         this.listener = null;
         this.deps.logger.warn({ err: error }, 'the connection that listens for budget alerts was lost');

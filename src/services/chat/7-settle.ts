@@ -108,7 +108,7 @@ function usageOf(call: HeldCall, answer: Answer, end: EndState, served: CatalogM
 }
 
 function finishOf(answer: Answer, end: EndState): FinishReason {
-  if (end.status === 'STOPPED') return 'STOPPED';
+  if (end.status === 'STOPPED') return end.stopReason === 'BUDGET' ? 'BUDGET' : 'STOPPED';
   return answer.finishReason ?? 'OTHER';
 }
 

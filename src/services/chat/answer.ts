@@ -1,3 +1,4 @@
+import { TextBuffer } from '../../lib/text-buffer';
 import type { ToolCall } from '../conversation/conversation.types';
 import type { UpstreamHead, UpstreamSink, UpstreamUsage } from '../litellm/upstream.types';
 import type { FinishReason } from './chat.types';
@@ -20,23 +21,25 @@ export class Answer implements UpstreamSink {
   finishReason: FinishReason | null = null;
   /** performance.now() of the first piece. */
   firstPieceAt: number | null = null;
-  private readonly texts: string[] = [];
-  private readonly reasonings: string[] = [];
-  private readonly calls: { toolCallId: string; name: string; arguments: string[] }[] = [];
+  private readonly texts = new TextBuffer();
+  private readonly reasonings = new TextBuffer();
+  private readonly calls: { toolCallId: string; name: string; arguments: TextBuffer }[] = [];
 
   constructor(
     private readonly onPiece: (piece: Piece) => void = () => undefined,
     private readonly onHead: (head: UpstreamHead) => void = () => undefined,
+    /** See UpstreamSink. */
+    readonly behind: () => Promise<void> | null = () => null,
   ) {}
 
   get content(): string {
-    return this.texts.join('');
+    return this.texts.toString();
   }
   get reasoningText(): string {
-    return this.reasonings.join('');
+    return this.reasonings.toString();
   }
   get toolCalls(): ToolCall[] {
-    return this.calls.filter(Boolean).map((call) => ({ toolCallId: call.toolCallId, name: call.name, arguments: call.arguments.join('') }));
+    return this.calls.filter(Boolean).map((call) => ({ toolCallId: call.toolCallId, name: call.name, arguments: call.arguments.toString() }));
   }
   get isEmpty(): boolean {
     return this.firstPieceAt === null;
@@ -51,24 +54,28 @@ export class Answer implements UpstreamSink {
     this.onHead(head);
   }
   text(text: string): void {
-    this.texts.push(text);
+    this.texts.add(text);
     this.piece({ kind: 'TextDelta', text });
   }
   reasoning(text: string): void {
-    this.reasonings.push(text);
+    this.reasonings.add(text);
     this.piece({ kind: 'ReasoningDelta', text });
   }
   toolCall(index: number, toolCallId: string | null, name: string | null, argumentsText: string): void {
     // An index out of any proportion would make an array of holes.
     if (!Number.isInteger(index) || index < 0 || index > 1_000) return;
-    const call = (this.calls[index] ??= { toolCallId: '', name: '', arguments: [] });
+    // Nothing is in it, and nothing begins with it.
+    if (!toolCallId && !name && !argumentsText && this.calls[index]) return;
+    const call = (this.calls[index] ??= { toolCallId: '', name: '', arguments: new TextBuffer() });
     if (toolCallId) call.toolCallId = toolCallId;
     if (name) call.name = name;
-    call.arguments.push(argumentsText);
+    call.arguments.add(argumentsText);
     this.piece({ kind: 'ToolCallDelta', index, toolCallId, name, arguments: argumentsText });
   }
+  /** Said twice, the later one counts, unless it is the plain one: some providers say so once more at the very end. */
   finish(reason: string): void {
-    this.finishReason = FINISH.get(reason) ?? 'OTHER';
+    const said = FINISH.get(reason) ?? 'OTHER';
+    if (this.finishReason === null || said !== 'STOP') this.finishReason = said;
   }
   /** Sent twice, the later one counts: it is the total. */
   usage(usage: UpstreamUsage): void {

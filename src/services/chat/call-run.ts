@@ -1,17 +1,21 @@
 import type { Logger } from '../../lib/logger';
 import { UpstreamError } from '../litellm/map-error';
-import type { ModelUpstream } from '../litellm/upstream.types';
+import type { ModelUpstream, UpstreamHead } from '../litellm/upstream.types';
 import type { Checkpoints } from '../ledger/checkpoints';
 import type { CatalogSnapshot } from '../model/model.types';
 import type { RunningCall } from '../running-calls';
+import type { PieceLog } from '../streams/piece-log';
+import type { Unnumbered } from '../streams/stream.types';
 import type { Viewer } from '../viewer/viewer.types';
 import type { HeldCall } from './4-hold';
 import { complete, type CallerKeys } from './5-complete';
 import { settle, type EndState, type SettleDeps } from './7-settle';
 import { Answer, type Piece } from './answer';
-import type { ChatReply, Refusal, StopReason } from './chat.types';
+import type { ChatEvent, ChatReply, Refusal, StopReason } from './chat.types';
+import { progressCost } from './progress-cost';
 import { mapRefusal } from './refusals';
 import { outcomeOf } from './stored-outcome';
+import { StreamMeter } from './stream-meter';
 
 export type CallOutcome =
   | { status: 'COMPLETED'; reply: ChatReply }
@@ -30,24 +34,40 @@ export interface CallRunDeps {
   totalMs: number;
 }
 
+/** Where a stream's pieces go. */
+export interface ShownStream {
+  add(event: Piece | Unnumbered<StreamProgress>): void;
+  /** A promise while it cannot show what came. */
+  behind(): Promise<void> | null;
+  readonly log: PieceLog;
+}
+type StreamProgress = Extract<ChatEvent, { kind: 'StreamProgress' }>;
+
 /** One call from its hold to its end: asks the upstream, can be stopped from anywhere, ends exactly once and is then settled. */
 export class CallRun implements RunningCall {
   readonly done: Promise<boolean>;
   readonly outcome: Promise<CallOutcome>;
   private readonly abort = new AbortController();
   private stopReason: StopReason | null = null;
+  /** The upstream has ended, by itself. */
+  private answered = false;
 
   constructor(
     private readonly call: HeldCall,
     private readonly deps: CallRunDeps,
     /** Shows what comes. */
-    stream: { add(piece: Piece): void } | null = null,
+    stream: ShownStream | null = null,
   ) {
-    const checkpoint = call.streamed ? deps.checkpoints.begin(call.id) : null;
-    const answer: Answer = new Answer((piece) => {
-      stream?.add(piece);
-      checkpoint?.piece(piece);
-    }, (head) => checkpoint?.head(head.servedModel, head.deployment));
+    const checkpoint = stream && deps.checkpoints.begin(call.id, stream.log);
+    const meter = stream && this.meter(stream, () => answer.headSeen);
+    const answer: Answer = new Answer(
+      (piece) => {
+        stream?.add(piece);
+        meter?.piece(piece);
+      },
+      (head) => checkpoint?.head(head.servedModel, head.deployment),
+      () => stream?.behind() ?? null,
+    );
     this.outcome = this.run(answer, () => checkpoint?.end());
     this.done = this.outcome.then(
       () => true,
@@ -65,9 +85,12 @@ export class CallRun implements RunningCall {
     return this.call.streamed;
   }
 
-  stop(reason: StopReason): void {
+  /** Gives whether the call ends by it, or by an earlier stop: false while what it had answered is booked. */
+  stop(reason: StopReason): boolean {
+    if (this.answered) return false;
     this.stopReason ??= reason;
     this.abort.abort();
+    return true;
   }
 
   private async run(answer: Answer, onEnd: () => void): Promise<CallOutcome> {
@@ -76,6 +99,7 @@ export class CallRun implements RunningCall {
     let error: UpstreamError | null;
     try {
       error = await complete(call, answer, deps.upstream, deps.keys, deps.totalMs, this.abort.signal);
+      this.answered = error?.kind !== 'ABORTED';
     } finally {
       clearTimeout(deadline);
       onEnd();
@@ -87,6 +111,20 @@ export class CallRun implements RunningCall {
     const reply = await settle(call, answer, end, deps.settle);
     this.log(reply, error);
     return outcomeOf(reply, refusal, this.stopReason);
+  }
+
+  private meter(stream: ShownStream, head: () => UpstreamHead | null): StreamMeter {
+    const { call, deps } = this;
+    const { maxTokens, model, context } = call;
+    const cost = call.input.progress ? progressCost(call, deps.settle.prices) : null;
+    return new StreamMeter({
+      maxTokens,
+      onRunaway: ({ tokens, limit }) => {
+        deps.logger.warn({ requestId: context.requestId, callId: call.id, model: model.id, servedModel: head()?.servedModel ?? null, maxTokens, tokens, limit }, 'a stream was cut: the provider has not kept to max_tokens');
+        this.stop('BUDGET');
+      },
+      onProgress: cost && (({ output, reasoning }) => stream.add({ kind: 'StreamProgress', completionTokens: output + reasoning, estimatedCost: cost({ output, reasoning }, head()) })),
+    });
   }
 
   private refuse(error: UpstreamError, answer: Answer): Refusal {

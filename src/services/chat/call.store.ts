@@ -31,6 +31,8 @@ const IS_BEING_CHANGED = '55P03';
 /** Raised by weir.correct. */
 const PRICES_CHANGED = 'WP001';
 const MAX_PRICINGS = 5;
+/** NOTIFY with an owner's name: somebody wants a call of it stopped. */
+export const STOPS_CHANNEL = 'weir_stops';
 /** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
 const mayPass = (error: unknown): boolean => {
   const code = String((error as { code?: unknown }).code ?? '');
@@ -181,9 +183,13 @@ export class CallStore {
     });
   }
 
-  /** Asks whoever runs a call to stop it. false: it is not in flight. */
+  /** Asks whoever runs a call to stop it, and tells its process so; of several reasons the first one counts. false: it is not in flight. */
   async requestStop(id: string, reason: StopReason): Promise<boolean> {
-    return (await this.db.query('UPDATE calls_in_flight SET stop_reason = $2 WHERE id = $1 RETURNING id', [id, reason])).length > 0;
+    const asked = await this.db.query(
+      `WITH asked AS (UPDATE calls_in_flight SET stop_reason = coalesce(stop_reason, $2) WHERE id = $1 RETURNING owner) SELECT pg_notify('${STOPS_CHANNEL}', owner) FROM asked`,
+      [id, reason],
+    );
+    return asked.length > 0;
   }
 
   /** What others have asked this owner to stop. */

@@ -1,29 +1,58 @@
+import { ListeningConnection } from '../../entities/listening-connection';
 import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import type { RunningCalls } from '../running-calls';
-import type { CallStore } from './call.store';
+import { STOPS_CHANNEL, type CallStore } from './call.store';
 import type { StopReason } from './chat.types';
 
-/** How often an owner looks for requests, and how long one is waited for. Milliseconds. */
+/** How often an owner looks for requests without being told. Milliseconds. */
 const LOOK_EVERY_MS = 1_000;
+/** How long one is waited for, and how often its end is looked for. Milliseconds. */
 const WAIT_MS = 5_000;
 const ASK_EVERY_MS = 100;
 
-/** Stops that cross replicas: a request is written into the call's row, and the process that runs the call looks for such rows. */
+export interface RemoteStopsDeps {
+  databaseUrl: string;
+  store: Pick<CallStore, 'requestStop' | 'requestedStops' | 'isInFlight'>;
+  running: Pick<RunningCalls, 'find' | 'size'>;
+  owner: string;
+  logger: Logger;
+  /** Milliseconds between looks without a notification. Default 1 s. */
+  lookEveryMs?: number;
+  /** Milliseconds until a lost connection is made anew. Default 1 s. */
+  reconnectMs?: number;
+}
+
+/**
+ * Stops that cross replicas: a request is written into the call's row, once, and the process that runs the call is notified. One connection per
+ * process listens; what it misses is found by looking every second, because what is wanted is asked of the table and not of the notification.
+ */
 export class RemoteStops {
-  private timer: NodeJS.Timeout | null = null;
+  private listener: ListeningConnection | null = null;
+  private connecting: Promise<void> | null = null;
+  private timer: NodeJS.Timeout | undefined;
+  private retry: NodeJS.Timeout | undefined;
   private looking: Promise<void> | null = null;
+  private again = false;
+  private stopped = false;
 
-  constructor(private readonly deps: { store: CallStore; running: RunningCalls; owner: string; logger: Logger }) {}
+  constructor(private readonly deps: RemoteStopsDeps) {}
 
-  start(): void {
+  async start(): Promise<void> {
     this.timer = setInterval(() => {
-      if (this.deps.running.size > 0) this.looking ??= this.look().finally(() => (this.looking = null));
-    }, LOOK_EVERY_MS).unref();
+      if (this.deps.running.size === 0) return;
+      void this.listener?.check();
+      void this.look();
+    }, this.deps.lookEveryMs ?? LOOK_EVERY_MS).unref();
+    await this.listen();
   }
 
   async stopLooking(): Promise<void> {
-    if (this.timer) clearInterval(this.timer);
+    this.stopped = true;
+    clearInterval(this.timer);
+    clearTimeout(this.retry);
+    await this.connecting;
+    await this.listener?.stop();
     await this.looking;
   }
 
@@ -38,11 +67,53 @@ export class RemoteStops {
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server that runs this stream does not answer; it is asked to stop it.', retryAfterMs: 5_000 });
   }
 
-  private async look(): Promise<void> {
-    try {
+  private async listen(): Promise<void> {
+    const { databaseUrl, owner, logger } = this.deps;
+    const listener = new ListeningConnection({
+      databaseUrl,
+      applicationName: 'weir-stops',
+      channel: STOPS_CHANNEL,
+      onNotification: (wanted) => {
+        if (wanted === owner) void this.look();
+      },
+      onLost: (error) => {
+        this.listener = null;
+        logger.warn({ err: error }, 'the connection that listens for stops was lost');
+        this.listenLater();
+      },
+    });
+    this.connecting = listener.start().then(
+      () => {
+        this.listener = listener;
+        // What was asked while nobody listened.
+        return this.look();
+      },
+      (error: unknown) => {
+        logger.warn({ err: error }, 'stops cannot be listened for: those of other replicas come with a delay of a second');
+        this.listenLater();
+      },
+    );
+    await this.connecting;
+  }
+
+  private listenLater(): void {
+    if (!this.stopped) this.retry = setTimeout(() => void this.listen(), this.deps.reconnectMs ?? 1_000).unref();
+  }
+
+  /** Stops what is asked for. Never rejects: what fails is found by the next look. */
+  private look(): Promise<void> {
+    this.again = true;
+    this.looking ??= this.stopAsked()
+      .catch((error: unknown) => this.deps.logger.warn({ err: error }, 'requests to stop calls could not be looked for'))
+      .finally(() => (this.looking = null));
+    return this.looking;
+  }
+
+  private async stopAsked(): Promise<void> {
+    // A notification that comes while this reads may be of something that it has not seen.
+    while (this.again && !this.stopped) {
+      this.again = false;
       for (const { id, reason } of await this.deps.store.requestedStops(this.deps.owner)) this.deps.running.find(id)?.stop(reason);
-    } catch (error) {
-      this.deps.logger.warn({ err: error }, 'requests to stop calls could not be looked for');
     }
   }
 }

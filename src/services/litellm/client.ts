@@ -60,7 +60,7 @@ export class CompletionClient implements ModelUpstream {
       begun = true;
       sink.head(this.headOf(response.headers));
       const onBytes = (): void => watchdog.expectWithin(this.options.timeouts.idleMs);
-      if (request.body.stream) await new SseReader(this.kind, this.maxBytes, sink, onBytes).read(response.body);
+      if (request.body.stream) await new SseReader({ kind: this.kind, maxEventBytes: this.maxBytes, sink, signal: abort.signal, onBytes, onPause: () => watchdog.stop() }).read(response.body);
       else await readAnswer(this.kind, response.body, this.maxBytes, sink, onBytes);
     } catch (error) {
       throw abort.signal.aborted ? (abort.signal.reason as UpstreamError) : mapNetworkError(error, begun);

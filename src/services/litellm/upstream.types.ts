@@ -49,6 +49,8 @@ export interface UpstreamSink {
   /** The provider's own word. */
   finish(reason: string): void;
   usage(usage: UpstreamUsage): void;
+  /** Of a stream: a promise while more has come than can be kept; nothing is read until it resolves. */
+  behind?(): Promise<void> | null;
 }
 
 /** The one way to a model. Rejects with UpstreamError, also when the signal aborts. */

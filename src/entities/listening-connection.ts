@@ -1,34 +1,36 @@
 import { Client } from 'pg';
 
-/** NOTIFY on it says that there are new alerts, and nothing else: they are read from their table. */
-const CHANNEL = 'weir_budget_alerts';
 const CONNECT_MS = 5_000;
 const ANSWER_MS = 4_000;
 
-export interface AlertListenerOptions {
+export interface ListeningConnectionOptions {
   databaseUrl: string;
-  onAlert(): void;
+  /** As Postgres shows it in pg_stat_activity. */
+  applicationName: string;
+  /** NOTIFY on it says that there is something new; what, is read from its table. A plain identifier. */
+  channel: string;
+  onNotification(payload: string): void;
   /** Once, when the connection is gone or does not answer. */
   onLost(error: unknown): void;
 }
 
 /** A connection that waits for notifications. It listens once: after `onLost` another one has to be made. */
-export class AlertListener {
+export class ListeningConnection {
   private readonly client: Client;
   private over = false;
 
-  constructor(private readonly options: AlertListenerOptions) {
-    this.client = new Client({ connectionString: options.databaseUrl, application_name: 'weir-alerts', connectionTimeoutMillis: CONNECT_MS, query_timeout: ANSWER_MS, keepAlive: true });
-    this.client.on('notification', () => options.onAlert());
+  constructor(private readonly options: ListeningConnectionOptions) {
+    this.client = new Client({ connectionString: options.databaseUrl, application_name: options.applicationName, connectionTimeoutMillis: CONNECT_MS, query_timeout: ANSWER_MS, keepAlive: true });
+    this.client.on('notification', ({ payload }) => options.onNotification(payload ?? ''));
     this.client.on('error', (error) => this.lose(error));
-    this.client.on('end', () => this.lose(new Error('the connection that listens for alerts has ended')));
+    this.client.on('end', () => this.lose(new Error(`the connection that listens on ${options.channel} has ended`)));
   }
 
   /** Rejects, and does not call `onLost`, where it cannot be had. */
   async start(): Promise<void> {
     try {
       await this.client.connect();
-      await this.client.query(`LISTEN ${CHANNEL}`);
+      await this.client.query(`LISTEN ${this.options.channel}`);
     } catch (error) {
       this.over = true;
       this.client.end().catch(() => undefined);
