@@ -3,6 +3,8 @@ import path from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config';
 import type { Logger } from '../lib/logger';
+import { EXAMPLE_PATH, hasExample } from './example-route';
+import { demoTokens, isLocal, secured } from './page';
 
 /** GraphiQL in the browser, for development. Everything comes from our own files: it works without the internet. */
 export interface Explorer {
@@ -41,7 +43,7 @@ export function openExplorer({ config, logger }: { config: Config; logger: Logge
   return {
     async sendPage(request, reply) {
       const roles = isLocal(request, config) ? demoTokens(config.demoFile) : {};
-      return secured(reply).type('text/html; charset=utf-8').header('content-security-policy', POLICY).send(page({ roles, tabs }));
+      return secured(reply).type('text/html; charset=utf-8').header('content-security-policy', POLICY).send(page({ roles, tabs }, hasExample(config)));
     },
     addRoutes(app) {
       for (const [name, file] of files) {
@@ -51,12 +53,6 @@ export function openExplorer({ config, logger }: { config: Config; logger: Logge
       }
     },
   };
-}
-
-/** Nothing of the explorer may be read by another site's script, whatever CORS allows for the graph: the page holds tokens. */
-function secured(reply: FastifyReply): FastifyReply {
-  reply.removeHeader('access-control-allow-origin');
-  return reply.header('cross-origin-resource-policy', 'same-origin').header('referrer-policy', 'no-referrer');
 }
 
 /** By name, as the page asks for them; only these are served. */
@@ -78,24 +74,7 @@ function assets(): Map<string, string> {
   return new Map(files);
 }
 
-/**
- * The tokens are on the page only when it was asked for by this machine's name: a foreign name that points here (DNS rebinding) would make the page
- * readable for that name's site.
- */
-function isLocal(request: FastifyRequest, config: Config): boolean {
-  return ['localhost', '127.0.0.1', '[::1]', config.host].includes(request.hostname);
-}
-
-function demoTokens(file: string | null): Record<string, string> {
-  if (!file) return {};
-  try {
-    return (JSON.parse(fs.readFileSync(file, 'utf8')) as { tokens?: Record<string, string> }).tokens ?? {};
-  } catch {
-    return {};
-  }
-}
-
-const page = (settings: object): string => `<!doctype html>
+const page = (settings: object, withExample: boolean): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -109,7 +88,8 @@ const page = (settings: object): string => `<!doctype html>
 <header>
 <h1>Weir <small>explorer, development only</small></h1>
 <span id="state" role="status"></span>
-<label>Role <select id="role"></select></label>
+${withExample ? `<a href="${EXAMPLE_PATH}">Example chat</a>
+` : ''}<label>Role <select id="role"></select></label>
 <label>Token <input id="token" type="text" spellcheck="false" autocomplete="off" placeholder="weir_…"></label>
 </header>
 <div id="graphiql"></div>

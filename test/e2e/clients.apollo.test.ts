@@ -1,24 +1,12 @@
-import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, type OperationVariables } from '@apollo/client/core';
-import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
-import { getMainDefinition } from '@apollo/client/utilities';
-import { createClient } from 'graphql-ws';
-import { collector, describeClient } from '../support/client-suite';
+import type { OperationVariables } from '@apollo/client/core';
+import { collector, describeClient, example } from '../support/client-suite';
 import { operationDocument, possibleTypes } from '../support/operations';
 import type { StreamEvent } from '../support/ws-client';
 
-describeClient('Apollo Client, with the cache told of our unions', ({ app, token, webSocketImpl, retryWait }) => {
-  const socket = createClient({ url: app.websocketUrl, webSocketImpl, connectionParams: { authorization: `Bearer ${token}` }, retryWait });
-  const client = new ApolloClient({
-    cache: new InMemoryCache({ possibleTypes: possibleTypes() }),
-    link: ApolloLink.split(
-      ({ query }) => {
-        const main = getMainDefinition(query);
-        return main.kind === 'OperationDefinition' && main.operation === 'subscription';
-      },
-      new GraphQLWsLink(socket),
-      new HttpLink({ uri: app.url, headers: { authorization: `Bearer ${token}` } }),
-    ),
-  });
+const { createApollo } = example('clients/apollo.js');
+
+describeClient('Apollo Client, with the cache told of our unions', ({ url, token, webSocketImpl, resume }) => {
+  const { client, socket } = createApollo({ url, token, possibleTypes: possibleTypes(), webSocketImpl, resume });
   return {
     run: async (name, variables) => {
       const document = operationDocument(name);
@@ -28,10 +16,10 @@ describeClient('Apollo Client, with the cache told of our unions', ({ app, token
     },
     stream: (input) => {
       const stream = collector();
-      const subscription = client.subscribe<{ chatStream: StreamEvent }, OperationVariables>({ query: operationDocument('chat-stream'), variables: { input } }).subscribe({
-        next: ({ data, error }) => {
+      const subscription = client.subscribe({ query: operationDocument('chat-stream'), variables: { input } as OperationVariables }).subscribe({
+        next: ({ data, error }: { data?: { chatStream: StreamEvent }; error?: Error }) => {
           if (error) stream.fail(error);
-          if (data) stream.next(data.chatStream as StreamEvent);
+          if (data) stream.next(data.chatStream);
         },
         error: stream.fail,
         complete: stream.end,

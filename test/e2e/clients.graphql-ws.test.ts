@@ -1,35 +1,55 @@
 import { createClient } from 'graphql-ws';
-import { collector, describeClient } from '../support/client-suite';
+import { collector, describeClient, example, plainClient } from '../support/client-suite';
 import { operation } from '../support/operations';
 import { ask, createFixture } from '../support/stream-fixture';
 import { settledRows } from '../support/usage-rows';
 import { waitFor, within } from '../support/wait';
 import { textOf, type StreamEvent } from '../support/ws-client';
 import { WebSocket } from 'ws';
-import { forever } from '../support/provider-script';
+import { forever, gate } from '../support/provider-script';
+import { TcpFront } from '../support/tcp-front';
 
-describeClient('graphql-ws, and fetch for the rest', ({ app, token, webSocketImpl, retryWait }) => {
-  const socket = createClient({ url: app.websocketUrl, webSocketImpl, connectionParams: { authorization: `Bearer ${token}` }, retryWait });
-  return {
-    run: async (name, variables) => {
-      const { data, errors } = await app.graphql(token, operation(name), variables);
-      if (errors) throw new Error(JSON.stringify(errors));
-      return data;
-    },
-    stream: (input) => {
+const { createSocket } = example('clients/sockets.js');
+const { resuming } = example('browser-chat/resuming.js');
+const { createEvents } = example('clients/sse.js');
+
+describeClient('graphql-ws, and fetch for the rest', (place) => {
+  const { url, token, webSocketImpl, resume } = place;
+  const socket = createSocket({ url, token, webSocketImpl });
+  return plainClient(place, resuming((asked: object, sink: object) => socket.subscribe(asked, sink), resume), () => socket.dispose());
+});
+
+describeClient('graphql-sse, where no WebSocket gets through', (place) => {
+  const { url, token, resume } = place;
+  const { client, subscribe } = createEvents({ url, token, resume });
+  return plainClient(place, subscribe, async () => client.dispose());
+}, { streamsOnly: true });
+
+describe.each(['graphql-ws', 'graphql-sse'])('%s over a connection that only looks open', (name) => {
+  it('goes on over another one', async () => {
+    const { app, member, provider, database, close } = await createFixture();
+    const network = await TcpFront.start(app.url);
+    const place = { url: network.url, token: () => member.token, webSocketImpl: WebSocket, quietMs: 100, answerMs: 100, silentMs: 500 };
+    const options = { firstDelayMs: 5, longestDelayMs: 50 };
+    const client = name === 'graphql-ws' ? createSocket(place) : createEvents(place).client;
+    try {
+      const rest = gate();
+      provider.script('test-chat', { pieces: ['one ', 'two ', 'three'], hold: { after: 2, until: rest } });
       const stream = collector();
-      const leave = socket.subscribe<{ chatStream: StreamEvent }>({ query: operation('chat-stream'), variables: { input } }, {
-        next: ({ data, errors }) => {
-          if (errors) stream.fail(errors);
-          if (data) stream.next(data.chatStream);
-        },
-        error: (error) => stream.fail(error),
-        complete: () => stream.end(),
-      });
-      return { ...stream, leave };
-    },
-    close: async () => void (await socket.dispose()),
-  };
+      resuming((asked: object, sink: object) => client.subscribe(asked, sink), options)({ query: operation('chat-stream'), variables: { input: ask('Go') } }, { next: ({ data }: { data: { chatStream: StreamEvent } }) => stream.next(data.chatStream), error: stream.fail, complete: stream.end });
+      await waitFor(() => textOf(stream.events) === 'one two ', { deadlineMs: 10_000, what: 'the first words' });
+      network.freeze();
+      rest.open();
+      await within(stream.ended, 10_000, 'the end of the stream');
+      expect(stream.errors).toEqual([]);
+      expect(textOf(stream.events)).toBe('one two three');
+      expect((await settledRows(database.db)).map(({ status }) => status)).toEqual(['COMPLETED']);
+    } finally {
+      await client.dispose();
+      await network.stop();
+      await close();
+    }
+  });
 });
 
 describe('graphql-ws without retries, as it is wise for calls that cost money', () => {
@@ -50,7 +70,7 @@ describe('graphql-ws without retries, as it is wise for calls that cost money', 
     };
     try {
       provider.script('test-chat', { pieces: ['one ', 'two '], hold: { after: 1, until: forever } });
-      const first = begin(ask('Go'));
+      const first = begin(ask('Go', { onDisconnect: 'CANCEL' }));
       await waitFor(() => textOf(first.events) === 'one ', { what: 'the first word' });
       opened[0]!.terminate();
       await within(first.ended, 3_000, 'news of the cut');

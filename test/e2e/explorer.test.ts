@@ -37,14 +37,14 @@ describe('the explorer in a browser without the internet', () => {
     // No name but ours is resolved, so that what would be loaded from elsewhere is missed here, too.
     browser = await chromium.launch({ executablePath: await serverless.executablePath(), args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'] });
     page = await browser.newPage();
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(60_000);
     page.on('request', (request) => requested.push(request.url()));
     page.on('websocket', (socket) => requested.push(socket.url()));
     page.on('requestfailed', (request) => faults.push(`${request.url()} ${request.failure()?.errorText}`));
     page.on('pageerror', (error) => faults.push(String(error)));
     page.on('console', (message) => void (message.type() === 'error' && faults.push(message.text())));
     await page.goto(app.url);
-  }, 30_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await app?.stop();

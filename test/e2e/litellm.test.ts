@@ -18,9 +18,9 @@ import { virtualKeyCases } from './litellm/virtual-keys.cases';
 describe('on a real LiteLLM', () => {
   const rig = {} as LitellmRig;
 
-  // The first run in a clone installs LiteLLM.
-  beforeAll(async () => void Object.assign(rig, await startLitellmRig()), 600_000);
-  afterAll(async () => rig.stop?.(), 60_000);
+  // The first run in a clone installs LiteLLM. Longer than what it waits for inside, which says why.
+  beforeAll(async () => void Object.assign(rig, await startLitellmRig()), 2_400_000);
+  afterAll(async () => rig.stop?.());
 
   describe('running', () => {
     runningCases(rig);

@@ -1,7 +1,10 @@
+import path from 'node:path';
 import { WebSocket } from 'ws';
 import type { TestApp } from './app';
+import { operation } from './operations';
 import { forever, gate } from './provider-script';
 import { ask, createFixture, type Fixture } from './stream-fixture';
+import { TcpFront } from './tcp-front';
 import { settledRows } from './usage-rows';
 import { waitFor, within } from './wait';
 import { isTerminal, textOf, type StreamEvent } from './ws-client';
@@ -25,14 +28,19 @@ export interface ClientUnderTest {
 
 export interface ClientPlace {
   app: TestApp;
-  token: string;
-  /** To be given to the client: it keeps hold of the raw sockets. */
+  /** Of the graph, through a network that tests cut. */
+  url: string;
+  token: () => string;
+  /** To be given to the client: it counts the connections. */
   webSocketImpl: typeof WebSocket;
-  /** Without a delay between attempts: tests do not sleep. */
-  retryWait: () => Promise<void>;
+  /** With next to no delay between attempts: tests do not sleep. */
+  resume: { firstDelayMs: number; longestDelayMs: number };
 }
 
-/** Raw sockets of a client, so that a test can cut them as a network does. */
+/** Examples are JavaScript with their types in comments: `tsc -p examples` looks at those, and tests take the files as they are. */
+export const example = (file: string): any => require(path.join(__dirname, '..', '..', 'examples', file));
+
+/** The connections of a client. */
 class Sockets {
   readonly opened: WebSocket[] = [];
   readonly impl: typeof WebSocket;
@@ -46,11 +54,6 @@ class Sockets {
       }
     } as typeof WebSocket;
   }
-
-  /** No close frame, no goodbye. */
-  cut(): void {
-    this.opened.at(-1)!.terminate();
-  }
 }
 
 /** Collects what a client hands out; the end may be told by more than one callback. */
@@ -62,22 +65,47 @@ export function collector(): ClientStream & { next(event: StreamEvent): void; fa
   return { events, errors, ended, end, leave: () => {}, next: (event) => void events.push(event), fail: (error) => (errors.push(error), end()) };
 }
 
+/** Queries and mutations by `fetch`, streams by something with the `subscribe` of graphql-ws. */
+export const plainClient = ({ app, token }: ClientPlace, subscribe: (operation: object, sink: object) => () => void, close: () => Promise<void> = async () => {}): ClientUnderTest => ({
+  run: async (name, variables) => {
+    const { data, errors } = await app.graphql(token(), operation(name), variables);
+    if (errors) throw new Error(JSON.stringify(errors));
+    return data;
+  },
+  stream: (input) => {
+    const stream = collector();
+    const leave = subscribe({ query: operation('chat-stream'), variables: { input } }, {
+      next: ({ data, errors }: { data?: { chatStream: StreamEvent }; errors?: unknown }) => {
+        if (errors) stream.fail(errors);
+        if (data) stream.next(data.chatStream);
+      },
+      error: stream.fail,
+      complete: stream.end,
+    });
+    return { ...stream, leave };
+  },
+  close,
+});
+
 const WORDS = ['Words ', 'come ', 'one ', 'by ', 'one, ', 'naïve ', '🙂 ', 'and ', 'all.'];
-const DEADLINE_MS = 3_000;
+const DEADLINE_MS = 10_000;
 
 /** What every client has to be able to do with us. */
-export function describeClient(name: string, create: (place: ClientPlace) => ClientUnderTest): void {
+export function describeClient(name: string, create: (place: ClientPlace) => ClientUnderTest, { streamsOnly = false }: { /** It has a connection for each stream, and nothing but streams. */ streamsOnly?: boolean } = {}): void {
   describe(name, () => {
     let fixture: Fixture;
+    let network: TcpFront;
     let sockets: Sockets;
     let client: ClientUnderTest;
     beforeEach(async () => {
       fixture = await createFixture();
+      network = await TcpFront.start(fixture.app.url);
       sockets = new Sockets();
-      client = create({ app: fixture.app, token: fixture.member.token, webSocketImpl: sockets.impl, retryWait: async () => {} });
+      client = create({ app: fixture.app, url: network.url, token: () => fixture.member.token, webSocketImpl: sockets.impl, resume: { firstDelayMs: 5, longestDelayMs: 50 } });
     });
     afterEach(async () => {
       await client.close();
+      await network.stop();
       await fixture.close();
     });
 
@@ -96,13 +124,13 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       expect(events.filter(isTerminal)).toEqual([events.at(-1)]);
     };
 
-    it('lists the models of its plan', async () => {
+    if (!streamsOnly) it('lists the models of its plan', async () => {
       const { models } = await client.run('models', {});
       expect(models).toMatchObject({ stale: false, source: 'DIRECT' });
       expect(models.items.map(({ id, available }: { id: string; available: boolean }) => [id, available])).toEqual([['test-chat', true], ['test-small', true], ['test-unpriced', true]]);
     });
 
-    it('chats, and gets answer, usage and refusal by the same document', async () => {
+    if (!streamsOnly) it('chats, and gets answer, usage and refusal by the same document', async () => {
       const { chat } = await client.run('chat', { input: ask('Hello') });
       expect(chat).toMatchObject({ __typename: 'ChatReply', finishReason: 'STOP', answer: { role: 'ASSISTANT', content: 'You said: Hello' }, usage: { promptTokens: 11, completionTokens: 3 }, route: { model: 'test-chat', upstream: 'DIRECT' } });
       const refused = await client.run('chat', { input: { ...ask('Hello'), model: 'no-such-model' } });
@@ -146,9 +174,9 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: callId, status: 'STOPPED' })]);
     });
 
-    it('leaves a stream: the upstream is closed, and the connection serves the next one', async () => {
+    it('leaves a stream: with CANCEL the upstream is closed, and the connection serves the next one', async () => {
       fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 1, until: forever } });
-      const first = client.stream(ask('Go'));
+      const first = client.stream(ask('Go', { onDisconnect: 'CANCEL' }));
       await seen(first, 'the first word', ({ __typename }) => __typename === 'TextDelta');
       const second = client.stream({ ...ask('Next'), model: 'test-small' });
       await within(second.ended, DEADLINE_MS, 'the end of the second stream');
@@ -156,29 +184,36 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
       expectWhole(second.events, 'You said: Next');
       expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['STOPPED', 'COMPLETED']);
-      expect(sockets.opened).toHaveLength(1);
+      if (!streamsOnly) expect(sockets.opened).toHaveLength(1);
     });
 
-    it('comes back after a cut connection: the lost stream is asked again as a call of its own, new operations work, each call has one row', async () => {
-      fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: forever } }, { pieces: WORDS });
-      const stream = client.stream(ask('Go'));
-      const lost = await started(stream);
-      await seen(stream, 'the second word', ({ __typename, seq }) => __typename === 'TextDelta' && seq >= 3);
-      sockets.cut();
-      // The viewer is gone, and the upstream with it.
-      await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the first upstream request');
-      // By itself the client connects again and repeats the subscription.
-      await within(stream.ended, DEADLINE_MS, 'the end of the repeated stream');
-      expect(sockets.opened).toHaveLength(2);
-      const repeated = stream.events.filter(({ __typename }) => __typename === 'StreamStarted').at(-1)!;
-      expect(repeated.streamId).not.toBe(lost.streamId);
-      expectWhole(stream.events.slice(stream.events.indexOf(repeated)), WORDS.join(''));
+    it('goes on exactly behind the last piece when the network is back: one call, one row, the text whole', async () => {
+      const [beforeOutage, duringOutage] = [gate(), gate()];
+      fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: beforeOutage } });
+      fixture.provider.script('test-small', { pieces: WORDS, hold: { after: 5, until: duringOutage } });
+      const whileSilent = client.stream(ask('Go'));
+      const whileSpeaking = client.stream({ ...ask('Go'), model: 'test-small' });
+      await waitFor(() => textOf(whileSilent.events) === 'Words come ', { deadlineMs: DEADLINE_MS, what: 'the second word' });
+      await waitFor(() => textOf(whileSpeaking.events) === WORDS.slice(0, 5).join(''), { deadlineMs: DEADLINE_MS, what: 'the fifth word' });
+      network.away = true;
+      // One model speaks on to its end while nobody can hear it, the other one when they are back.
+      duringOutage.open();
+      await within((await fixture.provider.completion(1)).closed, DEADLINE_MS, 'the end of the upstream request');
+      network.away = false;
+      await within(whileSpeaking.ended, DEADLINE_MS, 'the end of the stream that has ended meanwhile');
+      beforeOutage.open();
+      await within(whileSilent.ended, DEADLINE_MS, 'the end of the stream');
+      for (const { events, errors } of [whileSilent, whileSpeaking]) {
+        expect(errors).toEqual([]);
+        expectWhole(events, WORDS.join(''));
+        expect(events.filter(({ __typename }) => __typename === 'StreamStarted')).toHaveLength(1);
+        expect(events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: WORDS.join(''), complete: true } } });
+      }
 
       const next = client.stream(ask('And now'));
       await within(next.ended, DEADLINE_MS, 'a new stream');
       expectWhole(next.events, 'You said: And now');
-      const rows = await settledRows(fixture.database.db);
-      expect(rows.map(({ id, status }) => [id, status])).toEqual([[lost.callId, 'STOPPED'], [repeated.callId, 'COMPLETED'], [next.events[0]!.callId, 'COMPLETED']]);
+      expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['COMPLETED', 'COMPLETED', 'COMPLETED']);
       expect(fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions')).toHaveLength(3);
     });
   });

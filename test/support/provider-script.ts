@@ -20,6 +20,8 @@ export interface ProviderUsage {
 /** One delta of a stream; whole replies join them. A string is text. */
 export type Piece = string | { reasoning: string } | { toolCall: { index?: number; id?: string; name?: string; arguments?: string } } | { raw: string };
 
+export interface Hold { after: number; until: Gate }
+
 /** How one request is answered. What is left out is done right. */
 export interface Answer {
   pieces?: Piece[];
@@ -32,7 +34,7 @@ export interface Answer {
   /** Nothing, not even the head, before this opens. */
   holdHead?: Gate;
   /** After so many pieces, silence until the gate opens. */
-  hold?: { after: number; until: Gate };
+  hold?: Hold | Hold[];
   /** Milliseconds between pieces. */
   pieceMs?: number;
   /** After so many pieces the connection is destroyed. */

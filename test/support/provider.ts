@@ -32,6 +32,8 @@ export interface FakeProvider {
   script(model: string, ...scripts: Script[]): void;
   /** All further calls of this model. */
   always(model: string, script: Script): void;
+  /** Forgets what it was to answer this model with. */
+  clear(model: string): void;
   /** The n-th completion (from 0) that this provider gets. */
   completion(index: number, deadlineMs?: number): Promise<RecordedRequest>;
   /** Model ids of /v1/models, and what else each entry says. */
@@ -104,6 +106,10 @@ export async function startProvider(options: ProviderOptions = {}): Promise<Fake
     },
     script: (model, ...scripts) => void queues.set(model, [...(queues.get(model) ?? []), ...scripts]),
     always: (model, script) => void standing.set(model, script),
+    clear: (model) => {
+      queues.delete(model);
+      standing.delete(model);
+    },
     completion: (index, deadlineMs = 5_000) => waitFor(() => completions()[index], { deadlineMs, what: `completion ${index} at the provider` }),
     goDown: stop,
     comeBack: () => listen(server, port),
@@ -120,7 +126,7 @@ async function stream(response: ServerResponse, answer: Answer, record: Recorded
   response.flushHeaders();
   const pieces = piecesOf(answer, record);
   for (let index = 0; index <= pieces.length; index += 1) {
-    if (answer.hold?.after === index) await waitUnlessClosed(answer.hold.until.opened, record);
+    for (const { after, until } of [answer.hold ?? []].flat()) if (after === index) await waitUnlessClosed(until.opened, record);
     if (answer.errorAfter?.pieces === index) {
       await send(JSON.stringify({ error: answer.errorAfter.error }));
       return void response.end();

@@ -27,6 +27,8 @@ export interface TestWsClient {
   subscribe<E = StreamEvent>(query: string, variables?: Record<string, unknown>): Subscription<E>;
   /** The chat stream with all that tests look at, events by their type name. */
   chatStream(input: Record<string, unknown>): Subscription<StreamEvent>;
+  /** The rest of a stream behind number `afterSeq`. */
+  resumeStream(streamId: string, afterSeq?: number): Subscription<StreamEvent>;
   /** The connection is gone without a goodbye. */
   cut(): void;
   /** Reads nothing any more, without closing. */
@@ -61,6 +63,9 @@ export const CHAT_STREAM = `subscription ChatStream($input: ChatInput!) {
   }
 }
 fragment R on ChatReply { ${REPLY_FIELDS} }`;
+
+/** The rest of a stream, with the same fields. */
+export const RESUME_STREAM = CHAT_STREAM.replace('ChatStream($input: ChatInput!)', 'ResumeStream($streamId: ID!, $afterSeq: Int!)').replace('chatStream(input: $input)', 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)');
 
 export const CHAT = `mutation Chat($input: ChatInput!) {
   chat(input: $input) {
@@ -136,6 +141,7 @@ export function connectWs(url: string, token: string | null): TestWsClient {
   return {
     subscribe,
     chatStream: (input) => subscribe<StreamEvent>(CHAT_STREAM, { input }),
+    resumeStream: (streamId, afterSeq = 0) => subscribe<StreamEvent>(RESUME_STREAM, { streamId, afterSeq }),
     cut: () => socket?.terminate(),
     pause: () => socket?.pause(),
     resume: () => socket?.resume(),

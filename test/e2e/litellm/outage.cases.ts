@@ -82,7 +82,7 @@ export function outageCases(rig: LitellmRig): void {
     expect((await models()).models.source).toBe('PROXY');
     expect((await chat()).__typename).toBe('ChatReply');
     await waitFor(async () => (await rig.litellm.complete('test-chat', { key: secret })).body.error?.type === 'auth_error', { deadlineMs: 20_000 });
-  }, 120_000);
+  });
 
   it('[48] with cooldowns, a model whose deployments all cool down is refused with a type of its own', async () => {
     rig.litellm.provider.script('test-chat', faults.unauthorizedEcho());

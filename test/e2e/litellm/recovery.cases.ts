@@ -29,8 +29,9 @@ export function recoveryCases(rig: LitellmRig): void {
     admin = new LitellmAdmin({ baseUrl: rig.litellm.baseUrl, masterKey: rig.litellm.masterKey });
   });
   afterAll(async () => {
-    await admin.close();
-    rmSync(home, { recursive: true, force: true });
+    // There is neither when the proxy did not start, which has been said then.
+    await (admin as LitellmAdmin | undefined)?.close();
+    if (home) rmSync(home, { recursive: true, force: true });
   });
 
   /** A second process that looks after the calls of others, and waits only a second for the dead. */
@@ -42,7 +43,7 @@ export function recoveryCases(rig: LitellmRig): void {
     const liveness = new Liveness({ store: new OwnersStore(db), owner, logger, deadAfterMs: 1_000 });
     const recovery = new Recovery({
       store: new RecoveryStore(db), calls: new CallStore(db, prices), liveness, records: admin, prices, modelOf: () => null, plausible, isRunning: () => false,
-      pendingIds: () => new Set(), owner, logger,
+      pendingIds: () => new Set(), owner, logger, keptMs: 600_000,
     });
     // The other products here, which say more seldom that they live, have no calls in flight.
     await liveness.start();
@@ -105,7 +106,7 @@ export function recoveryCases(rig: LitellmRig): void {
     } finally {
       await killed.kill();
     }
-  }, 90_000);
+  });
 
   it('[53] of a stream that was left before its first token there is a record too, with the prompt', async () => {
     rig.litellm.provider.script('test-chat', { holdHead: forever });
@@ -131,8 +132,8 @@ export function recoveryCases(rig: LitellmRig): void {
     const [row] = await rig.litellm.spendRows('call_newest');
     const { headers, body } = await rig.litellm.ask(`/spend/logs/v2?start_date=${row.startTime.slice(0, 10)}%2000:00:00&end_date=2099-01-01%2000:00:00&page=1&page_size=1`);
     expect(body.data).toMatchObject([{ litellm_call_id: 'call_newest' }]);
-    expect(Math.abs(Date.parse(headers.get('date')!) - Date.now())).toBeLessThan(5_000);
+    expect(Math.abs(Date.parse(headers.get('date')!) - Date.now())).toBeLessThan(60_000);
     const ageMs = (await admin.newestRecordAgeMs(3_600_000))!;
-    expect(Math.abs(ageMs - (Date.now() - Date.parse(row.startTime)))).toBeLessThan(5_000);
+    expect(Math.abs(ageMs - (Date.now() - Date.parse(row.startTime)))).toBeLessThan(60_000);
   });
 }

@@ -1,3 +1,4 @@
+import type { TestApp } from '../../support/app';
 import { framesOf } from '../../support/litellm';
 import type { LitellmRig } from '../../support/litellm-rig';
 import { faults, forever, gate, type Script } from '../../support/provider-script';
@@ -97,13 +98,60 @@ export function streamCases(rig: LitellmRig): void {
     expect(await lastOf(stream)).toMatchObject({ __typename: 'StreamFailed', refusal: { __typename: 'ContextTooLong' }, partial: null });
   });
 
+  describe('whose provider falls silent', () => {
+    const IDLE_MS = 1_000;
+    let impatient: TestApp;
+    beforeAll(async () => {
+      impatient = await rig.startApp({ timeouts: { connectMs: 5_000, firstByteMs: IDLE_MS, idleMs: IDLE_MS, totalMs: 60_000 } });
+    });
+    afterAll(() => impatient?.stop());
+
+    it.each([
+      ['before its head', { holdHead: forever }, null],
+      ['before its first word', { pieces: WORDS, hold: { after: 0, until: forever } }, null],
+      ['after two words', { pieces: WORDS, hold: { after: 2, until: forever } }, 'One two '],
+    ])('%s ends at our deadline, once, with what came, and is closed at the provider too', async (_name, answer, content) => {
+      script(answer);
+      const before = rig.litellm.provider.requests.length;
+      const stream = impatient.connect((await rig.user()).token).chatStream(ask('count'));
+      const last = await lastOf(stream);
+      expect(last).toMatchObject({ __typename: 'StreamFailed', refusal: { code: 'UPSTREAM_TIMEOUT', retryable: true }, partial: content && { answer: { content, complete: false } } });
+      await within(rig.litellm.provider.requests[before]!.closed, 5_000, "the end of the provider's connection");
+      expect(await settledRow(rig.database.db, stream.events[0]!.callId)).toMatchObject({ status: 'FAILED', error_code: 'UPSTREAM_TIMEOUT', usage_source: 'ESTIMATED' });
+    });
+  });
+
+  it.each([
+    ['with 429', faults.rateLimited('7'), { __typename: 'RateLimited', retryable: true }],
+    ['with 503', faults.unavailable(), { __typename: expect.stringMatching(/^(ModelUnavailable|UpstreamFailed)$/), retryable: true }],
+    ['with 502 in HTML', faults.badGatewayHtml(), { __typename: expect.stringMatching(/^(ModelUnavailable|UpstreamFailed)$/), retryable: true }],
+  ])('whose provider refuses %s fails with one event and costs nothing', async (_name, fault, refusal) => {
+    script(...Array<Script>(5).fill(fault));
+    const { stream } = await open(ask('hello'));
+    expect(await lastOf(stream)).toMatchObject({ __typename: 'StreamFailed', refusal, partial: null });
+    expect(await settledRow(rig.database.db, stream.events[0]!.callId)).toMatchObject({ status: 'FAILED', usage_source: 'NONE' });
+    rig.litellm.provider.clear('test-chat');
+  });
+
+  it('whose provider does not keep to max_tokens is cut, and closed at the provider too', async () => {
+    // All different: the proxy itself ends a stream that says the same a hundred times.
+    script({ pieces: Array.from({ length: 500 }, (_, i) => `${i} `), hold: { after: 400, until: forever } });
+    const before = rig.litellm.provider.requests.length;
+    const { stream } = await open(ask('count', { maxTokens: 50 }));
+    const last = await lastOf(stream);
+    expect(last).toMatchObject({ __typename: 'StreamStopped', reason: 'BUDGET', reply: { finishReason: 'BUDGET', answer: { complete: false } } });
+    await within(rig.litellm.provider.requests[before]!.closed, 5_000, "the end of the provider's connection");
+    expect(rig.litellm.provider.requests[before]!.finished).toBe(false);
+    expect(await settledRow(rig.database.db, last.reply.call.id)).toMatchObject({ status: 'STOPPED', finish_reason: 'BUDGET' });
+  });
+
   const stopped: string[] = [];
   it.each(['stopStream', 'a viewer who leaves'])('[34] that is ended by %s is closed at the provider too; one row says STOPPED', async (how) => {
     script({ pieces: WORDS, hold: { after: 2, until: forever } });
     const before = rig.litellm.provider.requests.length;
     const user = await rig.user();
     const client = rig.app.connect(user.token);
-    const stream = client.chatStream(ask('count'));
+    const stream = client.chatStream(ask('count', { onDisconnect: 'CANCEL' }));
     await stream.waitFor(() => textOf(stream.events) === 'One two ', DEADLINE_MS);
     const { streamId, callId } = stream.events[0]!;
     const atProvider = rig.litellm.provider.requests[before]!;
@@ -125,7 +173,7 @@ export function streamCases(rig: LitellmRig): void {
   it('[50] that is stopped before its first chunk is closed at the provider too', async () => {
     script({ holdHead: forever });
     const before = rig.litellm.provider.requests.length;
-    const { client, stream } = await open(ask('count'));
+    const { client, stream } = await open(ask('count', { onDisconnect: 'CANCEL' }));
     const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted', DEADLINE_MS);
     await waitFor(() => rig.litellm.provider.requests[before]);
     client.cut();

@@ -43,7 +43,8 @@ describe('the explorer', () => {
     expect(page.headers['content-security-policy']).toMatch(/script-src 'self';.*frame-ancestors 'none'/);
     expect(page.text).not.toMatch(/https?:\/\//);
     const files = [...page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map((match) => match[1]!);
-    expect(files.length).toBe(6);
+    // Its scripts and styles, and the link to the example.
+    expect(files.length).toBe(7);
     for (const file of files) {
       const { status, headers, text } = await get(server, file, { host: 'localhost', origin: 'https://evil.example' });
       expect([file, status, headers['access-control-allow-origin']]).toEqual([file, 200, undefined]);

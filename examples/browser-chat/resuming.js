@@ -1,0 +1,168 @@
+// @ts-check
+// What a chat stream needs to outlive its connections, around the `subscribe` of any client: copy this file, it needs nothing else.
+
+/**
+ * @typedef {{ query: string, variables?: Record<string, unknown> | null, operationName?: string | null }} Operation
+ * @typedef {{ next(result: any): void, error(error: unknown): void, complete(): void, connected?(): void }} Sink
+ * @typedef {(operation: Operation, sink: Sink) => () => void} Subscribe As in graphql-ws and graphql-sse: gives the function that leaves.
+ * @typedef {{ __typename: string, fromSeq: number, seq: number, [field: string]: any }} StreamEvent
+ * @typedef {{ streamId: string, callId?: string | null, conversationId?: string | null, seq: number }} Position What has arrived: resume behind `seq`.
+ * @typedef {{ state: 'connecting' | 'live' | 'waiting', retryInMs?: number, reason?: unknown }} Connection
+ * @typedef {object} ResumeOptions
+ * @property {number} [firstDelayMs] Before the first attempt to connect again, about; doubled for each further one. Default 300.
+ * @property {number} [longestDelayMs] Default 10,000.
+ * @property {number} [giveUpAfterMs] Without any event. Default 5 minutes: half of the time for which the server keeps what was streamed.
+ * @property {(connection: Connection) => void} [onConnection] For a line on the page.
+ */
+
+const TERMINAL = new Set(['StreamCompleted', 'StreamStopped', 'StreamFailed', 'StreamRefused']);
+/** Close codes after which the same attempt can succeed; of those from 4000 on all others are final (docs/errors.md). */
+const RETRIED_CODES = new Set([1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4408, 4499]);
+const RETRIED_ERRORS = new Set(['SERVICE_UNAVAILABLE', 'RATE_LIMITED']);
+
+/** The numbers of a stream do not follow each other, and asking again did not help. */
+export class StreamGap extends Error {}
+
+/** @param {StreamEvent} event */
+export const isTerminal = (event) => TERMINAL.has(event.__typename);
+
+/** Random, also on pages without TLS, where `crypto.randomUUID` is missing. */
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/** @param {unknown} reason @returns {any[] | null} */
+export const graphqlErrors = (reason) => (Array.isArray(reason) && reason.length > 0 && typeof reason[0]?.message === 'string' ? reason : null);
+
+/** Whether the same attempt can succeed later, and when at the earliest. @param {any} reason */
+export function retryOf(reason) {
+  const errors = graphqlErrors(reason);
+  if (errors) return { retry: errors.every(({ extensions }) => RETRIED_ERRORS.has(extensions?.code)), afterMs: Math.max(0, ...errors.map(({ extensions }) => extensions?.retryAfterMs ?? 0)) };
+  if (reason instanceof StreamGap) return { retry: false, afterMs: 0 };
+  // A closed WebSocket.
+  if (typeof reason?.code === 'number') return { retry: RETRIED_CODES.has(reason.code), afterMs: 0 };
+  // A refused HTTP request (graphql-sse).
+  const status = reason?.response?.status;
+  if (typeof status === 'number') return { retry: status >= 500 || status === 408 || status === 429, afterMs: 1_000 * (Number(reason.response.headers?.get?.('retry-after')) || 0) };
+  // The network.
+  return { retry: true, afterMs: 0 };
+}
+
+/**
+ * `subscribe` of a client without retries of its own, such that a chatStream survives its connections: it is resumed exactly behind the last event.
+ * Before anything has come it is repeated with its idempotency key (one is made where it is missing): the same call, billed once. Other subscriptions are simply asked again.
+ * @param {Subscribe} subscribe
+ * @param {ResumeOptions & { from?: Position | null, onPosition?: (position: Position) => void }} [options]
+ * @returns {Subscribe}
+ */
+export function resuming(subscribe, options = {}) {
+  const { firstDelayMs = 300, longestDelayMs = 10_000, giveUpAfterMs = 300_000, onConnection = () => {}, onPosition = () => {} } = options;
+  return (asked, sink) => {
+    const chat = chatStreamOf(asked);
+    const position = { streamId: '', callId: null, conversationId: null, seq: 0, ...options.from };
+    let attempts = 0;
+    let lostAt = 0;
+    let over = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    let leaveConnection = () => {};
+
+    const connect = () => {
+      clearTimeout(timer);
+      timer = undefined;
+      let current = true;
+      let first = true;
+      let live = false;
+      onConnection({ state: 'connecting' });
+      /** @param {unknown} reason */
+      const lost = (reason) => {
+        if (!current) return;
+        current = false;
+        leaveConnection();
+        if (over) return;
+        const { retry, afterMs } = retryOf(reason);
+        lostAt ||= Date.now();
+        if (!retry || Date.now() - lostAt > giveUpAfterMs) return end(() => sink.error(reason));
+        // Half of it by chance: clients that a deploy has cut off do not come back as one.
+        const delay = Math.min(longestDelayMs, firstDelayMs * 2 ** attempts) * (0.5 + Math.random() / 2);
+        attempts += 1;
+        const retryInMs = Math.max(afterMs, delay);
+        timer = setTimeout(connect, retryInMs);
+        onConnection({ state: 'waiting', retryInMs, reason });
+      };
+      const sinkOfConnection = {
+        // Told by those who know before the first event: a model may think for long.
+        connected() {
+          if (current && !live) onConnection({ state: 'live' });
+          live = true;
+        },
+        /** @param {any} result */
+        next(result) {
+          if (!current) return;
+          if (result.errors?.length) return chat ? lost(result.errors) : sink.next(result);
+          if (!chat) {
+            attempts = lostAt = 0;
+            return sink.next(result);
+          }
+          /** @type {StreamEvent} */
+          const event = result.data[chat.name];
+          if (typeof event.seq !== 'number') return end(() => sink.error(new Error('Select `__typename ... on StreamEvent { fromSeq seq } ... on StreamStarted { streamId }` in chatStream.')));
+          // A frame is missing: it comes with the next connection. If that one begins with a gap, it is gone.
+          if (event.fromSeq !== position.seq + 1) return lost(first ? new StreamGap(`piece ${position.seq + 1} is missing; ${event.fromSeq} came`) : { code: 4499, reason: 'a piece is missing' });
+          sinkOfConnection.connected();
+          first = false;
+          attempts = lostAt = 0;
+          position.seq = event.seq;
+          if (event.__typename === 'StreamStarted') Object.assign(position, { streamId: event.streamId, callId: event.callId ?? null, conversationId: event.conversation?.id ?? null });
+          const last = isTerminal(event);
+          if (last) current = false;
+          onPosition({ ...position });
+          sink.next(result);
+          if (last) end(() => sink.complete());
+        },
+        error: lost,
+        // Without a terminal event that is no end.
+        complete: () => (chat ? lost({ code: 1000, reason: 'ended early' }) : end(() => sink.complete())),
+      };
+      const leave = subscribe(chat && position.streamId ? chat.resume(position) : chat ? chat.operation : asked, sinkOfConnection);
+      leaveConnection = leave;
+      if (!current) leave();
+    };
+    /** @param {() => void} tell */
+    const end = (tell) => {
+      if (over) return;
+      leaveAll();
+      tell();
+    };
+    const leaveAll = () => {
+      over = true;
+      clearTimeout(timer);
+      globalThis.removeEventListener?.('online', hurry);
+      leaveConnection();
+    };
+    // The browser says that the network is back: no need to wait any longer.
+    const hurry = () => void (timer !== undefined && !over && connect());
+    globalThis.addEventListener?.('online', hurry);
+    connect();
+    return leaveAll;
+  };
+}
+
+/**
+ * The operation with a key, and what asks for its rest: the same selection under the same name, so that caches and types of the application fit.
+ * @param {Operation} operation
+ */
+function chatStreamOf(operation) {
+  const field = /(?:(\w+)\s*:\s*)?\bchatStream\s*\(\s*input\s*:\s*\$(\w+)\s*\)/.exec(operation.query);
+  if (!field) return null;
+  const [text = '', alias, variable = ''] = field;
+  const name = alias ?? 'chatStream';
+  const { [variable]: input, ...others } = /** @type {Record<string, any>} */ (operation.variables ?? {});
+  const query = operation.query
+    .replace(text, () => `${name}: resumeStream(streamId: $streamId, afterSeq: $afterSeq)`)
+    .replace(new RegExp(`\\$${variable}\\s*:\\s*ChatInput\\s*!`), () => '$streamId: ID!, $afterSeq: Int!');
+  return {
+    name,
+    operation: { ...operation, variables: { ...others, [variable]: { ...input, idempotencyKey: input?.idempotencyKey ?? newKey() } } },
+    /** @param {{ streamId: string, seq: number }} position */
+    resume: ({ streamId, seq }) => ({ ...operation, query, variables: { ...others, streamId, afterSeq: seq } }),
+  };
+}

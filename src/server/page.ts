@@ -1,0 +1,29 @@
+import fs from 'node:fs';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Config } from '../config';
+
+// What the pages for development have in common: they hold tokens.
+
+/** Nothing of a page may be read by another site's script, whatever CORS allows for the graph. */
+export function secured(reply: FastifyReply): FastifyReply {
+  reply.removeHeader('access-control-allow-origin');
+  return reply.header('cross-origin-resource-policy', 'same-origin').header('referrer-policy', 'no-referrer');
+}
+
+/**
+ * The tokens are on a page only when it was asked for by this machine's name: a foreign name that points here (DNS rebinding) would make the page
+ * readable for that name's site.
+ */
+export function isLocal(request: FastifyRequest, config: Config): boolean {
+  return ['localhost', '127.0.0.1', '[::1]', config.host].includes(request.hostname);
+}
+
+/** The demonstration tokens, by role. */
+export function demoTokens(file: string | null): Record<string, string> {
+  if (!file) return {};
+  try {
+    return (JSON.parse(fs.readFileSync(file, 'utf8')) as { tokens?: Record<string, string> }).tokens ?? {};
+  } catch {
+    return {};
+  }
+}
