@@ -6,7 +6,7 @@ import type { Logger } from './lib/logger';
 import { LoopLoad } from './lib/loop-load';
 import { loadTokenizer } from './lib/token-estimate';
 import { buildGraphSchema } from './resolvers/schema';
-import { createServer, type GraphServer } from './server/server';
+import { createServer } from './server/server';
 import { AlertFeed } from './services/budget/alert-feed';
 import { AlertStore } from './services/budget/alert.store';
 import { BudgetService } from './services/budget/budget.service';
@@ -50,6 +50,10 @@ import { ReconciliationStore } from './services/reconciliation/reconciliation.st
 import { RunningCalls } from './services/running-calls';
 import type { Services } from './services/services';
 import { StatusService } from './services/status/status.service';
+import { KeptStreams } from './services/streams/kept-streams';
+import { KeptStore } from './services/streams/kept.store';
+import { RedisLog } from './services/streams/redis-log';
+import { StreamEnds } from './services/streams/stream-ends';
 import { Streams } from './services/streams/streams';
 import { AsOf } from './services/usage/as-of.store';
 import { ExportLinks } from './services/usage/export-link';
@@ -59,6 +63,7 @@ import { ReportLane } from './services/usage/report-lane';
 import { UsageService } from './services/usage/usage.service';
 import { UsageUpdates } from './services/usage/usage-updates';
 import { UsageUpdatesStore } from './services/usage/usage-updates.store';
+import { AccessEnds } from './services/viewer/access-ends';
 import { AuthService } from './services/viewer/auth.service';
 import { PeopleService } from './services/viewer/people.service';
 
@@ -103,8 +108,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     await housekeeping.start();
     closers.push(() => housekeeping.stop());
     const owners = new OwnersStore(db);
+    const installation = await owners.installation();
     // What an earlier process could not write is written before anybody looks for calls without an end.
-    const writer = new SettlementWriter({ store: callStore, journal: new Journal({ home: config.home, database: await owners.installation(), logger }), logger });
+    const writer = new SettlementWriter({ store: callStore, journal: new Journal({ home: config.home, database: installation, logger }), logger });
     await writer.start();
     closers.push(async () => void (await writer.stop()));
     const checkpoints = new Checkpoints({ store: new CheckpointStore(db), logger });
@@ -152,14 +158,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
 
     const auth = new AuthService({ db, config: config.auth, logger, plans });
     closers.push(() => auth.stop());
-    let server: GraphServer | null = null;
-    const people = new PeopleService({
-      db, plans, keys, auth, logger,
-      onAccessEnded: (userId) => {
-        running.stopWhere((call) => call.viewer.userId === userId, 'AUTHORIZATION');
-        server?.endViewers((viewer) => viewer.userId === userId);
-      },
-    });
+    const accessEnds = new AccessEnds({ auth, running, logger });
+    closers.push(() => accessEnds.stop());
+    const people = new PeopleService({ db, plans, keys, auth, logger, onAccessEnded: (userId) => accessEnds.endUser(userId) });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });
     const usageUpdates = new UsageUpdates({ usage, store: new UsageUpdatesStore(db), logger });
@@ -171,9 +172,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const idempotency = new Idempotency({ store: new IdempotencyStore(db), running, logger, totalMs: config.timeouts.totalMs });
     closers.push(() => idempotency.stop());
     const owner = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
-    const remoteStops = new RemoteStops({ store: callStore, running, owner, logger });
-    remoteStops.start();
+    const remoteStops = new RemoteStops({ databaseUrl: config.databaseUrl, store: callStore, running, owner, logger });
     closers.push(() => remoteStops.stopLooking());
+    await remoteStops.start();
     const liveness = new Liveness({ store: owners, owner, logger, ...config.ledger });
     await liveness.start();
     closers.push(() => liveness.stop());
@@ -190,6 +191,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       owner,
       logger,
       lookEveryMs: config.ledger.lookEveryMs,
+      keptMs: config.streams.keptMs,
     });
     recovery.start();
     closers.push(() => recovery.stop());
@@ -205,7 +207,14 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const loopLoad = new LoopLoad();
     loopLoad.start();
     closers.push(() => loopLoad.stop());
-    const streams = new Streams({ config: config.streams, loopLoad, shared: null });
+    const keptStore = new KeptStore(db);
+    const kept = new KeptStreams({ store: keptStore, call: (viewer, id) => usage.call(viewer, id), conversation: (viewer, id) => conversations.get(viewer, id), logger });
+    closers.push(() => kept.stop());
+    const ends = new StreamEnds({ store: keptStore, call: (viewer, id) => usage.call(viewer, id), conversation: (viewer, id) => conversations.get(viewer, id) });
+    const shared = config.redisUrl === null ? null : new RedisLog({ url: config.redisUrl, installation, ends, keptMs: config.streams.keptMs, longestMs: config.timeouts.totalMs, logger });
+    await shared?.start();
+    closers.push(() => shared?.stop());
+    const streams = new Streams({ config: config.streams, loopLoad, shared, kept });
     closers.push(() => streams.stop());
     const chat = new ChatService({
       plans, people, conversations, usage, running, remoteStops, idempotency, streams,
@@ -229,13 +238,14 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         return { state: 'UP', detail: null };
       },
       checkCubes: () => figures.cubesStatus(),
+      checkStreamLog: async () => shared?.status() ?? { state: 'OFF', detail: null },
       checkProxy: () => (target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey)),
     });
 
     const priceService = new PriceService({ db, book: prices, people, lane: new ReportLane({ max: 2 }), logger });
     const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, usageUpdates, exports: exporter, budgets, chat, reconciliation, status };
-    server = await createServer({ config, schema: await buildGraphSchema(), services, logger, readiness: () => status.readiness() });
-    const doors = server;
+    const doors = await createServer({ config, schema: await buildGraphSchema(), services, logger, readiness: () => status.readiness() });
+    accessEnds.start(doors);
     return {
       services, db, running,
       start: () => {
@@ -246,8 +256,11 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         await doors.stopAccepting();
         // Who waits for a call of another replica would keep the doors open.
         const told = idempotency.stop();
+        kept.stop();
         await running.drain(config.shutdownMs);
         await told;
+        // Terminal events are shown when they are kept.
+        await within(CLOSE_MS, streams.flush(), (error) => logger.warn({ err: error }, 'the ends of streams are not kept in Redis'));
         await doors.close();
         const unbooked = await writer.stop();
         await closeAll();

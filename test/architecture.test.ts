@@ -129,6 +129,7 @@ describe('each library has its place', () => {
     [['fastify', 'ws', 'graphql-ws', '@as-integrations/fastify', '@fastify/cors'], (file) => file.startsWith('server/'), 'server'],
     [['openai'], (file) => file.startsWith('services/litellm/'), 'services/litellm'],
     [['typeorm'], (file) => file.startsWith('entities/') || file.endsWith('.store.ts') || file === 'app.ts', 'entities, *.store.ts, app.ts'],
+    [['@redis/client'], (file) => file.startsWith('services/streams/redis-'), 'services/streams/redis-*'],
     [['pg'], (file) => file.startsWith('entities/') || file.endsWith('.store.ts'), 'entities, *.store.ts'],
     [['pino'], (file) => file === 'lib/logger.ts', 'lib/logger.ts'],
     [['jose'], (file) => file.startsWith('services/viewer/'), 'services/viewer'],

@@ -19,6 +19,17 @@ export class CallCheckpoint {
   @Column('text')
   tools!: string;
 
+  /** The numbers of the stream's pieces that are complete with this row; null: of a version that kept none. */
+  @Column('integer', { name: 'first_seq', nullable: true })
+  firstSeq!: number | null;
+
+  @Column('integer', { name: 'last_seq', nullable: true })
+  lastSeq!: number | null;
+
+  /** What each of them was, as services/streams/kept-pieces.ts writes it. */
+  @Column('json', { nullable: true })
+  pieces!: unknown;
+
   /** Of the whole stream until here, estimated. */
   @Column('integer', { name: 'completion_tokens' })
   completionTokens!: number;

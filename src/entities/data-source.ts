@@ -16,6 +16,7 @@ import { AnalyticsFigures20261121140310 } from './migrations/20261121140310-anal
 import { AnalyticsViews20261121140320 } from './migrations/20261121140320-analytics-views';
 import { Reconciliations20261121140400 } from './migrations/20261121140400-reconciliations';
 import { AnalyticsRights20261121140410 } from './migrations/20261121140410-analytics-rights';
+import { KeptStreams20261121150000 } from './migrations/20261121150000-kept-streams';
 import { LlmCallsView20261121120400 } from './migrations/20261121120400-llm-calls-view';
 
 /** A transaction, or anything else that statements run on. Services take it as an argument, so that they need not import typeorm. */
@@ -72,7 +73,7 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     entities: ENTITIES,
     migrations: [FirstSchema20261121080000, LedgerTables20261121120000, Admission20261121120100, Settlement20261121120200, BudgetFunctions20261121120300, LlmCallsView20261121120400,
       FigureTables20261121140000, FigureEntries20261121140100, FigureSettlement20261121140200, AnalyticsReaders20261121140300, AnalyticsFigures20261121140310,
-      AnalyticsViews20261121140320, Reconciliations20261121140400, AnalyticsRights20261121140410],
+      AnalyticsViews20261121140320, Reconciliations20261121140400, AnalyticsRights20261121140410, KeptStreams20261121150000],
     migrationsTableName: 'weir_migrations',
     synchronize: false,
     logging: false,

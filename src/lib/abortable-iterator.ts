@@ -95,13 +95,14 @@ export class AbortableIterator<T> implements AsyncIterableIterator<T>, Sink<T> {
     else this.values[last] = merged;
   }
 
-  /** There is something to take. */
+  /** There is something to take: for all who wait, because nobody says it twice. */
   wake(): void {
-    if (this.waiters.length === 0) return;
-    const taken = this.takeOne();
-    if (!taken) return;
-    this.waiters.shift()!.resolve({ value: taken.value, done: false });
-    if (taken.last) this.settleWaiters();
+    while (this.waiters.length > 0) {
+      const taken = this.takeOne();
+      if (!taken) return;
+      this.waiters.shift()!.resolve({ value: taken.value, done: false });
+      if (taken.last) this.settleWaiters();
+    }
   }
 
   end(): void {

@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, ID, Mutation, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
 import type { RequestContext } from '../server/context';
 import type { ChatReply, Refusal } from '../services/chat/chat.types';
 import type { Plan } from '../services/plan/plan.types';
@@ -6,7 +6,7 @@ import { callOf, conversationOf, planOf } from './loaders';
 import { toCost, toTokenUsage } from './map';
 import { CostType, TokenUsageType } from './types/call.type';
 import { ChatInputType } from './types/chat.input';
-import { ChatReplyType, ChatResult, StopStreamPayloadType } from './types/chat.result';
+import { ActiveStreamType, ChatReplyType, ChatResult, StopStreamPayloadType } from './types/chat.result';
 import { MessageType } from './types/conversation.type';
 import { PlanType } from './types/plan.type';
 import { ModelNotAllowedType } from './types/refusal.type';
@@ -23,6 +23,20 @@ export class ChatResolver {
   })
   stopStream(@Arg('streamId', () => ID, { description: 'The stream.' }) streamId: string, @Ctx() context: RequestContext): Promise<StopStreamPayloadType> {
     return context.services.chat.stop(context.viewer, streamId);
+  }
+
+  @Query(() => [ActiveStreamType], {
+    description: 'Streams that run now, on any replica, newest first (at most 1000): the own ones. `everyone`: those of the organisation, for administrators; of all organisations, for operators.',
+  })
+  async activeStreams(
+    @Arg('everyone', () => Boolean, { defaultValue: false, description: 'Also those of others. Administrators and operators.' }) everyone: boolean,
+    @Ctx() context: RequestContext,
+  ): Promise<ActiveStreamType[]> {
+    const streams = await context.services.chat.active(context.viewer, everyone);
+    return streams.map((stream) => {
+      callOf(context).prime(stream.call.id, stream.call);
+      return stream as unknown as ActiveStreamType;
+    });
   }
 
   @FieldResolver(() => MessageType, { description: 'The answer.' })

@@ -5,7 +5,7 @@ import { checkArguments } from './check-arguments';
 const ROOT_DESCRIPTIONS = {
   Query: 'What can be asked.',
   Mutation: 'What can be done.',
-  Subscription: 'What can be listened to, over WebSocket.',
+  Subscription: 'What can be listened to, over WebSocket or server-sent events.',
 };
 
 /** The type of a member of a union or interface: services say it in `kind`. */

@@ -1,6 +1,6 @@
 import type { Page } from '../lib/page';
 import type { Budget, BudgetAlert, BudgetEdit, BudgetScope } from './budget/budget.types';
-import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat/chat.types';
+import type { ActiveStream, CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat/chat.types';
 import type { Conversation, Message } from './conversation/conversation.types';
 import type { ListedModel, ModelListing } from './model/model.types';
 import type { Plan, PlanLimits } from './plan/plan.types';
@@ -86,6 +86,8 @@ export interface UsageServiceApi {
   report(viewer: Viewer, query: UsageQuery): Promise<UsageReport>;
   calls(viewer: Viewer, filter: UsageFilter, page: PageArgs): Promise<Page<CallRecord>>;
   call(viewer: Viewer, id: string): Promise<CallRecord | null>;
+  /** Streams that run, newest first, at most 1,000: the caller's own, or those of everybody whom the caller administers. Throws FORBIDDEN. */
+  streaming(viewer: Viewer, everyone: boolean): Promise<CallRecord[]>;
   /** Today (UTC) of the caller. */
   today(viewer: Viewer): Promise<UsageFigures>;
   /** All time, of a conversation that the caller has been shown. */
@@ -128,13 +130,15 @@ export interface ChatServiceApi {
   stream(viewer: Viewer, input: ChatInput, context: CallContext): Promise<AsyncIterableIterator<ChatEvent>>;
   /** The rest of one's own stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, BAD_USER_INPUT, SERVICE_UNAVAILABLE. */
   resume(viewer: Viewer, streamId: string, afterSeq: number): Promise<AsyncIterableIterator<ChatEvent>>;
+  /** Streams that run: the caller's own, or those of everybody whom the caller administers. Throws FORBIDDEN. */
+  active(viewer: Viewer, everyone: boolean): Promise<ActiveStream[]>;
   /** Throws NOT_FOUND for streams that the caller may not stop. */
   stop(viewer: Viewer, streamId: string): Promise<{ streamId: string; stopped: boolean }>;
 }
 export type ComponentState = 'UP' | 'DEGRADED' | 'DOWN' | 'OFF';
 export interface ComponentStatus { state: ComponentState; since: Date; detail: string | null }
 /** `cubes`: how far figures that are kept ready are behind; reports are exact all the same. */
-export interface ServiceStatus { version: string; upstream: Upstream; database: ComponentStatus; proxy: ComponentStatus; cubes: ComponentStatus }
+export interface ServiceStatus { version: string; upstream: Upstream; database: ComponentStatus; proxy: ComponentStatus; cubes: ComponentStatus; /** What replicas share the events of streams by. */ streamLog: ComponentStatus }
 export interface StatusServiceApi {
   status(): Promise<ServiceStatus>;
 }

@@ -143,6 +143,8 @@ export const ID_CASES: Record<string, IdCase | IdCase[] | PublicCase> = {
   ...chatCases('Mutation.chat', CHAT),
   ...chatCases('Subscription.chatStream', CHAT_STREAM),
   'Mutation.stopStream(streamId)': { document: operation('stop-stream'), variables: (streamId) => ({ streamId }), object: (scene) => scene.stream(scene.owner), strangers: notAdmins },
+  // Not even for those who may stop it: what a colleague is told is nobody else's.
+  'Subscription.resumeStream(streamId)': { document: operation('resume-stream'), variables: (streamId) => ({ streamId, afterSeq: 0 }), object: (scene) => scene.endedStream(scene.owner), strangers: everybodyElse },
 
   'Mutation.createConversation(input.projectId)': {
     document: 'mutation ($input: CreateConversationInput!) { createConversation(input: $input) { title project { id } } }', variables: input('projectId'),
@@ -251,6 +253,10 @@ export const OBJECT_CASES: Record<string, ObjectCase> = {
   'ChatReply.call': { documents: VIA_CHAT(`probe: call ${P}`), variables: inOwnersConversation },
   'ChatReply.conversation': { documents: VIA_CHAT(`probe: conversation ${P}`), variables: inOwnersConversation },
   'StreamStarted.conversation': { documents: [`subscription ($input: ChatInput!) { chatStream(input: $input) { ... on StreamStarted { probe: conversation ${P} } } }`], variables: inOwnersConversation },
+  'ActiveStream.call': { documents: [`query { activeStreams { probe: call ${P} } }`], variables: async (scene) => {
+    await scene.stream(scene.owner);
+    return {};
+  } },
   'Mutation.createConversation': { documents: [`mutation ($input: CreateConversationInput!) { probe: createConversation(input: $input) ${P} }`], variables: async (scene) => ({ input: { projectId: await scene.project(scene.ours.organizationId) } }) },
   'Mutation.renameConversation': { documents: [`mutation ($id: ID!) { probe: renameConversation(id: $id, title: "New") ${P} }`], variables: async (scene) => ({ id: await scene.conversation(scene.owner) }) },
   'Mutation.createOrganization': readers([`mutation { probe: createOrganization(name: "New") ${P} }`], operator),

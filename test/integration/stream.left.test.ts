@@ -6,6 +6,8 @@ import { settledRow, settledRows } from '../support/usage-rows';
 import { waitFor, within } from '../support/wait';
 import type { Subscription, StreamEvent, TestWsClient } from '../support/ws-client';
 
+/** The streams of this file end with their last viewer. */
+const CANCEL = { onDisconnect: 'CANCEL' };
 /** Milliseconds within which the upstream has to be closed. */
 const AT_ONCE = 100;
 
@@ -18,7 +20,7 @@ const UPSTREAM: Record<string, Answer> = {
   'is silent': { pieces: ['one ', 'two ', 'three '], hold: { after: 3, until: forever } },
 };
 
-describe('a client that leaves in the middle', () => {
+describe('a client that leaves in the middle of a stream that ends with it (CANCEL)', () => {
   let fixture: Fixture;
   beforeAll(async () => {
     fixture = await createFixture();
@@ -33,7 +35,7 @@ describe('a client that leaves in the middle', () => {
         const { app, provider, member, database } = fixture;
         provider.script('test-chat', script);
         const client = app.connect(member.token);
-        const stream = client.chatStream(ask('Tell me everything'));
+        const stream = client.chatStream(ask('Tell me everything', CANCEL));
         const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted');
         await stream.waitFor((event) => event.__typename === 'TextDelta' && event.text.length > 0);
         const request = lastCompletion();
@@ -57,7 +59,7 @@ describe('a client that leaves in the middle', () => {
       provider.script('test-chat', { holdHead: forever });
       const before = provider.requests.length;
       const client = app.connect(member.token);
-      const stream = client.chatStream(ask('Hello?'));
+      const stream = client.chatStream(ask('Hello?', CANCEL));
       const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted');
       const request = await waitFor(() => provider.requests.slice(before).find(({ path }) => path === '/v1/chat/completions'));
       const lag = watchLag();
@@ -79,7 +81,7 @@ describe('a client that leaves in the middle', () => {
     await client.subscribe('subscription { chatStream(input: { model: "no-such-model", messages: [{ role: USER, content: "x" }] }) { __typename } }').ended;
     const started: string[] = [];
     for (let turns = 0; turns < 30; turns += 1) {
-      const stream = client.chatStream(ask('Hello', { model: 'test-small' }));
+      const stream = client.chatStream(ask('Hello', { model: 'test-small', ...CANCEL }));
       // Some turns of the event loop later: before admission, in the middle of it, after it.
       for (let turn = 0; turn < turns * 3; turn += 1) await new Promise(setImmediate);
       stream.unsubscribe();

@@ -51,6 +51,10 @@ describe('an upstream that breaks', () => {
 
   const REFUSALS: [string, Script, object][] = [
     ['429', faults.rateLimited('3'), { __typename: 'RateLimited', code: 'RATE_LIMITED', retryable: true, retryAfterMs: 3_000 }],
+    ['429 and a date', faults.rateLimited(new Date(Date.now() + 3_600_000).toUTCString()), { __typename: 'RateLimited', retryable: true, retryAfterMs: 600_000 }],
+    ['429 and a wait of days', faults.rateLimited('9999999'), { __typename: 'RateLimited', retryable: true, retryAfterMs: 600_000 }],
+    ['429 and nonsense', faults.rateLimited('soon'), { __typename: 'RateLimited', retryable: true }],
+    ['503', faults.unavailable(), { __typename: 'ModelUnavailable', code: 'MODEL_UNAVAILABLE', retryable: true, retryAfterMs: 7_000 }],
     ['500', faults.internal(), { __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED' }],
     ['502 with HTML', faults.badGatewayHtml(), { __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED' }],
     ['529', faults.overloaded(), { __typename: 'ModelUnavailable', code: 'MODEL_UNAVAILABLE', retryable: true }],

@@ -92,6 +92,13 @@ export class AccessScene {
     return streamId;
   }
 
+  /** A stream that has ended; gives its id. */
+  async endedStream(user: TestUser): Promise<string> {
+    const stream = this.app.connect(user.token).chatStream(ask('Be short'));
+    await within(stream.ended, 5_000, 'the end of a stream');
+    return stream.events[0]!.streamId;
+  }
+
   async project(organizationId: string): Promise<string> {
     const id = newId('project');
     await this.database.db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [id, organizationId, 'Secret project']);

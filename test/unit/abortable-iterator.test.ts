@@ -76,4 +76,14 @@ describe('AbortableIterator', () => {
     expect(sink().waiting).toBe(0);
     expect(log).toEqual(['start', 'leave']);
   });
+
+  it('gives what a source keeps to all who wait when it is told once, and ends those that are left', async () => {
+    const kept = ['a', 'b'];
+    let open = false;
+    const iterator = new AbortableIterator<string>({ start: () => {}, onLeave: () => {}, take: () => (open && kept.length > 0 ? { value: kept.shift()!, last: kept.length === 0 } : null) });
+    const waiting = [iterator.next(), iterator.next(), iterator.next()];
+    open = true;
+    iterator.wake();
+    expect(await Promise.all(waiting)).toEqual([{ value: 'a', done: false }, { value: 'b', done: false }, { value: undefined, done: true }]);
+  });
 });

@@ -38,7 +38,7 @@ describe('waiting for the end of a call of the same key', () => {
   const runHere = (callId: string): (() => Promise<void>) => {
     let end!: () => void;
     const done = new Promise<boolean>((resolve) => (end = () => resolve(true)));
-    running.set(callId, { callId, viewer: null as never, streamed: false, done, stop: () => {} });
+    running.set(callId, { callId, viewer: null as never, streamed: false, done, stop: () => true });
     return async () => {
       running.delete(callId);
       end();

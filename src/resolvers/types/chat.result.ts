@@ -4,6 +4,7 @@ import { CallType, RouteType } from './call.type';
 import { ConversationType } from './conversation.type';
 import { FinishReasonEnum } from './enums';
 import { REFUSAL_TYPES } from './refusal.type';
+import { DateTime } from './scalars';
 
 @ObjectType('ChatReply', { simpleResolvers: true, description: 'An answer, with what it took.' })
 export class ChatReplyType {
@@ -42,4 +43,22 @@ export class StopStreamPayloadType {
 
   @Field(() => Boolean, { description: 'false: it had ended before.' })
   stopped!: boolean;
+}
+
+@ObjectType('ActiveStream', { simpleResolvers: true, description: 'A stream that runs now.' })
+export class ActiveStreamType {
+  @Field(() => ID, { description: 'For resumeStream (the own ones) and stopStream.' })
+  streamId!: string;
+
+  @Field(() => CallType, { description: 'The call: its status is RUNNING.' })
+  call!: CallType;
+
+  @Field(() => DateTime, { description: 'When it was admitted.' })
+  startedAt!: Date;
+
+  @Field(() => Int, { description: 'Number of its last event; 0 where another replica runs it and no shared log tells.' })
+  lastSeq!: number;
+
+  @Field(() => Int, { description: 'How many look at it now; 0 where another replica runs it and no shared log tells.' })
+  viewers!: number;
 }

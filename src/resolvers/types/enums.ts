@@ -103,7 +103,7 @@ export const FinishReasonEnum = graphEnum('FinishReason', 'Why an answer ended.'
   TOOL_CALLS: 'It wants tools to be called.',
   CONTENT_FILTER: "The provider's filter cut it.",
   STOPPED: 'It was stopped by somebody, or its viewer left.',
-  BUDGET: 'A budget ended it.',
+  BUDGET: 'The provider produced far more than `maxTokens`, which is what was held at the budgets: it was cut.',
   OTHER: 'The provider gave another reason, or none.',
 });
 
@@ -151,7 +151,7 @@ export const StopReasonEnum = graphEnum('StopReason', 'Why a stream was stopped 
   ADMINISTRATOR: 'An administrator stopped it, or ended the access of its owner.',
   DISCONNECT: 'Its viewer left.',
   DEADLINE: 'It ran too long.',
-  BUDGET: 'A budget ended it.',
+  BUDGET: 'The provider produced far more than `maxTokens`, which is what was held at the budgets: it was cut.',
   DEPLOY: 'The server shut down.',
   AUTHORIZATION: 'The credential of its owner ended.',
 });

@@ -8,14 +8,19 @@ import type { CallRecord } from '../usage/usage.types';
 import type { Viewer } from '../viewer/viewer.types';
 import type { HeldCall } from './4-hold';
 import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
-import type { ChatEvent, ChatReply, DisconnectPolicy, Refusal } from './chat.types';
+import type { ActiveStream, ChatEvent, ChatReply, DisconnectPolicy, Refusal } from './chat.types';
 import { interrupted, replayEvents, replyOf, terminalEvent } from './replay';
 
 /** The streams of this process and what is kept of others (services/streams). */
 export interface StreamsOfProcess {
   begin(owner: { streamId: string; callId: string; viewer: Viewer; policy: DisconnectPolicy; stop: CallRun['stop'] }): LiveStream;
   find(streamId: string): LiveStream | null;
-  open(streamId: string): Promise<ViewedStream | null>;
+  open(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
+  resume(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
+  /** Last number and viewers of each; zeros where nothing is known. */
+  seen(streamIds: readonly string[]): Promise<{ lastSeq: number; viewers: number }[]>;
+  /** Of nobody and in no register: what is told of a call that another request runs. */
+  told(): LiveStream;
   fixed(events: readonly NewEvent[]): ViewedStream;
 }
 
@@ -47,11 +52,22 @@ export class StreamStep {
     return run;
   }
 
-  /** Attaches to a stream that another request has begun, from its first piece. false: its events cannot be had. */
-  async follow(callId: string, viewer: StreamViewer): Promise<boolean> {
-    const stream = await this.deps.streams.open(streamIdOfCall(callId));
+  /** Attaches to a stream that another request has begun, from its first piece; with `isKept` also where only the database has something of it. false: its events cannot be had. */
+  async follow(asker: Viewer, callId: string, viewer: StreamViewer, isKept: boolean): Promise<boolean> {
+    const { streams } = this.deps;
+    const stream = await (isKept ? streams.resume(streamIdOfCall(callId), asker) : streams.open(streamIdOfCall(callId), asker));
     if (stream) viewer.attach(stream, replayed);
     return stream !== null;
+  }
+
+  /** A call runs whose events cannot be had: its start is told at once, and what it gives tells its answer. null: nothing is known of it. */
+  async announce(asker: Viewer, callId: string, viewer: StreamViewer): Promise<((outcome: CallOutcome) => void) | null> {
+    const started = await this.startedAs(asker, callId, null);
+    if (!started) return null;
+    const stream = this.deps.streams.told();
+    stream.tell([started]);
+    viewer.attach(stream, replayed);
+    return (outcome) => stream.tell(replayEvents(outcome));
   }
 
   /** Tells a stored answer as a stream. */
@@ -72,6 +88,12 @@ export class StreamStep {
     const call = stream ? null : await this.deps.call(viewer, callIdOfStream(streamId));
     if (!call?.streamed || call.userId !== viewer.userId) throw notFound('streamId');
     return call;
+  }
+
+  /** How far running streams are. */
+  async active(calls: readonly CallRecord[]): Promise<ActiveStream[]> {
+    const seen = await this.deps.streams.seen(calls.map(({ id }) => streamIdOfCall(id)));
+    return calls.map((call, i) => ({ streamId: streamIdOfCall(call.id), call, startedAt: call.occurredAt, ...seen[i]! }));
   }
 
   /** The first event of a call that another request has begun. */

@@ -11,20 +11,20 @@ import { boundMaxTokens, refuseByPlan } from './3-plan';
 import { hold, type HoldResult, type HeldCall, type HoldDeps, type PreparedCall } from './4-hold';
 import { StreamStep, type StreamsOfProcess } from './6-stream';
 import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
-import type { CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat.types';
+import type { ActiveStream, CallContext, ChatEvent, ChatInput, ChatReply, Refusal } from './chat.types';
 import { fitHistory } from './history';
-import { idempotencyConflict, type Idempotency, type KeyUse } from './idempotency';
+import { idempotencyConflict, releasedOutcome, type Idempotency, type KeyUse } from './idempotency';
 import { inputHash } from './input-hash';
 import type { RemoteStops } from './remote-stops';
 import { contextTooLong, modelsWithRoomFor } from './refusals';
-import { readOutcome } from './stored-outcome';
+import { isLost, readOutcome } from './stored-outcome';
 import { validateChatInput } from './validate-input';
 
 export interface ChatDeps {
   plans: PlanServiceApi;
   people: Pick<PeopleServiceApi, 'visibleProject'>;
   conversations: Pick<ConversationService, 'branch' | 'get'>;
-  usage: Pick<UsageServiceApi, 'call'>;
+  usage: Pick<UsageServiceApi, 'call' | 'streaming'>;
   idempotency: Pick<Idempotency, 'find' | 'follow'>;
   running: RunningCalls;
   /** For streams of other replicas. */
@@ -52,7 +52,9 @@ interface Way {
   streamed: boolean;
   start(call: HeldCall): CallRun;
   /** The answer is that of a call that another request has begun: its events, where they can be had. */
-  follow(callId: string): Promise<boolean>;
+  follow(callId: string, /** Also as far as the database has them, written down while it ran. */ isKept: boolean): Promise<boolean>;
+  /** Its events cannot be had: tells that it runs, and gives what tells its end. null: nothing was told, and another call can take its place. */
+  announce(callId: string): Promise<((outcome: CallOutcome) => void) | null>;
   /** Aborts when the client has left. */
   signal?: AbortSignal;
 }
@@ -60,7 +62,7 @@ type Ended =
   | { kind: 'REFUSED'; refusal: Refusal }
   | { kind: 'OWN'; outcome: CallOutcome }
   | { kind: 'REPLAYED'; callId: string; outcome: CallOutcome }
-  /** A stream whose viewer looks at another request's. */
+  /** The viewer looks at a stream, which has everything else. */
   | { kind: 'FOLLOWED' };
 
 /** How many calls a request follows that end without having spent anything, before it gives up. */
@@ -82,6 +84,7 @@ export class ChatService implements ChatServiceApi {
       streamed: false,
       start: (call) => new CallRun(call, this.deps.run),
       follow: async () => false,
+      announce: async () => null,
       signal: context.signal,
     });
     if (ended.kind === 'REFUSED') return ended.refusal;
@@ -100,10 +103,15 @@ export class ChatService implements ChatServiceApi {
   async resume(viewer: Viewer, streamId: string, afterSeq: number): Promise<AsyncIterableIterator<ChatEvent>> {
     if (afterSeq < 0) throw new AppError('BAD_USER_INPUT', { public: '`afterSeq` is the `seq` of the last event that arrived, or 0.', argument: 'afterSeq' });
     await this.streamStep.own(viewer, streamId);
-    const stream = await this.deps.streams.open(streamId);
+    const stream = await this.deps.streams.resume(streamId, viewer);
     if (!stream) throw notFound('streamId');
-    if (afterSeq > stream.lastSeq) throw new AppError('BAD_USER_INPUT', { public: `The stream has ${stream.lastSeq} pieces: none has the number ${afterSeq}.`, argument: 'afterSeq' });
+    if (afterSeq > (stream.maxAfter ?? stream.lastSeq)) throw new AppError('BAD_USER_INPUT', { public: `The stream has ${stream.lastSeq} pieces: none has the number ${afterSeq}.`, argument: 'afterSeq' });
     return this.deps.streams.view(async (watching) => watching.attach(stream), afterSeq).events;
+  }
+
+  /** Throws FORBIDDEN. */
+  async active(viewer: Viewer, everyone: boolean): Promise<ActiveStream[]> {
+    return this.streamStep.active(await this.deps.usage.streaming(viewer, everyone));
   }
 
   /** Throws NOT_FOUND, and SERVICE_UNAVAILABLE when the replica that runs the stream does not react. */
@@ -112,14 +120,16 @@ export class ChatService implements ChatServiceApi {
     const callId = callIdOfStream(streamId);
     const running = this.deps.running.find(callId);
     if (running?.streamed && mayStop(viewer, running.viewer)) {
-      running.stop(running.viewer.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR');
+      const stopped = running.stop(running.viewer.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR');
       await running.done;
-      return { streamId, stopped: true };
+      return { streamId, stopped };
     }
     const call = running ? null : await this.deps.usage.call(viewer, callId);
     if (!call?.streamed || !mayStop(viewer, call)) throw notFound('streamId');
     if (call.status !== 'RUNNING') return { streamId, stopped: false };
-    return { streamId, stopped: await this.deps.remoteStops.stop(callId, call.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR') };
+    const asked = await this.deps.remoteStops.stop(callId, call.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR');
+    // It may have come to its own end before it was reached.
+    return { streamId, stopped: asked && (await this.deps.usage.call(viewer, callId))?.status === 'STOPPED' };
   }
 
   /** Throws BAD_USER_INPUT. */
@@ -176,14 +186,18 @@ export class ChatService implements ChatServiceApi {
         case 'CONFLICT':
           return { kind: 'REFUSED', refusal: idempotencyConflict(step.firstUsedAt) };
         case 'REPLAY':
-          if (await way.follow(step.callId)) return { kind: 'FOLLOWED' };
+          if (await way.follow(step.callId, isLost(step.stored))) return { kind: 'FOLLOWED' };
           return { kind: 'REPLAYED', callId: step.callId, outcome: readOutcome(step.stored) };
         case 'BEGUN':
-          return { kind: 'OWN', outcome: await step.run.outcome };
+          // A viewer gets the end from its stream: also where it could not be written down, and at its own pace.
+          return way.streamed ? { kind: 'FOLLOWED' } : { kind: 'OWN', outcome: await step.run.outcome };
         case 'RUNNING': {
           const { callId } = step;
-          if (await way.follow(callId)) return { kind: 'FOLLOWED' };
+          if (await way.follow(callId, true)) return { kind: 'FOLLOWED' };
+          const tell = await way.announce(callId);
           const outcome = await deps.idempotency.follow(asked.viewer, asked.idempotency!.key, callId, way.signal);
+          if (tell) tell(outcome === 'RELEASED' ? releasedOutcome(callId, deps.hold.upstream) : outcome);
+          if (tell) return { kind: 'FOLLOWED' };
           if (outcome !== 'RELEASED') return { kind: 'REPLAYED', callId, outcome };
         }
       }
@@ -208,7 +222,8 @@ export class ChatService implements ChatServiceApi {
     const ended = await this.answer(asked, prepared, {
       streamed: true,
       start: (call) => streamStep.begin(call, watching),
-      follow: (callId) => streamStep.follow(callId, watching),
+      follow: (callId, isKept) => streamStep.follow(asked.viewer, callId, watching, isKept),
+      announce: (callId) => streamStep.announce(asked.viewer, callId, watching),
       signal: watching.signal,
     });
     if (ended.kind === 'REFUSED') streamStep.refuse(ended.refusal, watching);

@@ -1,6 +1,7 @@
 import { Grouped } from '../../lib/grouped';
 import type { Logger } from '../../lib/logger';
 import type { RunningCalls } from '../running-calls';
+import type { Upstream } from '../usage/usage.types';
 import type { Viewer } from '../viewer/viewer.types';
 import type { CallOutcome } from './call-run';
 import type { Refusal } from './chat.types';
@@ -64,4 +65,14 @@ export class Idempotency {
 
 export const idempotencyConflict = (firstUsedAt: Date): Refusal => ({
   kind: 'IdempotencyConflict', code: 'IDEMPOTENCY_CONFLICT', message: 'This idempotency key was used with other input.', retryable: false, retryAfterMs: null, firstUsedAt,
+});
+
+/** For streams that were told of a call which then ended without having spent anything: the key is free, and its own next call would be another stream. */
+export const releasedOutcome = (callId: string, upstream: Upstream): CallOutcome => ({
+  status: 'FAILED',
+  refusal: {
+    kind: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', message: 'The call with this idempotency key ended before anything was spent: repeat the request with the same key.',
+    retryable: true, retryAfterMs: 1_000, upstream, attempts: 1, callId,
+  },
+  partial: null,
 });

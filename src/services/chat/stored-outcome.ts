@@ -42,6 +42,12 @@ export const lostOutcome = (callId: string, upstream: Upstream, streamed = false
   partial: null,
 });
 
+/** Whether it is one of those: nothing is stored of what came. */
+export const isLost = (stored: unknown): boolean => {
+  const outcome = stored as CallOutcome;
+  return outcome.status === 'FAILED' && outcome.refusal.code === 'STREAM_INTERRUPTED' && outcome.partial === null;
+};
+
 /**
  * Whether the end is kept for repetitions. What cost money, or may have, is. Where a call was refused or stopped before anything was spent, the
  * key is free again: a repetition is a new try. LOST is kept always: that nothing was spent is then the knowledge of the moment, and may be corrected.

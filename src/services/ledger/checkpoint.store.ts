@@ -1,5 +1,6 @@
 import type { Db } from '../../entities/data-source';
 import { storableJson } from '../../lib/storable';
+import type { KeptPiece } from '../streams/kept-pieces';
 
 export interface NewCheckpoint {
   callId: string;
@@ -8,6 +9,10 @@ export interface NewCheckpoint {
   content: string;
   reasoning: string;
   tools: string;
+  /** The numbers of `pieces`; where no piece is complete, `lastSeq` is one less. */
+  firstSeq: number;
+  lastSeq: number;
+  pieces: KeptPiece[];
   /** Of the whole stream until here. */
   completionTokens: number;
   servedModel: string | null;
@@ -16,9 +21,9 @@ export interface NewCheckpoint {
 
 /** Written twice, a checkpoint is there once. One of a call that has ended is not written: nobody would remove it. */
 const WRITE = `
-  INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, completion_tokens, served_model, deployment)
-  SELECT call_id, number, content, reasoning, tools, completion_tokens, served_model, deployment
-  FROM json_to_recordset($1::json) AS c(call_id text, number integer, content text, reasoning text, tools text, completion_tokens integer, served_model text, deployment text)
+  INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, first_seq, last_seq, pieces, completion_tokens, served_model, deployment)
+  SELECT call_id, number, content, reasoning, tools, first_seq, last_seq, pieces::json, completion_tokens, served_model, deployment
+  FROM json_to_recordset($1::json) AS c(call_id text, number integer, content text, reasoning text, tools text, first_seq integer, last_seq integer, pieces text, completion_tokens integer, served_model text, deployment text)
   WHERE EXISTS (SELECT FROM calls_in_flight AS f WHERE f.id = c.call_id)
   ORDER BY call_id, number
   ON CONFLICT (call_id, number) DO NOTHING`;
@@ -29,8 +34,8 @@ export class CheckpointStore {
   /** All of them in one statement. Harmless to repeat. */
   async write(checkpoints: readonly NewCheckpoint[]): Promise<void> {
     const rows = checkpoints.map((one) => ({
-      call_id: one.callId, number: one.number, content: one.content, reasoning: one.reasoning, tools: one.tools, completion_tokens: one.completionTokens,
-      served_model: one.servedModel, deployment: one.deployment,
+      call_id: one.callId, number: one.number, content: one.content, reasoning: one.reasoning, tools: one.tools, first_seq: one.firstSeq, last_seq: one.lastSeq, pieces: JSON.stringify(one.pieces),
+      completion_tokens: one.completionTokens, served_model: one.servedModel, deployment: one.deployment,
     }));
     await this.db.hot('checkpoints-write', WRITE, [storableJson(rows)]);
   }

@@ -1,30 +1,35 @@
 import type { Logger } from '../../lib/logger';
 import { countEach } from '../../lib/token-estimate';
-import type { Piece } from '../chat/answer';
+import { channelOf, describe, lengthOf, type ChannelName, type KeptPiece } from '../streams/kept-pieces';
+import type { PieceLog } from '../streams/piece-log';
+import { isTerminal } from '../streams/stream.types';
 import type { CheckpointStore, NewCheckpoint } from './checkpoint.store';
 
 export interface CheckpointsDeps {
   store: Pick<CheckpointStore, 'write'>;
   logger: Logger;
-  /** A stream's text is in the database so many milliseconds after it came … */
+  /** A stream's pieces are written so many milliseconds after the last ones … */
   everyMs?: number;
-  /** … or when there are so many characters of it. */
+  /** … or at the next look when there are so many characters. */
   everyCharacters?: number;
 }
 
-/** What a stream tells as it runs. Called for every token. */
+/** What a stream tells as it runs. Its pieces are read from its own log: nothing is done for a single one. */
 export interface CheckpointHandle {
-  piece(piece: Piece): void;
   /** Whom the answer comes from. */
   head(servedModel: string | null, deployment: string | null): void;
   /** The stream has ended: nothing of it is written any more. */
   end(): void;
 }
 
-/** One timer looks after all streams, so many times in `everyMs`. */
+/** With the time until the next look, and of the writing, what is kept is not older than two seconds. */
+const EVERY_MS = 1_500;
+/** One timer looks after all streams, so many times in `everyMs`, and at least so often. Milliseconds. */
 const TICKS = 10;
-/** Characters of a channel in one row, and rows of one statement: after an outage there may be much to write. */
+const MAX_TICK_MS = 200;
+/** Characters of a channel and pieces in one row, and rows of one statement: after an outage there may be much to write. */
 const MAX_CHARACTERS = 64 * 1024;
+const MAX_PIECES = 8_192;
 const MAX_ROWS = 64;
 const COUNTED_AT_ONCE = 8;
 /** Milliseconds between two log lines about failures. */
@@ -32,36 +37,27 @@ const REPORT_EVERY_MS = 60_000;
 
 /**
  * Keeps what running streams have produced in the database, in steps, so that it is known what a process that dies has left. What is due
- * at one moment is written together. A database that fails disturbs no stream: the text is kept for the next time. It is the text of the
- * answer, which is in memory anyway, and bounded there.
+ * at one moment is written together. A database that fails disturbs no stream: what was not written is in its log the next time, too.
  */
 export class Checkpoints {
   private readonly everyMs: number;
   private readonly streams = new Set<StreamText>();
   private timer: NodeJS.Timeout | null = null;
-  private soon: NodeJS.Immediate | null = null;
   private writing: Promise<void> | null = null;
   private reportedAt = -Infinity;
 
   constructor(private readonly deps: CheckpointsDeps) {
-    this.everyMs = deps.everyMs ?? 2_000;
+    this.everyMs = deps.everyMs ?? EVERY_MS;
   }
 
-  begin(callId: string): CheckpointHandle {
-    const stream = new StreamText(callId, this.deps.everyCharacters ?? 4_096, {
-      full: () => {
-        this.soon ??= setImmediate(() => {
-          this.soon = null;
-          void this.write();
-        });
-      },
-      ended: () => {
-        this.streams.delete(stream);
-        if (this.streams.size === 0) this.stopTimer();
-      },
+  /** `log`: of the stream, whose first event is told from the call itself. */
+  begin(callId: string, log: PieceLog): CheckpointHandle {
+    const stream = new StreamText(callId, log, this.deps.everyCharacters ?? 4_096, () => {
+      this.streams.delete(stream);
+      if (this.streams.size === 0) this.stopTimer();
     });
     this.streams.add(stream);
-    this.timer ??= setInterval(() => void this.write(), this.everyMs / TICKS).unref();
+    this.timer ??= setInterval(() => void this.write(), Math.min(this.everyMs / TICKS, MAX_TICK_MS)).unref();
     return stream;
   }
 
@@ -84,14 +80,19 @@ export class Checkpoints {
     for (let from = 0; from < due.length; from += MAX_ROWS) await this.writeGroup(due.slice(from, from + MAX_ROWS));
   }
 
-  private async writeGroup(streams: StreamText[]): Promise<void> {
+  private async writeGroup(due: StreamText[]): Promise<void> {
     const rows: NewCheckpoint[] = [];
+    const streams: StreamText[] = [];
     try {
-      for (const stream of streams) {
-        rows.push(stream.take());
+      for (const stream of due) {
+        const row = stream.take();
+        if (!row) continue;
+        streams.push(stream);
+        rows.push(row);
         // Counting the tokens of many streams takes a while: others have their turn between.
         if (rows.length % COUNTED_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
       }
+      if (rows.length === 0) return;
       await this.deps.store.write(rows);
       for (const stream of streams) stream.written();
     } catch (error) {
@@ -104,45 +105,49 @@ export class Checkpoints {
 
   private stopTimer(): void {
     if (this.timer) clearInterval(this.timer);
-    if (this.soon) clearImmediate(this.soon);
     this.timer = null;
-    this.soon = null;
   }
 }
 
 /** One channel of an answer: text, reasoning or tool calls. */
 class Channel {
   private texts: string[] = [];
+  /** Of the whole stream: what came, and what was taken. */
+  came = 0;
+  taken = 0;
 
   add(text: string): void {
+    if (text === '') return;
     this.texts.push(text);
+    this.came += text.length;
   }
 
   /** What came since. Half of a surrogate pair waits for its other half: alone it could not be stored, and the sign would be lost. */
-  take(): string {
+  take(mayWait: boolean): string {
+    if (this.texts.length === 0) return '';
     const all = this.texts.length === 1 ? this.texts[0]! : this.texts.join('');
     let end = Math.min(all.length, MAX_CHARACTERS);
-    if (end > 0 && isHighSurrogate(all.charCodeAt(end - 1))) end -= 1;
+    if ((mayWait || end < all.length) && isHighSurrogate(all.charCodeAt(end - 1))) end -= 1;
     this.texts = end < all.length ? [all.slice(end)] : [];
+    this.taken += end;
     return end < all.length ? all.slice(0, end) : all;
-  }
-
-  /** That can be taken. */
-  get characters(): number {
-    const [only = '', ...more] = this.texts;
-    if (only.length === 1 && more.length === 0 && isHighSurrogate(only.charCodeAt(0))) return 0;
-    return this.texts.reduce((sum, text) => sum + text.length, 0);
   }
 }
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
 
 class StreamText implements CheckpointHandle {
-  private readonly content = new Channel();
-  private readonly reasoning = new Channel();
-  private readonly tools = new Channel();
-  /** That came since the last checkpoint. */
-  private characters = 0;
+  private readonly channels = { content: new Channel(), reasoning: new Channel(), tools: new Channel() };
+  /** The last one to which something was added. */
+  private lastChannel: ChannelName | null = null;
+  /** Number of the last piece that was read from the log, and of the last one that is in a row. StreamStarted is in none. */
+  private readSeq = 1;
+  private rowSeq = 1;
+  /** Characters of the log until there, as it counts them. */
+  private readCharacters = 0;
+  /** Pieces that were read and are in no row, since their text is not yet, and where it ends in its channel. */
+  private waiting: KeptPiece[] = [];
+  private ends: number[] = [];
   private lastAtMs = performance.now();
   private number = 0;
   private completionTokens = 0;
@@ -154,18 +159,10 @@ class StreamText implements CheckpointHandle {
 
   constructor(
     private readonly callId: string,
+    private readonly log: PieceLog,
     private readonly everyCharacters: number,
-    private readonly on: { full(): void; ended(): void },
+    private readonly onEnd: () => void,
   ) {}
-
-  piece(piece: Piece): void {
-    if (piece.kind === 'TextDelta') this.add(this.content, piece.text);
-    else if (piece.kind === 'ReasoningDelta') this.add(this.reasoning, piece.text);
-    else {
-      if (piece.name) this.add(this.tools, piece.name);
-      this.add(this.tools, piece.arguments);
-    }
-  }
 
   head(servedModel: string | null, deployment: string | null): void {
     this.servedModel = servedModel;
@@ -173,23 +170,19 @@ class StreamText implements CheckpointHandle {
   }
 
   end(): void {
-    this.on.ended();
+    this.onEnd();
   }
 
   /** Something came, and it is much, or the last checkpoint is old enough. After a failure only time counts. */
   isDue(olderThanMs: number): boolean {
-    if (!this.row && this.characters === 0) return false;
-    return this.lastAtMs <= olderThanMs || (!this.failed && this.characters >= this.everyCharacters);
+    if (!this.row && this.waiting.length === 0 && this.log.lastSeq <= this.readSeq) return false;
+    return this.lastAtMs <= olderThanMs || (!this.failed && this.log.textLength - this.readCharacters >= this.everyCharacters);
   }
 
-  take(): NewCheckpoint {
-    if (!this.row) {
-      const [content, reasoning, tools] = [this.content.take(), this.reasoning.take(), this.tools.take()];
-      this.characters = this.content.characters + this.reasoning.characters + this.tools.characters;
-      for (const tokens of countEach([content, reasoning, tools])) this.completionTokens += tokens;
-      this.row = { callId: this.callId, number: (this.number += 1), content, reasoning, tools, completionTokens: this.completionTokens, servedModel: this.servedModel, deployment: this.deployment };
-    }
-    this.lastAtMs = performance.now();
+  /** null: there is only half a sign, which waits for its other half. */
+  take(): NewCheckpoint | null {
+    this.row ??= this.nextRow();
+    if (this.row) this.lastAtMs = performance.now();
     return this.row;
   }
 
@@ -202,10 +195,46 @@ class StreamText implements CheckpointHandle {
     this.failed = true;
   }
 
-  private add(channel: Channel, text: string): void {
-    const before = this.characters;
-    channel.add(text);
-    this.characters += text.length;
-    if (before < this.everyCharacters && this.characters >= this.everyCharacters) this.on.full();
+  private nextRow(): NewCheckpoint | null {
+    this.readLog();
+    const texts = { content: '', reasoning: '', tools: '' };
+    for (const name of Object.keys(texts) as ChannelName[]) texts[name] = this.channels[name].take(name === this.lastChannel);
+    let whole = 0;
+    while (whole < this.waiting.length && this.isTaken(whole)) whole += 1;
+    if (whole === 0 && !texts.content && !texts.reasoning && !texts.tools) return null;
+    const pieces = this.waiting.splice(0, whole);
+    this.ends.splice(0, whole);
+    const firstSeq = this.rowSeq + 1;
+    this.rowSeq += whole;
+    for (const tokens of countEach([texts.content, texts.reasoning, texts.tools])) this.completionTokens += tokens;
+    const { callId, completionTokens, servedModel, deployment, rowSeq: lastSeq } = this;
+    return { callId, number: (this.number += 1), ...texts, firstSeq, lastSeq, pieces, completionTokens, servedModel, deployment };
+  }
+
+  private isTaken(index: number): boolean {
+    const channel = channelOf(this.waiting[index]!);
+    return channel === null || this.channels[channel].taken >= this.ends[index]!;
+  }
+
+  /** What does not fit into one row is left in the log, but for one big piece. */
+  private readLog(): void {
+    if (this.waiting.length >= MAX_PIECES || Object.values(this.channels).some(({ came, taken }) => came - taken > MAX_CHARACTERS)) return;
+    for (const group of this.log.groups(this.readSeq, Math.min(this.log.lastSeq, this.readSeq + MAX_PIECES))) {
+      // It has ended meanwhile.
+      if (!('header' in group) && isTerminal(group)) break;
+      const { pieces, text } = describe(group);
+      const channel = channelOf(pieces[0]!);
+      let end = channel ? this.channels[channel].came : 0;
+      for (const piece of pieces) {
+        this.waiting.push(piece);
+        this.ends.push((end += lengthOf(piece)));
+      }
+      this.readSeq += pieces.length;
+      if ('header' in group) this.readCharacters += group.text.length;
+      if (!channel) continue;
+      this.channels[channel].add(text);
+      if (text !== '') this.lastChannel = channel;
+      if (this.channels[channel].came - this.channels[channel].taken > MAX_CHARACTERS) break;
+    }
   }
 }

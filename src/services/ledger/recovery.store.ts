@@ -107,12 +107,15 @@ export class RecoveryStore {
     return { ...end, heldOn: heldOn(budgetIds, budgetDates), answer: null, idempotency: null };
   }
 
-  /** Checkpoints that were written in the moment of their call's settlement, and so were not removed with it. Gives how many went. */
-  async removeOrphans(limit: number): Promise<number> {
+  /** Checkpoints of calls that have ended: of lost ones when their end is older than `keptMs`, of others when they were written in the moment of the settlement, and so not removed with it. Gives how many went. */
+  async removeOrphans(keptMs: number, limit: number): Promise<number> {
     const rows = await this.db.query(
       `DELETE FROM call_checkpoints WHERE (call_id, number) IN (
-         SELECT c.call_id, c.number FROM call_checkpoints AS c WHERE NOT EXISTS (SELECT FROM calls_in_flight AS f WHERE f.id = c.call_id) LIMIT $1) RETURNING call_id`,
-      [limit],
+         SELECT c.call_id, c.number FROM call_checkpoints AS c
+         WHERE NOT EXISTS (SELECT FROM calls_in_flight AS f WHERE f.id = c.call_id)
+           AND c.call_id NOT IN (SELECT u.id FROM llm_usage AS u WHERE u.status = 'LOST' AND u.kind = 'CALL' AND u.settled_at > weir.now() - make_interval(secs => $1 / 1000.0))
+         LIMIT $2) RETURNING call_id`,
+      [keptMs, limit],
     );
     return rows.length;
   }

@@ -10,6 +10,8 @@ export interface RecoveryDeps extends LostCallsDeps {
   liveness: { onDeath(listener: () => void): void };
   /** Milliseconds. */
   lookEveryMs?: number;
+  /** How long what lost streams have left stays for their viewers. Milliseconds. */
+  keptMs: number;
   timing?: Partial<LostTiming>;
 }
 
@@ -87,7 +89,7 @@ export class Recovery {
     await step(() => this.lost.endNobodys(counts));
     await step(async () => (counts.corrected += (await this.later?.look()) ?? 0));
     const remove = (batch: () => Promise<number>): Promise<number> => untilDone(batch, isStopped);
-    await step(async () => (counts.checkpointsRemoved += await remove(() => this.deps.store.removeOrphans(CLEANED_AT_ONCE))));
+    await step(async () => (counts.checkpointsRemoved += await remove(() => this.deps.store.removeOrphans(this.deps.keptMs, CLEANED_AT_ONCE))));
     await step(async () => (counts.keysRemoved += await remove(() => this.deps.store.removeExpiredKeys(CLEANED_AT_ONCE))));
     this.report(counts);
     return Math.max(nextMs, SOONEST_MS);

@@ -35,26 +35,29 @@ class Component {
   }
 }
 
-/** Health of the two things that the server cannot do without, and of one that is slower without. */
+/** Health of the two things that the server cannot do without, and of two that it does more with. */
 export class StatusService implements StatusServiceApi {
   private readonly database: Component;
   private readonly proxy: Component;
   private readonly cubes: Component;
+  private readonly streamLog: Component;
 
-  constructor(private readonly deps: { version: string; upstream: Upstream; checkDatabase: Check; checkProxy: Check; checkCubes: Check }) {
+  constructor(private readonly deps: { version: string; upstream: Upstream; checkDatabase: Check; checkProxy: Check; checkCubes: Check; checkStreamLog: Check }) {
     this.database = new Component(deps.checkDatabase, 500, 2_000);
     this.proxy = new Component(deps.checkProxy, 2_000, 3_000);
     this.cubes = new Component(deps.checkCubes, 1_000, 2_000);
+    // Known at any time: nothing is asked.
+    this.streamLog = new Component(deps.checkStreamLog, 0, 1_000);
   }
 
   async status(): Promise<ServiceStatus> {
-    const [database, proxy, cubes] = await Promise.all([this.database.status(), this.proxy.status(), this.cubes.status()]);
-    return { version: this.deps.version, upstream: this.deps.upstream, database, proxy, cubes };
+    const [database, proxy, cubes, streamLog] = await Promise.all([this.database.status(), this.proxy.status(), this.cubes.status(), this.streamLog.status()]);
+    return { version: this.deps.version, upstream: this.deps.upstream, database, proxy, cubes, streamLog };
   }
 
-  /** For `/health/ready`: whether new calls can be served now. */
-  async readiness(): Promise<{ ready: boolean; database: ComponentStatus; upstream: ComponentStatus }> {
-    const [database, proxy] = await Promise.all([this.database.status(), this.proxy.status()]);
-    return { ready: database.state === 'UP' && proxy.state !== 'DOWN', database, upstream: proxy };
+  /** For `/health/ready`: whether new calls can be served now. Without the streams' log they can: taking every replica out at once because of it would end what goes on. */
+  async readiness(): Promise<{ ready: boolean; database: ComponentStatus; upstream: ComponentStatus; streamLog: ComponentStatus }> {
+    const [database, proxy, streamLog] = await Promise.all([this.database.status(), this.proxy.status(), this.streamLog.status()]);
+    return { ready: database.state === 'UP' && proxy.state !== 'DOWN', database, upstream: proxy, streamLog };
   }
 }

@@ -1,3 +1,4 @@
+import { AppError } from '../../errors';
 import type { ChatEvent } from '../chat/chat.types';
 import { PieceLog } from './piece-log';
 import { isTerminal, type NewEvent, type SharedLogWriter, type StreamListener, type StreamOwner, type TerminalEvent, type Unnumbered, type ViewedStream } from './stream.types';
@@ -7,6 +8,9 @@ import { isTerminal, type NewEvent, type SharedLogWriter, type StreamListener, t
  * Frames are half of a token's cost: a busy process makes fewer of them, or new streams wait for their first token.
  */
 export const joinMs = (loopLoad: number): number => (loopLoad < 0.6 ? 20 : loopLoad < 0.8 ? 60 : 120);
+
+/** Characters that may come without being shown: beyond that they go out before their time, and while the shared log takes no more nothing is read of the upstream. */
+const UNSHOWN_AT_MOST = 64 * 1024;
 
 export interface LiveStreamDeps {
   /** null: of nobody and in no register, as a refusal or an answer that is told again. */
@@ -28,9 +32,15 @@ export class LiveStream implements ViewedStream {
   private readonly viewers = new Set<StreamListener>();
   private visible = 0;
   private appending = false;
+  /** Characters that came, and those of them that are shown. */
+  private added = 0;
+  private shown = 0;
+  private onCaughtUp: (() => void) | null = null;
   private lastFlushAt = 0;
   private timer: NodeJS.Timeout | null = null;
   private over = false;
+  private theirEnd: TerminalEvent | null = null;
+  private failure: AppError | null = null;
 
   constructor(private readonly deps: LiveStreamDeps) {}
 
@@ -39,10 +49,10 @@ export class LiveStream implements ViewedStream {
   }
   /** Number of the last piece that is shown. */
   get lastSeq(): number {
-    return this.visible;
+    return this.theirEnd?.seq ?? this.visible;
   }
   get isWhole(): boolean {
-    return this.over && this.visible === this.log.lastSeq;
+    return this.theirEnd !== null || (this.over && this.visible === this.log.lastSeq);
   }
   get viewerCount(): number {
     return this.viewers.size;
@@ -53,6 +63,7 @@ export class LiveStream implements ViewedStream {
   }
 
   join(viewer: StreamListener): void {
+    if (this.failure) return viewer.fail(this.failure);
     this.viewers.add(viewer);
     if (this.viewers.size === 1 && !this.over) this.deps.onWatched?.(true);
   }
@@ -62,18 +73,26 @@ export class LiveStream implements ViewedStream {
   }
 
   read(after: number): ChatEvent | null {
-    return this.log.read(after, this.visible);
+    const event = this.log.read(after, this.visible);
+    return event ?? (this.theirEnd && after < this.theirEnd.seq ? { ...this.theirEnd, fromSeq: after + 1 } : null);
   }
 
   /** A piece of the answer, or another event that is not the last one. */
   add(event: Exclude<NewEvent, Unnumbered<TerminalEvent>>): void {
     if (this.over) return;
     this.log.append(event);
+    this.added += charactersOf(event);
     const waited = performance.now() - this.lastFlushAt;
     // The first token goes out at once: nothing was given for long before it.
     const window = joinMs(this.deps.loopLoad?.current ?? 0);
-    if (waited >= window || this.log.lastSeq <= 2) this.flush();
+    if (waited >= window || this.log.lastSeq <= 2 || this.added - this.shown > UNSHOWN_AT_MOST) this.flush();
     else this.timer ??= setTimeout(this.flush, window - waited);
+  }
+
+  /** null: more may come. Else a promise that resolves when what came is shown. */
+  behind(): Promise<void> | null {
+    if (this.over || this.added - this.shown <= UNSHOWN_AT_MOST) return null;
+    return new Promise((resolve) => (this.onCaughtUp = resolve));
   }
 
   /** The one terminal event. */
@@ -86,49 +105,75 @@ export class LiveStream implements ViewedStream {
     this.deps.onEnded?.();
   }
 
+  /** What is known already, up to its terminal event. */
+  tell(events: readonly NewEvent[]): void {
+    for (const event of events) {
+      if (isTerminal(event)) this.end(event as Unnumbered<TerminalEvent>);
+      else this.add(event as Exclude<NewEvent, Unnumbered<TerminalEvent>>);
+    }
+  }
+
+  /** Its events are not kept any more. */
+  release(): void {
+    this.deps.shared?.release();
+  }
+
   private readonly flush = (): void => {
     if (this.timer) clearTimeout(this.timer);
     this.timer = null;
-    if (this.visible === this.log.lastSeq || this.appending) return;
+    if (this.visible === this.log.lastSeq || this.appending || this.theirEnd) return;
     this.lastFlushAt = performance.now();
     if (this.deps.shared) void this.keep(this.deps.shared);
-    else this.show(this.log.lastSeq);
+    else this.show(this.log.lastSeq, this.added);
   };
 
   /** What viewers see is in the shared log before: else a replica that takes over could give other pieces the same numbers. */
   private async keep(shared: SharedLogWriter): Promise<void> {
     this.appending = true;
     const until = this.log.lastSeq;
-    const events: ChatEvent[] = [];
-    for (let after = this.visible; after < until; after = events.at(-1)!.seq) events.push(this.log.read(after, until)!);
-    const appended = await shared.append(events);
+    const { added } = this;
+    const appended = await shared.append(until);
     this.appending = false;
     if (appended === 'CLOSED') return this.lose(shared);
-    this.show(until);
+    this.show(until, added);
     if (this.log.lastSeq > until) this.flush();
-    else if (this.over) shared.close();
   }
 
   /** Others took this process for dead and have told the viewers so: there is one terminal event, and it is theirs. */
-  private lose(shared: SharedLogWriter): void {
+  private async lose(shared: SharedLogWriter): Promise<void> {
+    this.appending = true;
+    const ended = this.over;
     this.over = true;
-    shared.close();
+    this.onCaughtUp?.();
     this.deps.owner?.stop('DEADLINE');
-    this.deps.onEnded?.();
+    const end = await shared.theirEnd();
+    if (end) {
+      // What this process has shown beyond their end was shown.
+      this.theirEnd = { ...end, seq: Math.max(end.seq, this.visible + 1) };
+      for (const viewer of this.viewers) viewer.wake();
+    } else {
+      this.failure = new AppError('SERVICE_UNAVAILABLE', { public: 'This stream was ended by another server, which cannot be asked how right now.' });
+      for (const viewer of this.viewers) viewer.fail(this.failure);
+    }
+    if (!ended) this.deps.onEnded?.();
   }
 
-  private show(until: number): void {
+  private show(until: number, added: number): void {
     this.visible = until;
+    this.shown = added;
+    if (this.onCaughtUp && this.added - added <= UNSHOWN_AT_MOST) {
+      this.onCaughtUp();
+      this.onCaughtUp = null;
+    }
     for (const viewer of this.viewers) viewer.wake();
   }
 }
 
+const charactersOf = (event: NewEvent): number => ('text' in event ? event.text.length : 'arguments' in event ? event.arguments.length : 0);
+
 /** A stream that is over before it began: what a viewer is told of a refusal, or of an answer that is told again. */
 export function fixedStream(events: readonly NewEvent[]): ViewedStream {
   const stream = new LiveStream({ owner: null });
-  for (const event of events) {
-    if (isTerminal(event)) stream.end(event as Unnumbered<TerminalEvent>);
-    else stream.add(event as Exclude<NewEvent, Unnumbered<TerminalEvent>>);
-  }
+  stream.tell(events);
   return stream;
 }

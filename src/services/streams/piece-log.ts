@@ -6,7 +6,10 @@ const SEAL_AT = 64;
 /** Characters of one event, unless a single piece has more. What a slow viewer gets at once is bounded by it. */
 export const MAX_JOINED = 64 * 1024;
 
-type Header = { kind: 'TextDelta' } | { kind: 'ReasoningDelta' } | { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null };
+export type Header = { kind: 'TextDelta' } | { kind: 'ReasoningDelta' } | { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null };
+
+/** Pieces that follow each other: `header` is of the first one, `lengths` are of each in `text`. */
+export interface PieceGroup { header: Header; text: string; lengths: number[] }
 
 /** Neighbouring pieces of one kind. `ends` are where they end in the text. */
 class Run {
@@ -52,8 +55,14 @@ class Run {
     return { text, seq: this.fromSeq + last };
   }
 
-  get characters(): number {
-    return this.length;
+  /** As `slice`, with the length of each piece. */
+  measured(from: number, until: number): PieceGroup {
+    const first = from - this.fromSeq;
+    const { text, seq } = this.slice(from, until, Infinity);
+    const lengths: number[] = [];
+    for (let i = first; i <= seq - this.fromSeq; i += 1) lengths.push(this.ends[i]! - (i === 0 ? 0 : this.ends[i - 1]!));
+    const { header } = this;
+    return { header: first > 0 && header.kind === 'ToolCallDelta' ? { ...header, toolCallId: null, name: null } : header, text, lengths };
   }
 }
 
@@ -71,6 +80,10 @@ export class PieceLog {
 
   get lastSeq(): number {
     return this.count;
+  }
+  /** Of all texts so far. */
+  get textLength(): number {
+    return this.characters;
   }
 
   /** About how much memory it takes. */
@@ -121,6 +134,16 @@ export class PieceLog {
   /** Each piece by itself, for those who count or copy them. */
   *pieces(after: number, until: number = this.count): Generator<ChatEvent> {
     for (let seq = after; seq < until; seq += 1) yield this.read(seq, seq + 1)!;
+  }
+
+  /** What is behind number `after`, without an object for each piece: for those who write it down. Other events come as they are. */
+  *groups(after: number, until: number = this.count): Generator<PieceGroup | ChatEvent> {
+    if (after >= until) return;
+    for (let at = this.find(after + 1), seq = after; seq < until; at += 1) {
+      const entry = this.entries[at]!;
+      yield isRun(entry) ? entry.measured(seq + 1, until) : entry;
+      seq = entry.seq;
+    }
   }
 
   /** Nothing is appended for a long time: gives memory back. */

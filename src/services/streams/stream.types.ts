@@ -1,5 +1,6 @@
 import type { ChatEvent, DisconnectPolicy, StopReason } from '../chat/chat.types';
 import type { Viewer } from '../viewer/viewer.types';
+import type { PieceLog } from './piece-log';
 
 export type DeltaEvent = Extract<ChatEvent, { kind: 'TextDelta' | 'ReasoningDelta' | 'ToolCallDelta' }>;
 export type TerminalEvent = Extract<ChatEvent, { kind: 'StreamCompleted' | 'StreamStopped' | 'StreamFailed' | 'StreamRefused' }>;
@@ -25,6 +26,8 @@ export interface ViewedStream {
   readonly lastSeq: number;
   /** The last event that can be read is the terminal one. */
   readonly isWhole: boolean;
+  /** The highest number that a viewer may have, where that is more than `lastSeq`. */
+  readonly maxAfter?: number;
   join(viewer: StreamListener): void;
   /** Harmless when repeated. */
   leave(viewer: StreamListener): void;
@@ -52,19 +55,32 @@ export type Appended =
 
 /** The log of one stream that this process runs, kept beyond it. */
 export interface SharedLogWriter {
-  /** Appends events that follow each other. One at a time. Never rejects. */
-  append(events: readonly ChatEvent[]): Promise<Appended>;
-  /** The stream has ended here and its last event was appended, or never will be. */
-  close(): void;
+  /** Appends what the stream has up to a number, with all that is missing before it. Never rejects. */
+  append(until: number): Promise<Appended>;
+  /** After CLOSED: the terminal event that others have appended; null: it cannot be read. */
+  theirEnd(): Promise<TerminalEvent | null>;
+  /** The stream's events are not kept in this process any more: what could not be appended by now never will be. */
+  release(): void;
+}
+
+/** What a log is written from. */
+export interface RunningStream {
+  readonly log: PieceLog;
+  readonly viewerCount: number;
+  readonly ended: boolean;
 }
 
 /** Where the events of streams are kept so that every replica can show them, and so that they outlive their process. */
 export interface SharedLog {
-  writer(owner: Pick<StreamOwner, 'streamId' | 'callId' | 'viewer'>, /** Events from a number on that are still in this process. */ kept: (after: number) => readonly ChatEvent[]): SharedLogWriter;
-  /** null: it has nothing of this stream. Throws SERVICE_UNAVAILABLE while it cannot be reached. */
-  open(streamId: string): Promise<ViewedStream | null>;
+  writer(owner: Pick<StreamOwner, 'streamId'>, stream: () => RunningStream): SharedLogWriter;
+  /** For the one who began it. null: it has nothing of this stream. Throws SERVICE_UNAVAILABLE while it cannot be reached. */
+  open(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
   /** How many look at a stream of this process from elsewhere; null: cannot be told now. */
   viewersElsewhere(streamId: string): Promise<number | null>;
   /** Calls back when somebody elsewhere has left a stream of this process. */
   onLeft(listener: (streamId: string) => void): void;
+  /** Last number and viewers of streams of any process, as far as their logs tell; null: they cannot be reached. */
+  seen(streamIds: readonly string[]): Promise<ReadonlyMap<string, { lastSeq: number; viewers: number }> | null>;
+  /** Resolves when what was shown is kept, where that is possible now. */
+  flush(): Promise<void>;
 }

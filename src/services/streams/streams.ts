@@ -1,6 +1,7 @@
 import type { StopReason } from '../chat/chat.types';
 import { fixedStream, LiveStream } from './live-stream';
 import { StreamViewer } from './stream-viewer';
+import type { Viewer } from '../viewer/viewer.types';
 import type { NewEvent, SharedLog, StreamOwner, ViewedStream } from './stream.types';
 
 export interface StreamsConfig {
@@ -16,6 +17,8 @@ export interface StreamsDeps {
   loopLoad: { readonly current: number };
   /** null: one process, and what it keeps. */
   shared: SharedLog | null;
+  /** What the database keeps of streams that no log tells of. */
+  kept: { open(streamId: string, viewer: Viewer): Promise<ViewedStream | null> };
 }
 
 /** How often what was kept long enough is let go. Milliseconds. */
@@ -46,7 +49,7 @@ export class Streams {
     const stream: LiveStream = new LiveStream({
       owner,
       loopLoad,
-      shared: shared?.writer(owner, (after) => [...stream.log.pieces(after)]) ?? null,
+      shared: shared?.writer(owner, () => stream) ?? null,
       onWatched: (watched) => (watched ? this.watched(stream) : void this.abandoned(stream)),
       onEnded: () => this.keep(stream),
     });
@@ -57,6 +60,11 @@ export class Streams {
   /** Looks at something that is not known yet: see StreamViewer. */
   view(start: (viewer: StreamViewer) => Promise<void>, after = 0): StreamViewer {
     return new StreamViewer(start, after);
+  }
+
+  /** Of nobody and in no register: what is told of a call that another request runs. */
+  told(): LiveStream {
+    return new LiveStream({ owner: null });
   }
 
   /** What is over before it began. */
@@ -70,8 +78,28 @@ export class Streams {
   }
 
   /** A stream of any process, as far as its events are kept. null: they are nowhere. Throws SERVICE_UNAVAILABLE while they cannot be reached. */
-  async open(streamId: string): Promise<ViewedStream | null> {
-    return this.find(streamId) ?? (await this.deps.shared?.open(streamId)) ?? null;
+  async open(streamId: string, viewer: Viewer): Promise<ViewedStream | null> {
+    return this.find(streamId) ?? (await this.deps.shared?.open(streamId, viewer)) ?? null;
+  }
+
+  /** The same for the one who began it, with what the database has where no log has it: up to two seconds late, and its end. */
+  async resume(streamId: string, viewer: Viewer): Promise<ViewedStream | null> {
+    return (await this.open(streamId, viewer)) ?? this.deps.kept.open(streamId, viewer);
+  }
+
+  /** Resolves when what was shown is kept beyond this process, where that is possible. */
+  async flush(): Promise<void> {
+    await this.deps.shared?.flush();
+  }
+
+  /** Last number and viewers, of streams of any process; zeros where nothing is known. */
+  async seen(streamIds: readonly string[]): Promise<{ lastSeq: number; viewers: number }[]> {
+    const logs = await this.deps.shared?.seen(streamIds);
+    return streamIds.map((streamId) => {
+      const own = this.running.get(streamId);
+      const told = logs?.get(streamId);
+      return { lastSeq: own?.lastSeq ?? told?.lastSeq ?? 0, viewers: Math.max(own?.viewerCount ?? 0, told?.viewers ?? 0) };
+    });
   }
 
   get size(): number {
@@ -100,17 +128,25 @@ export class Streams {
     const elsewhere = this.deps.shared ? await this.deps.shared.viewersElsewhere(streamId) : 0;
     if (stream.viewerCount > 0 || stream.ended) return;
     if (policy === 'CANCEL' && elsewhere === 0) return stop('DISCONNECT');
-    if (elsewhere !== null && elsewhere > 0) return;
-    if (!this.graces.has(streamId)) this.graces.set(streamId, setTimeout(() => void this.graceOver(stream), this.deps.config.graceMs).unref());
+    // Who looks elsewhere may die with its process, which tells nobody: it is asked again.
+    if (!this.graces.has(streamId)) this.waitForViewers(stream);
+  }
+
+  private waitForViewers(stream: LiveStream): void {
+    this.graces.set(stream.owner!.streamId, setTimeout(() => void this.graceOver(stream), this.deps.config.graceMs).unref());
   }
 
   private async graceOver(stream: LiveStream): Promise<void> {
     const { streamId, stop } = stream.owner!;
+    const clock = this.graces.get(streamId);
     const elsewhere = this.deps.shared ? await this.deps.shared.viewersElsewhere(streamId) : 0;
-    if (!this.graces.delete(streamId) || stream.viewerCount > 0 || stream.ended) return;
+    // Somebody may have come meanwhile, and gone again: then another clock runs, and this one says nothing.
+    if (!clock || this.graces.get(streamId) !== clock) return;
+    this.graces.delete(streamId);
+    if (stream.viewerCount > 0 || stream.ended) return;
     if (elsewhere === 0) stop('DISCONNECT' satisfies StopReason);
-    // Whether somebody looks elsewhere cannot be told: the clock stands still until it can.
-    else if (elsewhere === null) this.graces.set(streamId, setTimeout(() => void this.graceOver(stream), this.deps.config.graceMs).unref());
+    // Somebody looks elsewhere, or that cannot be told: the clock begins anew.
+    else this.waitForViewers(stream);
   }
 
   private keep(stream: LiveStream): void {
@@ -125,10 +161,11 @@ export class Streams {
 
   private sweep(): void {
     const now = performance.now();
-    for (const [streamId, { untilMs, bytes }] of this.kept) {
+    for (const [streamId, { stream, untilMs, bytes }] of this.kept) {
       if (untilMs > now && this.keptBytes <= this.deps.config.keptBytes) return;
       this.kept.delete(streamId);
       this.keptBytes -= bytes;
+      stream.release();
     }
   }
 }

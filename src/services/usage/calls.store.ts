@@ -81,6 +81,14 @@ export class CallsStore {
     const [row] = await this.db.query<CallSql>(atCurrentCost(`${settled} UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${notSettled('true')}) LIMIT 1`), [id]);
     return row ? mapCall(row) : null;
   }
+
+  /** Streams that run, in any process, newest first. */
+  async streaming(of: { userId: string } | { organizationId: string } | 'EVERYBODY', limit: number): Promise<CallRecord[]> {
+    const parameters = new Parameters();
+    const whose = of === 'EVERYBODY' ? [] : 'userId' in of ? [`user_id = ${parameters.add(of.userId)}`] : [`organization_id = ${parameters.add(of.organizationId)}`];
+    const newest = `${IN_FLIGHT} WHERE ${allOf(['streamed', ...whose, notSettled('true')])} ORDER BY occurred_at DESC, id DESC LIMIT ${parameters.add(limit)}`;
+    return (await this.db.query<CallSql>(`${atCurrentCost(newest)} ORDER BY c.occurred_at DESC, c.id DESC`, parameters.values)).map(mapCall);
+  }
 }
 
 const decimal = (value: string | null): string => canonicalDecimal(value ?? '0');

@@ -1,5 +1,5 @@
 import type { Db } from '../../entities/data-source';
-import { badInput } from '../../errors';
+import { badInput, forbidden } from '../../errors';
 import { kindOfId } from '../../lib/ids';
 import { decodeTimeCursor, pageOf, type Page } from '../../lib/page';
 import type { PageArgs, UsageServiceApi } from '../services';
@@ -14,6 +14,8 @@ import type { CallRecord, UsageDimension, UsageFigures, UsageFilter, UsageQuery,
 // A page or a report that a client can still show; more is an export.
 const MAX_PAGE = 100;
 const MAX_GROUPS = 1_000;
+/** Streams that run: more than a person looks through, and what one page of a dashboard can show. */
+const MAX_STREAMING = 1_000;
 
 /** What was used and what it cost: figures over settled calls, and the calls behind them. Who sees what: `scopeFilter`. */
 export class UsageService implements UsageServiceApi {
@@ -52,6 +54,13 @@ export class UsageService implements UsageServiceApi {
     if (kindOfId(id) !== 'call') return null;
     const call = await this.callRows.find(id);
     return call && maySee(viewer, call) ? call : null;
+  }
+
+  /** Streams that run: the caller's own, or those of everybody whom the caller administers. Throws FORBIDDEN. */
+  async streaming(viewer: Viewer, everyone: boolean): Promise<CallRecord[]> {
+    if (everyone && viewer.role !== 'ADMIN' && viewer.role !== 'OPERATOR') throw forbidden('ADMIN');
+    const of = !everyone ? { userId: viewer.userId } : viewer.role === 'OPERATOR' ? ('EVERYBODY' as const) : { organizationId: viewer.organizationId };
+    return this.lane.run(viewer.userId, () => this.callRows.streaming(of, MAX_STREAMING));
   }
 
   /** Since midnight UTC, of everything that the caller's reports are of. Not counted as a report: whoever asks often brings a lane. */

@@ -83,7 +83,7 @@ describe('budgets in the graph, on two replicas', () => {
   it('while a call runs, its worst case is held', async () => {
     const { id } = await setBudget({ limit: '1000' });
     provider.script('test-chat', { pieces: ['one '], hold: { after: 1, until: forever } });
-    const stream = apps[0]!.connect(world.member.token).chatStream(ask('Hi', { maxTokens: 50 }));
+    const stream = apps[0]!.connect(world.member.token).chatStream(ask('Hi', { maxTokens: 50, onDisconnect: 'CANCEL' }));
     await stream.waitFor(({ __typename }) => __typename === 'TextDelta');
     const [running] = (await run(world.member.token, 'budgets', {}, apps[1])).budgets;
     expect(Number(running.held)).toBeGreaterThan(50);
