@@ -53,7 +53,8 @@ export async function startServer(options: StartOptions): Promise<ServerProcess>
 }
 
 async function ready(child: ChildProcess, url: string, script: string, logFile: string): Promise<void> {
-  const end = Date.now() + 30_000;
+  // A busy machine takes ten times as long as an idle one.
+  const end = Date.now() + 120_000;
   while (Date.now() < end && child.exitCode === null) {
     try {
       await (await fetch(url)).arrayBuffer();

@@ -23,9 +23,13 @@ export interface Rig {
   token: string;
   /** Tokens of many members: one user may hold so many connections only. */
   tokens: string[];
-  startWeir(): Promise<ServerProcess>;
+  /** `flags` of Node and environment on top of the usual ones. */
+  startWeir(more?: { flags?: string[]; env?: Record<string, string> }): Promise<ServerProcess>;
   startTypical(): Promise<ServerProcess>;
+  /** Generator over graphql-ws. */
+  startTypicalStreams(): Promise<ServerProcess>;
   startFloor(): Promise<ServerProcess>;
+  startRelay(): Promise<ServerProcess>;
   /** One durable commit of one small row, over and over: what no server that keeps its promises can go below. */
   openCommitter(): Promise<{ commit(): Promise<void>; close(): Promise<void> }>;
   /** Settled calls and calls in flight, as the database of the product has them. */
@@ -57,9 +61,9 @@ export async function createRig(): Promise<Rig> {
     const llmBaseUrl = `http://127.0.0.1:${upstreamPort}/v1`;
     // For whoever looks for the cost: a V8 profile of the product. The figures of such a run are not comparable.
     const profile = process.env.BENCH_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${path.resolve(process.env.BENCH_PROFILE)}`] : [];
-    const start = async (script: string, readyPath: string, makeArgs: (port: number) => string[], makeEnv: (port: number) => Record<string, string>): Promise<ServerProcess> => {
+    const start = async (script: string, readyPath: string, makeArgs: (port: number) => string[], makeEnv: (port: number) => Record<string, string>, flags: string[] = []): Promise<ServerProcess> => {
       const port = await freePort();
-      const server = await startServer({ script, args: makeArgs(port), flags: script === main ? profile : [], port, env: makeEnv(port), readyPath, logFile: path.join(folder, `${path.basename(script)}.log`) });
+      const server = await startServer({ script, args: makeArgs(port), flags: [...(script === main ? profile : []), ...flags], port, env: makeEnv(port), readyPath, logFile: path.join(folder, `${path.basename(script)}.log`) });
       closers.push(() => server.stop());
       return server;
     };
@@ -67,11 +71,13 @@ export async function createRig(): Promise<Rig> {
       upstreamPort,
       token: tokens[0]!,
       tokens,
-      startWeir: () =>
+      startWeir: (more = {}) =>
         start(main, '/health/ready', () => [], (port) => ({
-          PORT: String(port), DATABASE_URL: postgres.url('weir'), LLM_BASE_URL: llmBaseUrl, LLM_PROVIDER: 'direct', WEIR_SECRET_KEY: randomBytes(32).toString('base64'), DATABASE_POOL_SIZE: '10',
-        })),
+          PORT: String(port), DATABASE_URL: postgres.url('weir'), LLM_BASE_URL: llmBaseUrl, LLM_PROVIDER: 'direct', WEIR_SECRET_KEY: randomBytes(32).toString('base64'), DATABASE_POOL_SIZE: '10', ...more.env,
+        }), more.flags),
       startTypical: () => start(path.join(COMPILED, 'baselines', 'typical.js'), '/', (port) => [String(port)], () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl })),
+      startTypicalStreams: () => start(path.join(COMPILED, 'baselines', 'typical-streams.js'), '/', (port) => [String(port)], () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl })),
+      startRelay: () => start(path.join(COMPILED, 'baselines', 'tcp-relay.js'), '/v1/models', (port) => [String(port), String(upstreamPort)], () => ({})),
       startFloor: () => start(path.join(COMPILED, 'baselines', 'http-floor.js'), '/v1/models', (port) => [String(port), String(upstreamPort)], () => ({})),
       openCommitter: () => openCommitter(postgres.url('typical')),
       countCalls: () => countCalls(postgres.url('weir')),
@@ -95,6 +101,11 @@ async function prepareDatabases(url: (database: string) => string): Promise<stri
     while (tokens.length < USERS) tokens.push((await createUser(db, { organizationId: world.organizationId, planId: world.planId })).token);
     await db.close();
     await admin.query('CREATE DATABASE typical TEMPLATE weir');
+    const typical = new Client({ connectionString: url('typical') });
+    await typical.connect();
+    // The baseline folds no figures.
+    await typical.query('ALTER TABLE llm_usage ALTER COLUMN batch_id SET DEFAULT 0');
+    await typical.end();
     return tokens;
   } finally {
     await admin.end();

@@ -10,7 +10,7 @@ export interface StreamResult {
   reordered: number;
   completed: boolean;
 }
-export interface StreamRun { result: Promise<StreamResult> }
+export interface StreamRun { result: Promise<StreamResult>; /** As soon as it has begun. */ readonly streamId: string | null }
 
 const nowMicros = (): number => Number(process.hrtime.bigint()) / 1_000;
 
@@ -38,6 +38,7 @@ class TokenReader {
 /** The upstream's protocol over a bare socket, as cheap as it gets. */
 export function directStream(port: number, model: string): StreamRun {
   return {
+    streamId: null,
     result: new Promise((resolve, reject) => {
       const body = JSON.stringify({ model, stream: true, stream_options: { include_usage: true }, messages: [{ role: 'user', content: 'Hello' }] });
       const socket = net.connect(port, '127.0.0.1');
@@ -64,29 +65,37 @@ export function directStream(port: number, model: string): StreamRun {
   };
 }
 
-const SUBSCRIPTION = `subscription Stream($input: ChatInput!) { chatStream(input: $input) { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text }
+const SUBSCRIPTION = `subscription Stream($input: ChatInput!) { chatStream(input: $input) { __typename ... on StreamEvent { fromSeq seq } ... on StreamStarted { streamId } ... on TextDelta { text }
   ... on StreamCompleted { reply { finishReason usage { completionTokens } } } ... on StreamFailed { refusal { ... on Refusal { code message } } } ... on StreamRefused { refusal { ... on Refusal { code message } } } } }`;
 
+/** Our tokens are numbers, which a vocabulary counts tenfold: with less, the longest would be cut as runaways. */
+const MAX_TOKENS = 100_000;
+
 /** A connection of its own, as every reader has. The clock starts when the stream is asked for, the connection being open, as for the baseline. */
-export function weirStream(port: number, token: string, model: string): StreamRun {
+export function weirStream(port: number, token: string, model: string, { label = 'Hello' } = {}): StreamRun {
+  let streamId: string | null = null;
   return {
+    get streamId() {
+      return streamId;
+    },
     result: new Promise((resolve, reject) => {
       const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', { perMessageDeflate: false });
       let reader: TokenReader | null = null;
       let lastSeq = 0;
       socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })));
       socket.on('message', (data: Buffer) => {
-        const message = JSON.parse(data.toString()) as { type: string; payload?: { data?: { chatStream: { __typename: string; fromSeq: number; seq: number; text?: string } }; errors?: unknown } };
+        const message = JSON.parse(data.toString()) as { type: string; payload?: { data?: { chatStream: { __typename: string; fromSeq: number; seq: number; text?: string; streamId?: string } }; errors?: unknown } };
         if (message.type === 'connection_ack') {
           reader = new TokenReader();
-          socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: SUBSCRIPTION, variables: { input: { model, maxTokens: 1_000, messages: [{ role: 'USER', content: 'Hello' }] } } } }));
+          socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: SUBSCRIPTION, variables: { input: { model, maxTokens: MAX_TOKENS, messages: [{ role: 'USER', content: label }] } } } }));
         } else if (message.type === 'next' && message.payload?.data) {
           const event = message.payload.data.chatStream;
           if (event.fromSeq !== lastSeq + 1) reader!.result.reordered += 1;
           lastSeq = event.seq;
           if (event.__typename === 'TextDelta') reader!.push(event.text!);
           else if (event.__typename === 'StreamCompleted') reader!.result.completed = true;
-          else if (event.__typename !== 'StreamStarted') reject(new Error(JSON.stringify(event)));
+          else if (event.__typename === 'StreamStarted') streamId = event.streamId!;
+          else if (event.__typename !== 'StreamStopped') reject(new Error(JSON.stringify(event)));
         } else if (message.type === 'complete') {
           socket.close();
         } else if (message.type === 'ping') {
@@ -99,4 +108,31 @@ export function weirStream(port: number, token: string, model: string): StreamRu
       socket.on('close', (code, reason) => (reader ? resolve(reader.result) : reject(new Error(`closed before the stream began: ${code} ${String(reason)}`))));
     }),
   };
+}
+
+const RESUMPTION = SUBSCRIPTION.replace('subscription Stream($input: ChatInput!) { chatStream(input: $input)', 'subscription Resume($streamId: ID!) { resumeStream(streamId: $streamId, afterSeq: 0)');
+
+/** Milliseconds from asking for a whole stream again, the connection being open, to its last event. Fails when it is not all there. */
+export function resumeOnce(port: number, token: string, streamId: string, tokens: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', { perMessageDeflate: false });
+    let askedAt = 0;
+    let lastSeq = 0;
+    socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })));
+    socket.on('message', (data: Buffer) => {
+      const { type, payload } = JSON.parse(data.toString()) as { type: string; payload?: { data?: { resumeStream: { fromSeq: number; seq: number } } } };
+      if (type === 'connection_ack') {
+        askedAt = performance.now();
+        socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: RESUMPTION, variables: { streamId } } }));
+      } else if (type === 'next' && payload?.data) {
+        const { fromSeq, seq } = payload.data.resumeStream;
+        if (fromSeq !== lastSeq + 1) reject(new Error(`${fromSeq} behind ${lastSeq}`));
+        lastSeq = seq;
+        if (seq >= tokens + 2) resolve(performance.now() - askedAt);
+      } else if (type === 'complete') socket.close();
+      else if (type !== 'ping') reject(new Error(data.toString()));
+    });
+    socket.on('error', reject);
+    socket.on('close', (code) => reject(new Error(`closed behind ${lastSeq}: ${code}`)));
+  });
 }

@@ -103,7 +103,7 @@ export class KeptStream implements ViewedStream {
   }
 
   fail(error: unknown): void {
-    for (const viewer of [...this.viewers]) viewer.fail(error);
+    for (const viewer of this.viewers) viewer.fail(error);
   }
 
   /** A viewer that has pieces which were not kept cannot be told where in the rest they end; and of a rest that is stored nowhere there is nothing to tell. */

@@ -67,7 +67,7 @@ export class Load {
     try {
       await Promise.all(Array.from({ length: count }, async () => {
         const label = this.label();
-        const stream = client.chatStream({ model: 'test-chat', agent: label, maxTokens: 100, messages: [{ role: 'USER', content: label }] });
+        const stream = client.chatStream({ model: 'test-chat', agent: label, maxTokens: 4_000, messages: [{ role: 'USER', content: label }] });
         await Promise.race([stream.ended, gone]);
         for (const event of stream.events) {
           if (event.__typename === 'StreamStarted') this.tally.started.set(label, event.callId);
