@@ -102,7 +102,8 @@ export function recoveryCases(rig: LitellmRig): void {
       expect(Number(rows[0].cost)).toBeCloseTo(rows[0].prompt_tokens * 0.0000025 + rows[0].completion_tokens * 0.00001, 12);
       const { spent, ...rest } = await period();
       expect([spent, Object.values(rest).map(Number)]).toEqual([rows[0].cost, [0, 0]]);
-      expect(await db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).toEqual([]);
+      // Kept for a while, for whoever resumes the stream.
+      expect(await db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).not.toEqual([]);
     } finally {
       await killed.kill();
     }

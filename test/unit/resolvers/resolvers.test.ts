@@ -198,7 +198,7 @@ describe('chatStream', () => {
     const stream = (await subscribe({ schema, document: parse(DOCUMENT), contextValue: context, variableValues: { input } })) as AsyncIterable<ExecutionResult>;
     const shown: unknown[] = [];
     for await (const event of stream) shown.push((plain(event) as { data: { chatStream: unknown } }).data.chatStream);
-    expect(inputs).toEqual([{ ...input, scenario: 'DEFAULT' }]);
+    expect(inputs).toEqual([{ ...input, scenario: 'DEFAULT', onDisconnect: 'GRACE', progress: false }]);
     expect(shown).toEqual([
       { __typename: 'StreamStarted', fromSeq: 1, seq: 1, model: 'small', conversation: null },
       { __typename: 'TextDelta', fromSeq: 2, seq: 3, text: 'Hel' },
