@@ -104,6 +104,11 @@ describe('providers that take it lightly', () => {
     expect((await readAll(FINISH.replace('stop', first) + FINISH.replace('stop', second))).answer.finishReason).toBe(expected);
   });
 
+  it.each(['[null]', '{"index":0}'])('a broken tool call (%s) behind an event that is given in parts ends this stream, and not the process', async (calls) => {
+    const { error } = await readAll(`${say('x'.repeat(9_000))}data: {"choices":[{"delta":{"tool_calls":${calls}}}]}\n\n${FINISH}`);
+    expect(error).toMatchObject({ kind: 'INTERRUPTED' });
+  });
+
   it('a tool call whose parts are not what they should be: what is text is taken', async () => {
     const { answer, error } = await readAll(chunk({ tool_calls: [{ index: 0, id: 7, function: { name: 'look', arguments: { a: 1 } } }] }) + chunk({ tool_calls: [{ index: 0, function: { arguments: '{}' } }] }) + chunk({ tool_calls: [{ index: 1e9, function: { name: 'x' } }] }) + FINISH);
     expect([error, answer.toolCalls]).toEqual([null, [{ toolCallId: '', name: 'look', arguments: '{}' }]]);

@@ -66,11 +66,15 @@ export class Answer implements UpstreamSink {
     if (!Number.isInteger(index) || index < 0 || index > 1_000) return;
     // Nothing is in it, and nothing begins with it.
     if (!toolCallId && !name && !argumentsText && this.calls[index]) return;
+    const isNew = !this.calls[index];
     const call = (this.calls[index] ??= { toolCallId: '', name: '', arguments: new TextBuffer() });
-    if (toolCallId) call.toolCallId = toolCallId;
-    if (name) call.name = name;
+    // Some providers say these with every delta, and some a new id each time: what was said first counts, and only the first delta has it.
+    const idToTell = call.toolCallId ? null : toolCallId || null;
+    const nameToTell = call.name ? null : name || null;
+    call.toolCallId ||= toolCallId ?? '';
+    call.name ||= name ?? '';
     call.arguments.add(argumentsText);
-    this.piece({ kind: 'ToolCallDelta', index, toolCallId, name, arguments: argumentsText });
+    if (isNew || idToTell || nameToTell || argumentsText) this.piece({ kind: 'ToolCallDelta', index, toolCallId: idToTell, name: nameToTell, arguments: argumentsText });
   }
   /** Said twice, the later one counts, unless it is the plain one: some providers say so once more at the very end. */
   finish(reason: string): void {

@@ -186,7 +186,8 @@ export class ChatService implements ChatServiceApi {
         case 'CONFLICT':
           return { kind: 'REFUSED', refusal: idempotencyConflict(step.firstUsedAt) };
         case 'REPLAY':
-          if (await way.follow(step.callId, isLost(step.stored))) return { kind: 'FOLLOWED' };
+          // What is stored can be told, whatever has become of the events.
+          if (await way.follow(step.callId, isLost(step.stored)).catch(() => false)) return { kind: 'FOLLOWED' };
           return { kind: 'REPLAYED', callId: step.callId, outcome: readOutcome(step.stored) };
         case 'BEGUN':
           // A viewer gets the end from its stream: also where it could not be written down, and at its own pace.

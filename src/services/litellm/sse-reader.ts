@@ -128,7 +128,7 @@ export class SseReader {
   /** A little of what came. false: that was all. */
   private parse(): boolean {
     if (this.chunks.hasMore) {
-      this.chunks.step();
+      this.guarded(() => this.chunks.step());
       return true;
     }
     const first = this.queue[0];
@@ -181,10 +181,14 @@ export class SseReader {
     if (text !== '') this.behindCr = text.endsWith('\r');
     // A CR ends its line: the parser would wait for the next text, to see whether an LF follows.
     if (this.behindCr) given += '\n';
+    this.guarded(() => this.parser.feed(given));
+  }
+
+  /** An exception in a socket's handler would end the process, and with it everybody's streams. */
+  private guarded(work: () => void): void {
     try {
-      this.parser.feed(given);
+      work();
     } catch (cause) {
-      // An exception in a socket's handler would end the process, and with it everybody's streams.
       this.chunks.fail(new UpstreamError('INTERRUPTED', 'an event of the stream is not what the protocol says', { retryable: true, cause }));
     }
   }

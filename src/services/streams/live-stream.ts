@@ -136,7 +136,11 @@ export class LiveStream implements ViewedStream {
     this.appending = false;
     if (appended === 'CLOSED') return this.lose(shared);
     this.show(until, added);
-    if (this.log.lastSeq > until) this.flush();
+    if (this.log.lastSeq <= until) return;
+    // The window holds here too: or slow appends would make more frames of a busy process, not fewer.
+    const restMs = this.lastFlushAt + joinMs(this.deps.loopLoad?.current ?? 0) - performance.now();
+    if (restMs <= 0 || this.over || until <= 1 || this.added - this.shown > UNSHOWN_AT_MOST) this.flush();
+    else this.timer ??= setTimeout(this.flush, restMs);
   }
 
   /** Others took this process for dead and have told the viewers so: there is one terminal event, and it is theirs. */

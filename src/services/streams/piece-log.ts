@@ -106,7 +106,7 @@ export class PieceLog {
       default:
         this.entries.push({ ...event, fromSeq: seq, seq } as ChatEvent);
         // A terminal event has the whole answer in it.
-        this.characters += 'reply' in event ? (event.reply.answer.content?.length ?? 0) : 0;
+        this.characters += charactersOf(event);
     }
     return seq;
   }
@@ -187,4 +187,11 @@ function toEvent(header: Header, begins: boolean, fromSeq: number, seq: number, 
   if (header.kind !== 'ToolCallDelta') return { kind: header.kind, fromSeq, seq, text };
   const { index, toolCallId, name } = header;
   return { kind: 'ToolCallDelta', fromSeq, seq, index, toolCallId: begins ? toolCallId : null, name: begins ? name : null, arguments: text };
+}
+
+/** Of the answer that a terminal event has in it. */
+function charactersOf(event: NewEvent): number {
+  const answer = 'reply' in event ? event.reply.answer : 'partial' in event ? event.partial?.answer : null;
+  if (!answer) return 0;
+  return (answer.content?.length ?? 0) + (answer.reasoning?.length ?? 0) + answer.toolCalls.reduce((sum, call) => sum + call.name.length + call.arguments.length, 0);
 }

@@ -59,7 +59,12 @@ export class RedisEnds {
     const gap = end.isLost ? KEPT_GAP : 1;
     const closed = await runScript(connection, CLOSE, keys.log(streamId), [`x:${replica}`, String(keptMs), keys.appended(streamId), terminalJson(end.event), String(reader.lastSeq), String(gap)]);
     if (closed === 1) logger.warn({ streamId, kind: end.event.kind }, 'a stream was ended for its process');
-    // Else somebody was faster, or more was appended: the next look sees it.
+    // Else somebody was faster, or more was appended: that is there to be read.
+    const before = reader.lastSeq;
     await reader.pull();
+    if (closed === 1 || reader.isWhole || reader.hasFailed || reader.lastSeq > before) return;
+    // Or Redis has thrown the log out.
+    onIncomplete(streamId);
+    reader.fail(logAway());
   }
 }

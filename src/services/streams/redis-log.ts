@@ -86,6 +86,8 @@ export class RedisLog implements SharedLog {
     if (this.incomplete.has(streamId)) return null;
     const known = this.readers.get(streamId);
     if (known && !known.hasFailed && known.lastSeq > 0) {
+      // Whoever is about to look keeps it.
+      known.idleSinceMs = performance.now();
       await known.pull();
       if (!known.hasFailed) return known;
     }

@@ -5,7 +5,7 @@ import { APPEND } from './redis-scripts';
 import { isTerminal, type Appended, type RunningStream, type SharedLogWriter, type TerminalEvent } from './stream.types';
 
 export interface RedisWriterDeps {
-  connection: Pick<RedisConnection, 'send'>;
+  connection: Pick<RedisConnection, 'send' | 'isUp'>;
   keys: RedisKeys;
   streamId: string;
   /** The process that writes. */
@@ -24,6 +24,8 @@ const MAX_ENTRIES = 65_536;
 const MAX_CHARACTERS = 256 * 1024;
 /** Appends that changed nothing: somebody else takes the log for theirs, or it goes away as fast as it is written. */
 const MAX_VAIN = 3;
+/** How long a Redis that has refused an append is left alone by the frames that follow. Milliseconds. */
+const REFUSED_MS = 1_000;
 const CLOSED = -1;
 /** No log goes on with this number: nothing is appended. */
 const ONLY_ASK = 0;
@@ -35,6 +37,8 @@ export class RedisWriter implements SharedLogWriter {
   private isUnsure = false;
   private closed = false;
   private owes = false;
+  /** performance.now() until which nothing is tried. */
+  private notBeforeMs = -Infinity;
   private appending = 0;
   /** One append after the other, also when Redis comes back in the middle of one. */
   private tail: Promise<unknown> = Promise.resolve();
@@ -98,10 +102,14 @@ export class RedisWriter implements SharedLogWriter {
     for (let vain = 0; vain < MAX_VAIN; ) {
       if (this.closed) return 'CLOSED';
       if (this.kept >= until && !this.isUnsure) return 'KEPT';
+      // All that was missed would be made ready for nothing, with each frame anew.
+      if (!this.deps.connection.isUp) return 'AWAY';
+      if (!this.isUnsure && !this.deps.stream().ended && performance.now() < this.notBeforeMs) return 'AWAY';
       let last: number;
       try {
         last = await this.appendSome(until);
       } catch (error) {
+        this.notBeforeMs = performance.now() + REFUSED_MS;
         this.deps.onFailure(error);
         return 'AWAY';
       }

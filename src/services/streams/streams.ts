@@ -39,7 +39,10 @@ export class Streams {
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
     deps.shared?.onLeft((streamId) => {
       const stream = this.running.get(streamId);
-      if (stream && stream.viewerCount === 0) void this.abandoned(stream);
+      if (!stream || stream.viewerCount > 0) return;
+      // Its time begins now, and not when the last one left here.
+      this.watched(stream);
+      void this.abandoned(stream);
     });
   }
 
@@ -127,16 +130,18 @@ export class Streams {
     if (policy === 'CONTINUE' || stream.ended) return;
     const elsewhere = this.deps.shared ? await this.deps.shared.viewersElsewhere(streamId) : 0;
     if (stream.viewerCount > 0 || stream.ended) return;
-    if (policy === 'CANCEL' && elsewhere === 0) return stop('DISCONNECT');
+    // Where it cannot be told, who looked elsewhere was sent away.
+    if (policy === 'CANCEL' && !elsewhere) return stop('DISCONNECT');
     // Who looks elsewhere may die with its process, which tells nobody: it is asked again.
-    if (!this.graces.has(streamId)) this.waitForViewers(stream);
+    if (!this.graces.has(streamId)) this.waitForViewers(stream, elsewhere === 0);
   }
 
-  private waitForViewers(stream: LiveStream): void {
-    this.graces.set(stream.owner!.streamId, setTimeout(() => void this.graceOver(stream), this.deps.config.graceMs).unref());
+  private waitForViewers(stream: LiveStream, wasAlone: boolean): void {
+    this.graces.set(stream.owner!.streamId, setTimeout(() => void this.graceOver(stream, wasAlone), this.deps.config.graceMs).unref());
   }
 
-  private async graceOver(stream: LiveStream): Promise<void> {
+  /** `wasAlone`: nobody looked when the clock began. */
+  private async graceOver(stream: LiveStream, wasAlone: boolean): Promise<void> {
     const { streamId, stop } = stream.owner!;
     const clock = this.graces.get(streamId);
     const elsewhere = this.deps.shared ? await this.deps.shared.viewersElsewhere(streamId) : 0;
@@ -144,15 +149,17 @@ export class Streams {
     if (!clock || this.graces.get(streamId) !== clock) return;
     this.graces.delete(streamId);
     if (stream.viewerCount > 0 || stream.ended) return;
-    if (elsewhere === 0) stop('DISCONNECT' satisfies StopReason);
-    // Somebody looks elsewhere, or that cannot be told: the clock begins anew.
-    else this.waitForViewers(stream);
+    if (elsewhere === 0 && wasAlone) stop('DISCONNECT' satisfies StopReason);
+    // Somebody looks elsewhere, or did until lately, or that cannot be told: the clock begins anew.
+    else this.waitForViewers(stream, elsewhere === 0);
   }
 
   private keep(stream: LiveStream): void {
     const { streamId } = stream.owner!;
     this.watched(stream);
     this.running.delete(streamId);
+    // It holds the call, with its prompt: megabytes where there are pictures.
+    stream.owner!.stop = () => false;
     const { bytes } = stream.log;
     this.kept.set(streamId, { stream, untilMs: performance.now() + this.deps.config.keptMs, bytes });
     this.keptBytes += bytes;
