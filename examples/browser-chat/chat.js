@@ -1,34 +1,33 @@
 // @ts-check
 // The example's page. What it knows of the network is in stream-chat.js; here are only its buttons and texts.
+import { memory } from './resuming.js';
 import { request, streamChat, unfinished } from './stream-chat.js';
 
 /** @typedef {import('./stream-chat.js').StreamEvent} StreamEvent */
 
-/** @type {(id: string) => any} */
-const element = (id) => document.getElementById(id);
+const element = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const { roles = {} } = JSON.parse(element('settings').textContent);
 const url = `${location.origin}/graphql`;
 let token = '';
 const connection = { url, token: () => token };
-/** @type {(query: string, variables?: object) => Promise<any>} */
-const ask = (query, variables) => request({ ...connection, query, variables });
+const ask = (/** @type {string} */ query, /** @type {object} */ variables = {}) => request({ ...connection, query, variables });
 
 /** @type {ReturnType<typeof streamChat> | null} */
 let running = null;
+/** Between the click and the stream: a new conversation is made first. */
+let sending = false;
 /** A later choice of the person makes what an earlier one still loads worthless. */
 let visit = 0;
 
 // ---- what is shown
 
-/** @param {unknown} [problem] */
-function complain(problem) {
+function complain(/** @type {unknown} */ problem = '') {
   const text = Array.isArray(problem) ? problem.map(({ message }) => message).join(' ') : problem instanceof Error ? problem.message : String(problem ?? '');
   element('problem').textContent = text;
   element('problem').hidden = !text;
 }
 
-/** @param {string} role @param {string} [text] */
-function addMessage(role, text = '') {
+function addMessage(/** @type {string} */ role, text = '') {
   const article = document.createElement('article');
   article.className = role.toLowerCase();
   article.append(Object.assign(document.createElement('h3'), { textContent: role === 'USER' ? 'You' : 'Model' }), Object.assign(document.createElement('p'), { textContent: text }), document.createElement('footer'));
@@ -38,33 +37,32 @@ function addMessage(role, text = '') {
   const [, body, footer] = /** @type {any} */ (article.children);
   return {
     article,
-    /** @param {string} text */
-    say(text) {
+    say(/** @type {string} */ text) {
       const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
       body.textContent = text;
       if (atEnd) list.scrollTop = list.scrollHeight;
     },
-    /** @param {string} text */
-    note: (text) => void (footer.textContent = text),
+    note: (/** @type {string} */ text) => void (footer.textContent = text),
   };
 }
 
-/** @param {any} reply */
-const bill = (reply) => (reply ? `${reply.route.servedModel}: ${reply.usage.promptTokens} + ${reply.usage.completionTokens} tokens, ${reply.cost ? `$${reply.cost.total}` : 'no price known'}` : 'nothing spent');
+const bill = (/** @type {any} */ reply) => (reply ? `${reply.route.servedModel}: ${reply.usage.promptTokens} + ${reply.usage.completionTokens} tokens, ${reply.cost ? `$${reply.cost.total}` : 'no price known'}` : 'nothing spent');
 
-/** @param {StreamEvent} event */
-function endOf(event) {
+function endOf(/** @type {StreamEvent} */ event) {
   if (event.__typename === 'StreamCompleted') return `Complete. ${bill(event.reply)}`;
   if (event.__typename === 'StreamStopped') return `Stopped (${event.reason.toLowerCase()}). ${bill(event.reply)}`;
   if (event.__typename === 'StreamFailed') return `Failed: ${event.refusal.message} ${bill(event.partial)}`;
   return `Refused: ${event.refusal.message} Nothing was spent.`;
 }
 
-/** @param {import('./resuming.js').Connection | { state: 'idle' }} connection */
-function showConnection(connection) {
-  const { state } = connection;
+function showConnection(/** @type {import('./resuming.js').Connection | { state: 'idle', retryInMs?: number }} */ { state, retryInMs = 0 }) {
   element('connection').dataset.state = state;
-  element('connection').textContent = state === 'waiting' ? `no connection: next attempt in ${((connection.retryInMs ?? 0) / 1_000).toFixed(1)} s` : state === 'connecting' ? 'connecting…' : state;
+  element('connection').textContent = state === 'waiting' ? `no connection: next attempt in ${(retryInMs / 1_000).toFixed(1)} s` : state === 'connecting' ? 'connecting…' : state;
+}
+
+function showButtons() {
+  element('send').disabled = sending || running !== null;
+  element('stop').disabled = running === null;
 }
 
 // ---- streams
@@ -77,18 +75,23 @@ async function follow(what) {
     ...connection,
     ...what,
     onText: say,
-    onEvent: (event) => void (event.__typename === 'StreamProgress' && note(`${event.completionTokens} tokens so far${event.estimatedCost ? `, about $${event.estimatedCost}` : ''}`)),
+    onEvent(event) {
+      if (event.__typename === 'StreamProgress') note(`${event.completionTokens} tokens so far${event.estimatedCost ? `, about $${event.estimatedCost}` : ''}`);
+      // Asked before a reload that came before this event, and answered meanwhile: the conversation has shown it.
+      if (event.__typename === 'StreamStarted' && document.querySelector(`[data-call="${event.callId}"]`)) {
+        stream.leave();
+        article.remove();
+      }
+    },
     onConnection: showConnection,
   });
   running = stream;
-  element('send').disabled = true;
-  element('stop').disabled = false;
+  showButtons();
   const ended = await stream.ended;
   article.removeAttribute('aria-busy');
   if (running !== stream) return;
   running = null;
-  element('send').disabled = false;
-  element('stop').disabled = true;
+  showButtons();
   showConnection({ state: 'idle' });
   if (ended.kind === 'event') note(endOf(ended.event));
   else if (ended.kind === 'stored') {
@@ -105,8 +108,7 @@ async function follow(what) {
 function leave() {
   running?.leave();
   running = null;
-  element('send').disabled = false;
-  element('stop').disabled = true;
+  showButtons();
   showConnection({ state: 'idle' });
 }
 
@@ -162,40 +164,47 @@ async function openConversation(id) {
   // What ended while nobody looked is in the conversation: there is nothing to go on with.
   const isStored = messages.some(({ node }) => node.role === 'ASSISTANT' && node.call && node.call.id === mine?.position?.callId);
   for (const { node } of messages) {
-    const { note } = addMessage(node.role, node.content ?? '');
-    if (node.role === 'ASSISTANT') note(`${node.complete ? 'Complete.' : 'Cut short.'} ${node.call ? `${node.call.usage.promptTokens} + ${node.call.usage.completionTokens} tokens, ${node.call.cost ? `$${node.call.cost.total}` : 'no price known'}` : ''}`);
+    const { article, note } = addMessage(node.role, node.content ?? '');
+    if (node.role !== 'ASSISTANT') continue;
+    article.dataset.call = node.call?.id ?? '';
+    note(`${node.complete ? 'Complete.' : 'Cut short.'} ${node.call ? `${node.call.usage.promptTokens} + ${node.call.usage.completionTokens} tokens, ${node.call.cost ? `$${node.call.cost.total}` : 'no price known'}` : ''}`);
   }
   if (mine && !isStored) {
-    const question = mine.input.messages.at(-1)?.content ?? '';
-    if (!messages.some(({ node }) => node.role === 'USER' && node.content === question)) addMessage('USER', question);
+    const question = mine.input.messages?.at(-1)?.content ?? '';
+    if (question && !messages.some(({ node }) => node.role === 'USER' && node.content === question)) addMessage('USER', question);
     follow(mine).catch(complain);
   } else if (here) {
     follow({ input: { conversationId: id, messages: [] }, position: { streamId: here.streamId, callId: here.call.id, conversationId: id, seq: 0 } }).catch(complain);
   }
 }
 
-/** @param {string} question */
-async function send(question) {
+async function send(/** @type {string} */ question) {
   complain();
   const now = visit;
-  let conversationId = location.hash.slice(1);
-  if (!conversationId) {
-    const { createConversation } = await ask('mutation New($title: String!) { createConversation(input: { title: $title }) { id } }', { title: question.slice(0, 60) });
-    if (now !== visit) return;
-    conversationId = createConversation.id;
-    history.replaceState(null, '', `#${conversationId}`);
+  let stream;
+  sending = true;
+  showButtons();
+  try {
+    let conversationId = location.hash.slice(1);
+    if (!conversationId) {
+      const { createConversation } = await ask('mutation New($title: String!) { createConversation(input: { title: $title }) { id } }', { title: question.slice(0, 60) });
+      if (now !== visit) return;
+      conversationId = createConversation.id;
+      history.replaceState(null, '', `#${conversationId}`);
+    }
+    addMessage('USER', question);
+    element('question').value = '';
+    stream = follow({ input: { conversationId, model: element('model').value, onDisconnect: element('policy').value, progress: true, messages: [{ role: 'USER', content: question }] } });
+  } finally {
+    sending = false;
+    showButtons();
   }
-  addMessage('USER', question);
-  element('question').value = '';
-  const stream = follow({ input: { conversationId, model: element('model').value, onDisconnect: element('policy').value, progress: true, messages: [{ role: 'USER', content: question }] } });
-  await listConversations();
-  await stream;
+  await Promise.all([stream, listConversations()]);
 }
 
 // ---- who asks
 
-/** @param {string} next */
-async function use(next) {
+async function use(/** @type {string} */ next) {
   token = next.trim();
   leave();
   element('model').replaceChildren();
@@ -207,22 +216,20 @@ async function use(next) {
 
 for (const role of Object.keys(roles)) element('role').append(new Option(role, role));
 element('role').append(new Option('own token', ''));
-element('role').addEventListener('change', () => {
-  element('token').value = roles[element('role').value] ?? '';
-  history.replaceState(null, '', location.pathname);
-  use(element('token').value).catch(complain);
-});
-element('token').addEventListener('change', () => {
-  element('role').value = '';
-  history.replaceState(null, '', location.pathname);
-  use(element('token').value).catch(complain);
-});
+for (const changed of ['role', 'token']) {
+  element(changed).addEventListener('change', () => {
+    if (changed === 'role') element('token').value = roles[element('role').value] ?? '';
+    else element('role').value = '';
+    history.replaceState(null, '', location.pathname);
+    use(element('token').value).catch(complain);
+  });
+}
 element('new').addEventListener('click', () => openConversation('').then(() => element('question').focus()).catch(complain));
 element('stop').addEventListener('click', () => running?.stop().catch(complain));
 element('ask').addEventListener('submit', (/** @type {SubmitEvent} */ event) => {
   event.preventDefault();
   const question = element('question').value.trim();
-  if (question && !running) send(question).catch(complain);
+  if (question && !running && !sending) send(question).catch(complain);
 });
 element('question').addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
   if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
@@ -232,12 +239,11 @@ element('question').addEventListener('keydown', (/** @type {KeyboardEvent} */ ev
 });
 
 // A reload finds the same person: what the tab has to go on with is theirs.
-element('role').value = sessionStorage.getItem('example-role') ?? ('pro' in roles ? 'pro' : (Object.keys(roles)[0] ?? ''));
-element('token').value = roles[element('role').value] ?? sessionStorage.getItem('example-token') ?? '';
-addEventListener('pagehide', () => {
-  sessionStorage.setItem('example-role', element('role').value);
-  if (!element('role').value) sessionStorage.setItem('example-token', element('token').value);
-});
+const person = memory('example-person');
+const { role, ownToken = '' } = person.read() ?? {};
+element('role').value = role ?? ('pro' in roles ? 'pro' : (Object.keys(roles)[0] ?? ''));
+element('token').value = roles[element('role').value] ?? ownToken;
+addEventListener('pagehide', () => void person.put({ role: element('role').value, ownToken: element('role').value ? '' : element('token').value }));
 const last = unfinished()?.input.conversationId;
 if (!location.hash && last) history.replaceState(null, '', `#${last}`);
 use(element('token').value).catch(complain);

@@ -7,6 +7,7 @@
  * @typedef {(operation: Operation, sink: Sink) => () => void} Subscribe As in graphql-ws and graphql-sse: gives the function that leaves.
  * @typedef {{ __typename: string, fromSeq: number, seq: number, [field: string]: any }} StreamEvent
  * @typedef {{ streamId: string, callId?: string | null, conversationId?: string | null, seq: number }} Position What has arrived: resume behind `seq`.
+ * @typedef {{ input: Record<string, any>, position: Position | null, text: string }} Unfinished What a page has to remember of a stream.
  * @typedef {{ state: 'connecting' | 'live' | 'waiting', retryInMs?: number, reason?: unknown }} Connection
  * @typedef {object} ResumeOptions
  * @property {number} [firstDelayMs] Before the first attempt to connect again, about; doubled for each further one. Default 300.
@@ -37,8 +38,8 @@ export function retryOf(reason) {
   const errors = graphqlErrors(reason);
   if (errors) return { retry: errors.every(({ extensions }) => RETRIED_ERRORS.has(extensions?.code)), afterMs: Math.max(0, ...errors.map(({ extensions }) => extensions?.retryAfterMs ?? 0)) };
   if (reason instanceof StreamGap) return { retry: false, afterMs: 0 };
-  // A closed WebSocket.
-  if (typeof reason?.code === 'number') return { retry: RETRIED_CODES.has(reason.code), afterMs: 0 };
+  // A closed WebSocket. (The numbers of a DOMException are below.)
+  if (reason?.code >= 1_000) return { retry: RETRIED_CODES.has(reason.code), afterMs: 0 };
   // A refused HTTP request (graphql-sse).
   const status = reason?.response?.status;
   if (typeof status === 'number') return { retry: status >= 500 || status === 408 || status === 429, afterMs: 1_000 * (Number(reason.response.headers?.get?.('retry-after')) || 0) };
@@ -48,7 +49,8 @@ export function retryOf(reason) {
 
 /**
  * `subscribe` of a client without retries of its own, such that a chatStream survives its connections: it is resumed exactly behind the last event.
- * Before anything has come it is repeated with its idempotency key (one is made where it is missing): the same call, billed once. Other subscriptions are simply asked again.
+ * Before anything has come it is repeated with its idempotency key (one is made where it is missing): the same call, billed once. A resumeStream of the application
+ * goes on likewise. Where that cannot be (no variables), nothing is asked and the sink gets an error. Other subscriptions are simply asked again.
  * @param {Subscribe} subscribe
  * @param {ResumeOptions & { from?: Position | null, onPosition?: (position: Position) => void }} [options]
  * @returns {Subscribe}
@@ -56,11 +58,19 @@ export function retryOf(reason) {
 export function resuming(subscribe, options = {}) {
   const { firstDelayMs = 300, longestDelayMs = 10_000, giveUpAfterMs = 300_000, onConnection = () => {}, onPosition = () => {} } = options;
   return (asked, sink) => {
-    const chat = chatStreamOf(asked);
-    const position = { streamId: '', callId: null, conversationId: null, seq: 0, ...options.from };
+    let over = false;
+    /** @type {ReturnType<typeof chatStreamOf>} */
+    let chat;
+    try {
+      chat = chatStreamOf(asked);
+    } catch (error) {
+      // Later, as all that is told: libraries do not expect an answer before they have the function that leaves.
+      Promise.resolve().then(() => over || sink.error(error));
+      return () => void (over = true);
+    }
+    const position = { streamId: '', callId: null, conversationId: null, seq: 0, ...(chat?.from ?? options.from) };
     let attempts = 0;
     let lostAt = 0;
-    let over = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     let leaveConnection = () => {};
@@ -146,23 +156,70 @@ export function resuming(subscribe, options = {}) {
   };
 }
 
+/** What a tab keeps under a name. Its storage may be missing, blocked or full: nothing here throws. @param {string | null} name @param {Storage | null} [storage] */
+export function memory(name, storage) {
+  /** @template T @param {(storage: Storage) => T} work */
+  const attempt = (work) => {
+    try {
+      const place = storage === undefined ? globalThis.sessionStorage : storage;
+      return place && name !== null ? work(place) : null;
+    } catch {
+      return null;
+    }
+  };
+  return {
+    read: (part = '') => attempt((place) => JSON.parse(place.getItem(name + part) ?? 'null')),
+    /** @param {object} value */
+    put: (value, part = '') => attempt((place) => (place.setItem(name + part, JSON.stringify(value)), true)),
+    forget: () => void ['', ':messages'].forEach((part) => attempt((place) => place.removeItem(name + part))),
+  };
+}
+
+/** The stream that this tab was reading when it was reloaded, or null. Without `input.messages` where there was no room for them. @param {string} [name] @param {Storage | null} [storage] @returns {Unfinished | null} */
+export function unfinished(name = 'stream-chat', storage) {
+  const { read } = memory(name, storage);
+  const [kept, asked] = [read(), read(':messages')];
+  if (kept?.input && asked && asked.idempotencyKey === kept.input.idempotencyKey) kept.input.messages = asked.messages;
+  // Neither known to the server nor to be asked again.
+  return kept?.input && (kept.position || kept.input.messages) ? kept : null;
+}
+
+/** A document without what is in its comments and strings, with all else at its place. @param {string} query */
+const bare = (query) => query.replace(/"""(?:\\"""|[^])*?"""|"(?:\\.|[^"\\\n])*"|#.*/g, (text) => ' '.repeat(text.length));
+
 /**
- * The operation with a key, and what asks for its rest: the same selection under the same name, so that caches and types of the application fit.
+ * The operation as it is asked first, and what asks for its rest: the same selection under the same name, so that caches and types of the application fit. null: another subscription.
+ * Throws where it could not be asked for the rest, or only by paying for it once more.
  * @param {Operation} operation
  */
 function chatStreamOf(operation) {
-  const field = /(?:(\w+)\s*:\s*)?\bchatStream\s*\(\s*input\s*:\s*\$(\w+)\s*\)/.exec(operation.query);
-  if (!field) return null;
-  const [text = '', alias, variable = ''] = field;
-  const name = alias ?? 'chatStream';
-  const { [variable]: input, ...others } = /** @type {Record<string, any>} */ (operation.variables ?? {});
-  const query = operation.query
-    .replace(text, () => `${name}: resumeStream(streamId: $streamId, afterSeq: $afterSeq)`)
-    .replace(new RegExp(`\\$${variable}\\s*:\\s*ChatInput\\s*!`), () => '$streamId: ID!, $afterSeq: Int!');
+  const text = bare(operation.query);
+  const found = [...text.matchAll(/(?:(\w+)\s*:\s*)?\b(chatStream|resumeStream)\s*\(([^)]*)\)/g)].find(({ index }) => !/\bsubscription\s+$/.test(text.slice(0, index)));
+  if (!found) return null;
+  const [all, alias, field = '', list = ''] = found;
+  const name = alias ?? field;
+  const args = Object.fromEntries([...list.matchAll(/(\w+)\s*:\s*\$(\w+)/g)].map(([, argument, variable]) => [argument, variable ?? '']));
+  const wanted = field === 'chatStream' ? ['input'] : ['streamId', 'afterSeq'];
+  const fits = wanted.every((argument) => args[argument]) && !list.replace(/\w+\s*:\s*\$\w+/g, '').replace(/[\s,]/g, '') && Object.keys(args).length === wanted.length;
+  if (!fits) throw new Error(`To outlive its connection it has to be written ${field}(${wanted.map((argument) => `${argument}: $${argument}`).join(', ')}), with variables.`);
+  const variables = /** @type {Record<string, any>} */ (operation.variables ?? {});
+  const { input = '', streamId = '', afterSeq = '' } = args;
+  if (!variables[input || streamId]) throw new Error(`The variable $${input || streamId} of ${field} is missing.`);
+  if (streamId) {
+    const from = { streamId: String(variables[streamId]), seq: Number(variables[afterSeq] ?? 0) };
+    return { name, from, operation, resume: (/** @type {Position} */ now) => ({ ...operation, variables: { ...variables, [streamId]: now.streamId, [afterSeq]: now.seq } }) };
+  }
+  const declared = new RegExp(`\\$${input}\\s*:\\s*ChatInput\\s*!(?!\\s*=)`).exec(text);
+  if (!declared) throw new Error(`Declare $${input}: ChatInput! without a default: resumeStream takes its place.`);
+  const { [input]: value, ...others } = variables;
+  // From the back: the places before stay where they are.
+  const query = [{ put: `${name}: resumeStream(streamId: $streamId, afterSeq: $afterSeq)`, from: found.index, length: all.length }, { put: '$streamId: ID!, $afterSeq: Int!', from: declared.index, length: declared[0].length }]
+    .sort((a, b) => b.from - a.from)
+    .reduce((query, { put, from, length }) => query.slice(0, from) + put + query.slice(from + length), operation.query);
   return {
     name,
-    operation: { ...operation, variables: { ...others, [variable]: { ...input, idempotencyKey: input?.idempotencyKey ?? newKey() } } },
-    /** @param {{ streamId: string, seq: number }} position */
-    resume: ({ streamId, seq }) => ({ ...operation, query, variables: { ...others, streamId, afterSeq: seq } }),
+    from: null,
+    operation: { ...operation, variables: { ...others, [input]: { ...value, idempotencyKey: value.idempotencyKey ?? newKey() } } },
+    resume: (/** @type {Position} */ { streamId, seq }) => ({ ...operation, query, variables: { ...others, streamId, afterSeq: seq } }),
   };
 }

@@ -1,9 +1,11 @@
 // @ts-check
 // A chat without a client library: asks, streams, goes on after outages and reloads, stops. Copy this file and resuming.js; they need no build step.
-import { graphqlErrors, newKey, resuming, retryOf } from './resuming.js';
+import { graphqlErrors, memory, newKey, resuming, retryOf } from './resuming.js';
+export { unfinished } from './resuming.js';
 
 /**
  * @typedef {import('./resuming.js').Position} Position
+ * @typedef {import('./resuming.js').Unfinished} Unfinished
  * @typedef {import('./resuming.js').StreamEvent} StreamEvent
  * @typedef {import('./resuming.js').Subscribe} Subscribe
  * @typedef {import('./resuming.js').ResumeOptions} ResumeOptions
@@ -22,8 +24,7 @@ export function overWebSocket({ url, token, webSocketImpl = globalThis.WebSocket
     let over = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
-    /** @param {object} message */
-    const send = (message) => socket.send(JSON.stringify(message));
+    const send = (/** @type {object} */ message) => socket.send(JSON.stringify(message));
     /** @param {() => void} [tell] */
     const finish = (tell) => {
       if (over) return;
@@ -35,8 +36,7 @@ export function overWebSocket({ url, token, webSocketImpl = globalThis.WebSocket
       }
       tell?.();
     };
-    /** @param {unknown} reason */
-    const lost = (reason) => finish(() => sink.error(reason));
+    const lost = (/** @type {unknown} */ reason) => finish(() => sink.error(reason));
     /** @param {number} ms @param {() => void} then */
     const expect = (ms, then) => {
       clearTimeout(timer);
@@ -90,9 +90,10 @@ export const CHAT_STREAM = `subscription ChatStream($input: ChatInput!) {
   }
 }`;
 
-/** Queries and mutations, by HTTP. Rejects with the GraphQL errors, or with what `fetch` says. @param {{ url: string, token: () => string | Promise<string>, query: string, variables?: object }} request */
-export async function request({ url, token, query, variables }) {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${await token()}` }, body: JSON.stringify({ query, variables }) });
+/** Queries and mutations, by HTTP. Rejects with the GraphQL errors, or with what `fetch` says. @param {{ url: string, token: () => string | Promise<string>, query: string, variables?: object, deadlineMs?: number }} request */
+export async function request({ url, token, query, variables, deadlineMs = 15_000 }) {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${await token()}` };
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query, variables }), signal: AbortSignal.timeout(deadlineMs) });
   const { data, errors } = await response.json();
   if (errors) throw errors;
   return data;
@@ -117,58 +118,53 @@ export async function storedAnswer({ url, token, callId, conversationId }) {
 }
 
 /**
- * @typedef {{ input: Record<string, any>, position: Position | null, text: string }} Unfinished What a page has to remember of a stream.
  * @typedef {{ kind: 'event', event: StreamEvent } | { kind: 'stored', answer: { id: string, content: string | null, complete: boolean } | null } | { kind: 'failed', error: unknown } | { kind: 'left' }} Ended
  *   `event`: the terminal event. `stored`: the stream was not kept for so long; `answer` is what the conversation has of it. `failed`: a final error, or no connection for too long. `left`: by this page.
  */
 
-/** The stream that this tab was reading when it was reloaded, or null. @param {string} [name] @param {Storage} [storage] @returns {Unfinished | null} */
-export function unfinished(name = 'stream-chat', storage = sessionStorage) {
-  return JSON.parse(storage.getItem(name) ?? 'null');
-}
-
 /**
- * Asks a question, or goes on with one: `streamChat({ ...connection, input })`, `streamChat({ ...connection, ...unfinished() })`, on another device `streamChat({ ...connection, position: { streamId, seq: 0 } })`.
+ * Asks a question, or goes on with one: `streamChat({ ...connection, input })`, `streamChat({ ...connection, ...unfinished() })`, on another device `streamChat({ ...connection, position: { streamId, callId, conversationId, seq: 0 } })`.
  * `input.onDisconnect` says what happens when nobody looks: GRACE (30 s more, the default), CONTINUE, CANCEL.
  * @param {ResumeOptions & Partial<Unfinished> & {
- *   url: string, token: () => string | Promise<string>, webSocketImpl?: any, quietMs?: number, answerMs?: number,
+ *   url: string, token: () => string | Promise<string>, webSocketImpl?: any, quietMs?: number, answerMs?: number, deadlineMs?: number,
  *   onEvent?: (event: StreamEvent) => void, onText?: (text: string) => void, rememberAs?: string | null, storage?: Storage | null }} options
- *   `onText` gets all of the text so far. `rememberAs` is the name under which the tab remembers the stream; null: not.
+ *   `deadlineMs` is for one attempt of `stop`. `onText` gets all of the text so far. `rememberAs` is the name under which the tab remembers the stream; null: not.
  */
 export function streamChat(options) {
-  const { url, token, onEvent = () => {}, onText = () => {}, rememberAs = 'stream-chat', storage = globalThis.sessionStorage ?? null } = options;
+  const { url, token, onEvent = () => {}, onText = () => {}, rememberAs = 'stream-chat' } = options;
   // Made once for each question: whatever is repeated, it is one call.
-  const input = { ...options.input, idempotencyKey: options.input?.idempotencyKey ?? newKey() };
+  const input = /** @type {Record<string, any>} */ ({ ...options.input, idempotencyKey: options.input?.idempotencyKey ?? newKey() });
   let text = options.text ?? '';
   let position = options.position ?? null;
   let over = false;
   let stopping = false;
+  // What the server does, which is not over when this page has left.
+  let running = true;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let saving;
   let started = () => {};
-  /** @type {Promise<void>} */
-  const hasStarted = new Promise((resolve) => (started = resolve));
+  const hasStarted = new Promise((/** @type {(value?: undefined) => void} */ resolve) => (started = resolve));
   if (position) started();
 
-  // Text and position are written together: what a reload finds fits, also when it is a moment old.
+  const { read, put, forget } = memory(rememberAs, options.storage);
+  const { messages, ...rest } = input;
+  const isMine = () => [undefined, input.idempotencyKey].includes(read()?.input?.idempotencyKey);
+  // Text and position are written together: what a reload finds fits, also when it is a moment old. The messages, with their images, are written once.
   const save = () => {
     clearTimeout(saving);
     saving = undefined;
-    if (!storage || rememberAs === null || over) return;
-    try {
-      storage.setItem(rememberAs, JSON.stringify({ input, position, text }));
-    } catch {
-      // No room for the text: after a reload it comes again from the beginning.
-      storage.setItem(rememberAs, JSON.stringify({ input, position: position && { ...position, seq: 0 }, text: '' }));
-    }
+    if (over || !isMine()) return;
+    // No room for the text: after a reload it comes again from the beginning.
+    if (!put({ input: rest, position, text })) put({ input: rest, position: position && { ...position, seq: 0 }, text: '' });
   };
   globalThis.addEventListener?.('pagehide', save);
+  // Of another question.
+  if (!isMine()) forget();
   save();
+  if (messages) put({ idempotencyKey: input.idempotencyKey, messages }, ':messages');
 
-  /** @type {(ended: Ended) => void} */
-  let resolveEnded;
-  /** @type {Promise<Ended>} */
-  const ended = new Promise((resolve) => (resolveEnded = resolve));
+  let resolveEnded = (/** @type {Ended} */ _) => {};
+  const ended = new Promise((/** @type {(ended: Ended) => void} */ resolve) => (resolveEnded = resolve));
   /** @param {Ended} how */
   const end = (how, remember = how.kind === 'failed') => {
     if (over) return;
@@ -176,8 +172,8 @@ export function streamChat(options) {
     clearTimeout(saving);
     globalThis.removeEventListener?.('pagehide', save);
     // Also of one that failed: "try again" goes on where it broke off.
-    if (storage && rememberAs !== null && !remember) storage.removeItem(rememberAs);
-    started();
+    if (!remember && isMine()) forget();
+    if (how.kind !== 'left' || !stopping) started();
     resolveEnded(how);
   };
 
@@ -192,14 +188,21 @@ export function streamChat(options) {
         save();
         started();
       }
+      if (over) return;
       saving ??= setTimeout(save, 250);
       onEvent(event);
       if (event.__typename === 'TextDelta') onText(text);
     },
-    complete: () => end({ kind: 'event', event: /** @type {StreamEvent} */ (last) }),
+    complete() {
+      running = false;
+      started();
+      end({ kind: 'event', event: /** @type {StreamEvent} */ (last) });
+    },
     error(error) {
+      started();
       // Of a stream that was there: its time is over.
       if (!position || !graphqlErrors(error)?.some(({ extensions }) => extensions?.code === 'NOT_FOUND')) return end({ kind: 'failed', error });
+      running = false;
       storedAnswer({ url, token, ...position }).then((answer) => end({ kind: 'stored', answer }), (failure) => end({ kind: 'failed', error: failure }));
     },
   });
@@ -213,14 +216,14 @@ export function streamChat(options) {
     get text() {
       return text;
     },
-    /** Ends the call itself, and with it the bill. Repeated until the server has heard it; `ended` tells of the end. */
+    /** Ends the call itself, and with it the bill. Repeated until the server has heard it, also when this page has left or given up; `ended` tells of the end. */
     async stop() {
       if (stopping) return;
       stopping = true;
       await hasStarted;
-      for (let attempt = 0; !over && position; attempt += 1) {
+      for (let attempt = 0; running && position; attempt += 1) {
         try {
-          return void (await request({ url, token, query: 'mutation Stop($streamId: ID!) { stopStream(streamId: $streamId) { stopped } }', variables: { streamId: position.streamId } }));
+          return void (await request({ url, token, query: 'mutation Stop($streamId: ID!) { stopStream(streamId: $streamId) { stopped } }', variables: { streamId: position.streamId }, deadlineMs: options.deadlineMs }));
         } catch (error) {
           if (!retryOf(error).retry) {
             stopping = false;
@@ -233,7 +236,9 @@ export function streamChat(options) {
     /** Nobody looks here any more; what that means for the call, `onDisconnect` has said. `remember`: `unfinished()` goes on with it. */
     leave({ remember = false } = {}) {
       if (remember) save();
-      leave();
+      // What is to be stopped and has no name yet: that is waited for.
+      if (stopping && !position) hasStarted.then(leave);
+      else leave();
       end({ kind: 'left' }, remember);
     },
   };

@@ -11,6 +11,8 @@ export function useStreamChat(connection, rememberAs = 'stream-chat') {
   const stream = useRef(/** @type {ReturnType<typeof streamChat> | null} */ (null));
   const follow = useCallback(
     (/** @type {Partial<import('../browser-chat/stream-chat.js').Unfinished>} */ what) => {
+      // A question asked while an answer runs: nobody looks at that one any more.
+      stream.current?.leave();
       const mine = streamChat({
         ...connection,
         ...what,

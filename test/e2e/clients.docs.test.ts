@@ -69,15 +69,24 @@ describe('the code of docs/clients.md', () => {
 
   it('streams in a shell, and the same key again is the same call', async () => {
     const calls = (await settledRows(fixture.database.db)).length;
-    const text = blocks.get('curl')!.replace('"idempotencyKey"', '"model": "test-chat", "idempotencyKey"');
-    const curl = async (): Promise<string> => (await promisify(execFile)('bash', ['-c', text], { env: { ...process.env, WEIR_URL: fixture.app.url, WEIR_TOKEN: fixture.member.token }, timeout: DEADLINE_MS })).stdout;
-    const first = await curl();
+    const asItStands = blocks.get('curl')!.replace('"idempotencyKey"', '"model": "test-chat", "idempotencyKey"');
+    const text = asItStands.replace(/^key=.*$/m, 'key=curl-1');
+    expect(text).not.toBe(asItStands);
+    const curl = async (text: string): Promise<string> => (await promisify(execFile)('bash', ['-c', text], { env: { ...process.env, WEIR_URL: fixture.app.url, WEIR_TOKEN: fixture.member.token }, timeout: DEADLINE_MS })).stdout;
+    const first = await curl(text);
     expect([...first.matchAll(/^event: (\w+)/gm)].at(-1)?.[1]).toBe('complete');
     expect(first).toContain('"text":');
     expect(first).toContain('StreamCompleted');
     const idOf = (output: string): string | undefined => /"streamId":"(\w+)"/.exec(output)?.[1];
     expect(idOf(first)).toMatch(/^str_/);
-    expect(idOf(await curl())).toBe(idOf(first));
+    expect(idOf(await curl(text))).toBe(idOf(first));
     expect(await settledRows(fixture.database.db)).toHaveLength(calls + 1);
+    // Another question is another call.
+    const other = idOf(await curl(asItStands));
+    expect(other).toMatch(/^str_/);
+    expect(other).not.toBe(idOf(first));
+    expect(await settledRows(fixture.database.db)).toHaveLength(calls + 2);
+    // Why nothing came is said.
+    expect(await curl(asItStands.replace('test-chat', 'no-such-model'))).toMatch(/"refusal":\{"code":"\w+","message":"[^"]+/);
   });
 });

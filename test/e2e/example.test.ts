@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import serverless from '@sparticuz/chromium';
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { startTestApp, type TestApp } from '../support/app';
+import { launchBrowser, PIECES, upTo } from '../support/browser';
 import { createTestDatabase, type TestDatabase } from '../support/database';
 import { createWorld, type World } from '../support/factories';
 import { operation } from '../support/operations';
@@ -14,29 +14,6 @@ import { settledRows } from '../support/usage-rows';
 import { waitFor, within } from '../support/wait';
 
 const DEADLINE_MS = 20_000;
-/** Four hundred pieces: scripts in both directions, characters of several units, and signs that belong to the piece before. */
-const PIECES = Array.from({ length: 400 }, (_, index) => ['Wasser ', 'naïve ', 'e\u0301', '東京', ' 👩‍👩‍👧', '\u200d🔬 ', 'שלום ', '🇯🇵', ' <b>&amp;', '\n  '][index % 10] + (index % 7 ? '' : `${index} `));
-const upTo = (count: number): string => PIECES.slice(0, count).join('');
-
-/** A page with one component in React's strict mode, which mounts everything twice. */
-const hookPage = (token: string): string => `<!doctype html><meta charset="utf-8"><div id="root"></div>
-<script src="/hook/umd/react.development.js"></script><script src="/hook/umd/react-dom.development.js"></script>
-<script type="importmap">{ "imports": { "react": "data:text/javascript,export const { useCallback, useEffect, useRef, useState } = React" } }</script>
-<script type="module">
-import { useStreamChat } from '/hook/clients/react.js';
-const { createElement, StrictMode, useState } = React;
-const connection = { url: location.origin + '/graphql', token: () => ${JSON.stringify(token)} };
-function Chat() {
-  const { text, ended, ask } = useStreamChat(connection);
-  return [createElement('button', { id: 'ask', key: 1, onClick: () => ask({ model: 'test-chat', messages: [{ role: 'USER', content: 'Go' }] }) }, 'ask'),
-    createElement('p', { id: 'text', key: 2 }, text), createElement('p', { id: 'end', key: 3 }, ended?.event?.__typename)];
-}
-function Page() {
-  const [shown, show] = useState(true);
-  return [createElement('button', { id: 'mount', key: 1, onClick: () => show(!shown) }, 'mount'), shown && createElement(Chat, { key: 2 })];
-}
-ReactDOM.createRoot(document.getElementById('root')).render(createElement(StrictMode, null, createElement(Page)));
-</script>`;
 
 describe('the example page in a browser', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'weir-example-'));
@@ -60,7 +37,7 @@ describe('the example page in a browser', () => {
     const price = { model: 'test-chat', effectiveFrom: '2026-01-01T00:00:00Z', inputPerMillion: '1', outputPerMillion: '2' };
     expect((await app.graphql(world.operator.token, operation('set-model-price'), { input: price, dryRun: false })).errors).toBeNull();
     network = await TcpFront.start(app.url);
-    browser = await chromium.launch({ executablePath: await serverless.executablePath(), args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'] });
+    browser = await launchBrowser();
   });
   beforeEach(async () => {
     provider.requests.length = 0;
@@ -126,7 +103,8 @@ describe('the example page in a browser', () => {
     await page.reload();
     await reads(page, upTo(400), 'the whole answer');
     await waitFor(async () => (await footer(page))?.startsWith('Complete. '), { deadlineMs: DEADLINE_MS, what: 'its end' });
-    expect(await footer(page)).toBe('Complete. test-chat: 11 + 400 tokens, $0.000811');
+    // As the stream says it, or the conversation where the answer was complete before the page was back.
+    expect(await footer(page)).toMatch(/^Complete\. (test-chat: )?11 \+ 400 tokens, \$0\.000811$/);
     expect(await page.locator('article.user p').allTextContents()).toEqual(['Tell me all']);
     expect(await page.locator('article.assistant').count()).toBe(1);
     expect(completions()).toBe(1);
@@ -174,29 +152,64 @@ describe('the example page in a browser', () => {
     }
   }, 60_000);
 
-  it('the hook of docs/clients.md goes on when React mounts its component again, and asks once', async () => {
-    const rest = gate();
-    provider.script('test-chat', { pieces: PIECES, hold: { after: 100, until: rest } });
-    const page = await tab.newPage();
-    page.setDefaultTimeout(DEADLINE_MS);
-    page.on('pageerror', (error) => faults.push(String(error)));
-    await page.route('**/hook/**', async (route) => {
-      const name = new URL(route.request().url()).pathname.replace('/hook/', '');
-      if (name === '') return route.fulfill({ contentType: 'text/html', body: hookPage(world.member.token) });
-      const file = name.startsWith('umd/') ? path.join(path.dirname(require.resolve(`${name.includes('dom') ? 'react-dom' : 'react'}/package.json`)), name) : path.join(__dirname, '..', '..', 'examples', name);
-      return route.fulfill({ contentType: 'text/javascript', body: readFileSync(file) });
+  it('asks a first question once, however often Send is meant', async () => {
+    provider.script('test-chat', { pieces: PIECES.slice(0, 5) });
+    const page = await open(tab);
+    const [asked, answered] = [gate(), gate()];
+    // The new conversation takes its time.
+    await page.route('**/graphql', async (route) => {
+      if (!route.request().postData()?.includes('createConversation')) return route.continue();
+      asked.open();
+      await answered.opened;
+      return route.continue();
     });
-    await page.goto(new URL('/hook/', network.url).toString());
-    const text = (): Promise<string | null> => page.textContent('#text');
-    await page.click('#ask');
-    await waitFor(async () => (await text()) === upTo(100), { deadlineMs: DEADLINE_MS, what: 'the first hundred pieces' });
-    await page.click('#mount');
-    await page.locator('#text').waitFor({ state: 'detached' });
-    await page.click('#mount');
-    await waitFor(async () => (await text()) === upTo(100), { deadlineMs: DEADLINE_MS, what: 'the same after it was mounted again' });
-    rest.open();
-    await waitFor(async () => (await page.textContent('#end')) === 'StreamCompleted', { deadlineMs: DEADLINE_MS, what: 'the end' });
-    expect(await text()).toBe(upTo(400));
+    const calls = (await settledRows(database.db)).length;
+    await page.fill('#question', 'Only once');
+    await page.press('#question', 'Enter');
+    await within(asked.opened, DEADLINE_MS, 'the new conversation');
+    expect(await page.isDisabled('#send')).toBe(true);
+    await page.press('#question', 'Enter');
+    answered.open();
+    await ended(page, 'StreamCompleted');
+    expect(await page.isDisabled('#send')).toBe(false);
+    expect(await page.locator('article h3').allTextContents()).toEqual(['You', 'Model']);
+    expect(completions()).toBe(1);
+    expect(await settledRows(database.db)).toHaveLength(calls + 1);
+  }, 60_000);
+
+  it('a first question that could not be asked can be asked again', async () => {
+    provider.script('test-chat', { pieces: PIECES.slice(0, 5) });
+    const page = await open(tab);
+    await page.route('**/graphql', (route) => (route.request().postData()?.includes('createConversation') ? route.fulfill({ json: { errors: [{ message: 'Not now.' }] } }) : route.continue()));
+    await send(page, 'Once more');
+    await page.locator('#problem', { hasText: 'Not now.' }).waitFor();
+    await page.unroute('**/graphql');
+    await page.click('#send');
+    await ended(page, 'StreamCompleted');
+    expect(await answer(page)).toBe(upTo(5));
+    expect(completions()).toBe(1);
+  }, 60_000);
+
+  it('shows an answer once that came while the page was loaded anew before its first event', async () => {
+    provider.script('test-chat', { pieces: PIECES.slice(0, 5) });
+    const page = await open(tab);
+    // The question goes out, and nothing comes back.
+    let mute = true;
+    await page.routeWebSocket('**/graphql', (socket) => {
+      const server = socket.connectToServer();
+      server.onMessage((message) => void ((!mute || String(message).includes('connection_ack')) && socket.send(message)));
+    });
+    await page.reload();
+    await page.locator('#model option').first().waitFor({ state: 'attached' });
+    const calls = (await settledRows(database.db)).length;
+    await send(page, 'Shown once');
+    await waitFor(async () => (await settledRows(database.db)).length === calls + 1, { deadlineMs: DEADLINE_MS, what: 'the end of the call' });
+    mute = false;
+    await page.reload();
+    await waitFor(() => page.evaluate("sessionStorage.getItem('stream-chat') === null"), { deadlineMs: DEADLINE_MS, what: 'that nothing is to be gone on with' });
+    await waitFor(async () => (await state(page)) === 'idle', { deadlineMs: DEADLINE_MS, what: 'that the page has finished' });
+    expect(await page.locator('article p').allTextContents()).toEqual(['Shown once', upTo(5)]);
+    expect(await page.isDisabled('#send')).toBe(false);
     expect(completions()).toBe(1);
   }, 60_000);
 

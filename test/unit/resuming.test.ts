@@ -163,6 +163,58 @@ describe('resuming', () => {
     expect(told.error).toHaveBeenCalledWith(expect.objectContaining({ message: expect.stringContaining('fromSeq seq') }));
   });
 
+  it.each([
+    ['the input written into the document', 'subscription { chatStream(input: { messages: [{ role: USER, content: "Go (on)" }] }) { __typename } }', {}, 'chatStream(input: $input)'],
+    ['a key of its own beside the input', 'subscription($a: ChatInput!, $b: Int) { chatStream(input: $a, more: $b) { __typename } }', { a: {} }, 'chatStream(input: $input)'],
+    ['an input that is not declared as one', 'subscription($input: ChatInput) { chatStream(input: $input) { __typename } }', { input: {} }, 'ChatInput!'],
+    ['an input with a default', 'subscription($input: ChatInput! = { messages: [] }) { chatStream(input: $input) { __typename } }', { input: {} }, 'ChatInput!'],
+    ['no variables', 'subscription($input: ChatInput!) { chatStream(input: $input) { __typename } }', undefined, '$input'],
+    ['a resumption without variables', 'subscription { resumeStream(streamId: "str_1", afterSeq: 3) { __typename } }', {}, 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)'],
+    ['a resumption from the beginning alone', 'subscription($a: ID!) { resumeStream(streamId: $a) { __typename } }', { a: 'str_1' }, 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)'],
+    ['a resumption of nothing', 'subscription($a: ID!, $b: Int!) { resumeStream(streamId: $a, afterSeq: $b) { __typename } }', { b: 1 }, '$a'],
+  ])('what could not be gone on with is not asked at all: %s', async (_, query, variables, message) => {
+    const { connections, told } = play({}, { query, variables });
+    await Promise.resolve();
+    expect(told.error).toHaveBeenCalledTimes(1);
+    expect(told.error).toHaveBeenCalledWith(expect.objectContaining({ message: expect.stringContaining(message) }));
+    expect(connections).toEqual([]);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('nor is it said to one who has left', async () => {
+    const { leave, told } = play({}, { query: 'subscription { chatStream(input: {}) { __typename } }' });
+    leave();
+    await Promise.resolve();
+    expect(told.error).not.toHaveBeenCalled();
+  });
+
+  it('finds its field in any notation, and only there', () => {
+    const query = 'subscription chatStream($input: ChatInput!) { # chatStream(input: {})\n  answer : chatStream # resumeStream(streamId: 1)\n ( input : $input , ) @include(if: true) { __typename } }';
+    const { connections } = play({}, { query, variables: { input: {} } });
+    connections[0]!.sink.next(started);
+    connections[0]!.sink.error({ code: 1006 });
+    later();
+    expect(connections[1]!.asked.query).toBe('subscription chatStream($streamId: ID!, $afterSeq: Int!) { # chatStream(input: {})\n  answer: resumeStream(streamId: $streamId, afterSeq: $afterSeq) @include(if: true) { __typename } }');
+  });
+
+  it.each(['streamId: $a, afterSeq: $b', 'afterSeq: $b streamId: $a'])('resumeStream(%s) goes on behind what has arrived, too', (args) => {
+    const query = `subscription($a: ID!, $b: Int! = 0, $c: Boolean) { answer: resumeStream(${args}) { __typename ... on StreamEvent { fromSeq seq } } }`;
+    const { connections, told, seen } = play({ from: { streamId: 'str_of_another', seq: 1 } }, { query, variables: { a: 'str_1', b: 4, c: true } });
+    expect(connections[0]!.asked).toEqual({ query, variables: { a: 'str_1', b: 4, c: true } });
+    connections[0]!.sink.next(event(6, {}, 5));
+    // An end without a last event is no end.
+    connections[0]!.sink.complete();
+    later();
+    expect(connections[1]!.asked).toEqual({ query, variables: { a: 'str_1', b: 6, c: true } });
+    connections[1]!.sink.next(completed(7));
+    expect(seen()).toEqual([6, 7]);
+    expect(told.complete).toHaveBeenCalledTimes(1);
+    expect(told.error).not.toHaveBeenCalled();
+    expect(play({}, { query, variables: { a: 'str_1' } }).connections[0]!.asked.variables).toEqual({ a: 'str_1', b: 0 });
+  });
+
+  it('an attempt that took too long is no close code', () => expect(retryOf(new DOMException('too long', 'TimeoutError')).retry).toBe(true));
+
   it('asks other subscriptions again as they were', () => {
     const asked = { query: 'subscription { usageUpdates { calls } }' };
     const { connections, told } = play({}, asked);
