@@ -13,7 +13,7 @@ const WHOLE = JSON.stringify({
   choices: [{ index: 0, message: { role: 'assistant', content: 'Grass is green because chlorophyll takes the red and the blue light and leaves the green.' }, logprobs: null, finish_reason: 'stop' }],
   usage: { prompt_tokens: 24, completion_tokens: 17, total_tokens: 41, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } },
 });
-const MODELS = JSON.stringify({ object: 'list', data: ['bench-chat', 'stream-20-50-10', 'stream-20-20-50', 'stream-1000-100-200', 'stream-200-20-200', 'stream-100-10-200', 'stream-4000-1000-10'].map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'bench' })) });
+const MODELS = JSON.stringify({ object: 'list', data: ['bench-chat', 'stream-20-50-10', 'stream-20-20-50', 'stream-1000-100-200', 'stream-200-20-200', 'stream-100-10-200', 'stream-4000-1000-10', 'stream-400-20-200'].map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'bench' })) });
 const JSON_HEADERS = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(WHOLE) };
 
 export const nowMicros = (): number => Number(process.hrtime.bigint()) / 1_000;

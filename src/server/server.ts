@@ -20,7 +20,7 @@ export interface ServerDeps {
   readiness: () => Promise<Readiness>;
   /** false: everything through graphql-js. For comparisons. */
   jit?: boolean;
-  /** Who gives no sign of life for so long at the doors for subscriptions is closed. Milliseconds. */
+  /** Who gives no sign of life for so long at the doors for subscriptions is closed. By server-sent events, that nothing is taken is seen only once the kernel's buffers (some hundred KB) are full. Milliseconds. */
   silentMs?: number;
 }
 

@@ -25,6 +25,27 @@ describe('an idempotency key and streams', () => {
     expect(await rowsOf()).toHaveLength(1);
   });
 
+  it('told again at a replica that has the stored answer alone, is resumed behind that at the one that has the pieces, and the other way round', async () => {
+    const TOLD = 2 ** 21;
+    scene.fixture.provider.script('test-chat', { pieces: [{ reasoning: 'Hm. ' }, 'one ', 'two ', 'three'] });
+    const question = input('q', newKey());
+    const events = await collect(await stream(question));
+    const again = await collect(await stream(question, scene.second));
+    expectWellFormed(again);
+    expect(again).toMatchObject([{ seq: 1 }, { text: 'Hm. ', seq: TOLD + 2 }, { text: 'one two three', seq: TOLD + 4 }, { kind: 'StreamCompleted', seq: TOLD + 6 }]);
+    const { streamId } = events[0] as Extract<ChatEvent, { kind: 'StreamStarted' }>;
+    const resume = async (afterSeq: number, app = scene.fixture.app): Promise<ChatEvent[]> => collect(await app.services.chat.resume(scene.member.viewer, streamId, afterSeq));
+    for (const app of [scene.fixture.app, scene.second]) {
+      expect(await resume(TOLD + 2, app)).toMatchObject([{ text: 'one two three', fromSeq: TOLD + 3 }, { kind: 'StreamCompleted' }]);
+      expect(await resume(TOLD + 4, app)).toMatchObject([{ kind: 'StreamCompleted', fromSeq: TOLD + 5, seq: TOLD + 6 }]);
+      expect(await resume(TOLD + 6, app)).toEqual([]);
+      await expect(resume(TOLD + 1, app)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    }
+    expect(textIn(await resume(3))).toBe('two three');
+    // Pieces that the other one never had: it says so, and doubles nothing.
+    await expect(resume(3, scene.second)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
   it('keeps a failure that may have been paid for and has nothing to show', async () => {
     const before = asked();
     const slow = await startTestApp({ database: scene.fixture.database, upstream: scene.fixture.provider, config: { timeouts: { totalMs: 200 } } });

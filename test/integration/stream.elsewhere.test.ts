@@ -5,7 +5,8 @@ import { ask, createFixture, type Fixture } from '../support/stream-fixture';
 import { settledRow } from '../support/usage-rows';
 import { isTerminal, textOf, type StreamEvent } from '../support/ws-client';
 
-const KEPT_GAP = 2 ** 20;
+/** From here on are the numbers of what is told from a stored answer. */
+const TOLD = 2 ** 21;
 const isText = ({ __typename }: StreamEvent): boolean => __typename === 'TextDelta';
 
 describe('a stream that another replica runs, with nothing between them but the database', () => {
@@ -45,14 +46,24 @@ describe('a stream that another replica runs, with nothing between them but the 
     expect(elsewhere.errors).toEqual([]);
     expect(textOf(elsewhere.events)).toBe(textOf(stream.events));
     expect(elsewhere.events.slice(3)).toMatchObject([
-      { text: 'three', fromSeq: 5, seq: 4 + KEPT_GAP }, { __typename: 'ToolCallDelta', toolCallId: null, name: null, arguments: ':1}', fromSeq: 5 + KEPT_GAP, seq: 5 + KEPT_GAP },
-      { __typename: 'StreamCompleted', fromSeq: 6 + KEPT_GAP, seq: 6 + KEPT_GAP },
+      { text: 'three', fromSeq: 5, seq: 3 + TOLD }, { __typename: 'ToolCallDelta', toolCallId: null, name: null, arguments: ':1}', fromSeq: 4 + TOLD, seq: 6 + TOLD },
+      { __typename: 'StreamCompleted', fromSeq: 7 + TOLD, seq: 8 + TOLD },
     ]);
     expect(elsewhere.events.at(-1)!.reply).toEqual(stream.events.at(-1)!.reply);
     // The same for whoever comes afterwards from the beginning.
     const late = resume(streamId);
     await late.ended;
     expect([textOf(late.events), late.events.at(-1)!.reply]).toEqual([textOf(stream.events), stream.events.at(-1)!.reply]);
+    // Between the text and the tool call, with a part of that: nobody else can know of how much.
+    for (const app of [fixture.app, other]) {
+      const between = app.connect(fixture.member.token).resumeStream(streamId, 3 + TOLD);
+      await between.ended;
+      expect([between.events, between.errors]).toMatchObject([[], [{ extensions: { code: 'NOT_FOUND' } }]]);
+    }
+    // Behind the tool call, at the one that has all pieces: the end.
+    const behind = fixture.app.connect(fixture.member.token).resumeStream(streamId, 6 + TOLD);
+    await behind.ended;
+    expect(behind.events).toEqual([{ ...stream.events.at(-1), fromSeq: 7 + TOLD, seq: 8 + TOLD }]);
   });
 
   it('whose answer is beside its idempotency key ends as it did', async () => {
@@ -90,7 +101,7 @@ describe('a stream that another replica runs, with nothing between them but the 
 
   it('has no number that is further than a viewer can be', async () => {
     const { rest, stream, streamId } = await begin();
-    const beyond = resume(streamId, 2 * KEPT_GAP);
+    const beyond = resume(streamId, TOLD);
     await beyond.ended;
     expect(beyond.errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
     rest.open();

@@ -13,10 +13,10 @@ describe('what the upstream sends is understood in every form that it may have',
   });
   afterAll(() => fixture.close());
 
-  async function run(script: Answer): Promise<{ events: StreamEvent[]; row: UsageRow }> {
+  async function run(script: Answer, more: { maxTokens?: number } = {}): Promise<{ events: StreamEvent[]; row: UsageRow }> {
     fixture.provider.script('test-chat', script);
     const client = fixture.app.connect(fixture.member.token);
-    const stream = client.chatStream(ask('Hello'));
+    const stream = client.chatStream(ask('Hello', more));
     await stream.ended;
     expect(stream.errors).toEqual([]);
     await client.close();
@@ -41,14 +41,14 @@ describe('what the upstream sends is understood in every form that it may have',
 
   it('a megabyte in one event', async () => {
     const huge = 'ü'.repeat(512 * 1_024);
-    const { events, row } = await run({ pieces: ['small ', huge, ' small'] });
+    const { events, row } = await run({ pieces: ['small ', huge, ' small'] }, { maxTokens: 1_000_000 });
     expect(textOf(events)).toBe(`small ${huge} small`);
     expect(row.status).toBe('COMPLETED');
   });
 
   it('ten thousand tiny events, none lost, none twice', async () => {
     const pieces = Array.from({ length: 10_000 }, (_, index) => `${index} `);
-    const { events } = await run({ pieces });
+    const { events } = await run({ pieces }, { maxTokens: 1_000_000 });
     expect(textOf(events)).toBe(pieces.join(''));
     expect(events.at(-1)!.seq).toBe(10_002);
     // A fast model does not cost one frame per token.

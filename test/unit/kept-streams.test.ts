@@ -1,10 +1,10 @@
 import type { CallRecord } from '../../src/services/usage/usage.types';
 import type { Viewer } from '../../src/services/viewer/viewer.types';
 import type { ChatEvent } from '../../src/services/chat/chat.types';
-import { KEPT_GAP } from '../../src/services/streams/kept-stream';
 import { KeptStreams } from '../../src/services/streams/kept-streams';
 import type { KeptEnd, KeptLook } from '../../src/services/streams/kept.store';
 import { StreamViewer } from '../../src/services/streams/stream-viewer';
+import { KEPT_GAP, TOLD } from '../../src/services/streams/told-answer';
 import { streamIdOfCall, newId } from '../../src/lib/ids';
 import { memoryLogger } from '../support/log';
 
@@ -66,6 +66,9 @@ class Scene {
 let scene: Scene;
 beforeEach(() => (scene = new Scene()));
 afterEach(() => scene.streams.stop());
+/** What the numbers of a stored answer say: everything up to its text; the end, of one without tool calls. */
+const TEXT = 4;
+const END = 6;
 const terminal = (kept: number, after = kept): Partial<ChatEvent> => ({ fromSeq: after + 1, seq: kept + KEPT_GAP });
 
 describe('a stream of a dead process', () => {
@@ -91,7 +94,7 @@ describe('a stream of a dead process', () => {
 
   it('of which only its conversation has something any more is that, for who has nothing of it; others are told where it is', async () => {
     scene.finish('LOST', ended({ answer: answer('Half an ans', { complete: false }) }));
-    expect((await scene.watch()).events.slice(1)).toMatchObject([{ text: 'Half an ans', fromSeq: 2, seq: 1 + KEPT_GAP }, { kind: 'StreamFailed', partial: { answer: { id: 'msg_1', content: 'Half an ans' } } }]);
+    expect((await scene.watch()).events.slice(1)).toMatchObject([{ text: 'Half an ans', fromSeq: 2, seq: TOLD + TEXT }, { kind: 'StreamFailed', partial: { answer: { id: 'msg_1', content: 'Half an ans' } } }]);
     expect(await scene.watch(3)).toMatchObject({ events: [], error: { code: 'NOT_FOUND', public: expect.stringContaining('msg_1') } });
   });
 
@@ -126,8 +129,22 @@ describe('a stream of another process that lives', () => {
     await scene.looked();
     scene.finish('COMPLETED', ended({ answer: answer('Half an answer.') }));
     const { events } = await watching;
-    expect(events.map(({ fromSeq, seq }) => [fromSeq, seq])).toEqual([[1, 1], [2, 2], [3, 3], [4, 3 + KEPT_GAP], [4 + KEPT_GAP, 4 + KEPT_GAP]]);
+    expect(events.map(({ fromSeq, seq }) => [fromSeq, seq])).toEqual([[1, 1], [2, 2], [3, 3], [4, TOLD + TEXT], [TOLD + TEXT + 1, TOLD + END]]);
     expect(events.slice(3)).toMatchObject([{ kind: 'TextDelta', text: 'answer.' }, { kind: 'StreamCompleted', reply: { answer: { id: 'msg_1', content: 'Half an answer.' }, finishReason: 'STOP' } }]);
+  });
+
+  it('is told on to the one who was told of its stored answer elsewhere, whatever of it was kept', async () => {
+    const toolCalls = [{ toolCallId: 'a', name: 'f', arguments: '{}' }];
+    scene.rows = [row(1, 2, ['Half '])];
+    const watching = [TOLD + TEXT, TOLD + END + 2].map((after) => scene.watch(after));
+    await scene.looked();
+    scene.finish('COMPLETED', ended({ answer: answer('Half an answer.', { reasoning: 'Hm.', toolCalls }) }));
+    const [call, end] = [{ kind: 'ToolCallDelta', index: 0, ...toolCalls[0], seq: TOLD + END }, { kind: 'StreamCompleted', seq: TOLD + END + 2 }];
+    expect((await watching[0]!).events).toMatchObject([{ ...call, fromSeq: TOLD + TEXT + 1 }, { ...end, fromSeq: TOLD + END + 1 }]);
+    expect(await watching[1]!).toEqual({ events: [], error: null });
+    expect((await scene.watch(TOLD + 2)).events).toMatchObject([{ text: 'Half an answer.', fromSeq: TOLD + 3 }, call, end]);
+    // Behind the reasoning and a part of the text: a number from which nobody else goes on.
+    expect((await scene.watch(2)).events).toMatchObject([{ text: 'Hm.', fromSeq: 3, seq: TOLD + 1 }, { text: 'an answer.', fromSeq: TOLD + 2, seq: TOLD + TEXT }, call, end]);
   });
 
   it('goes on with a tool call where it was', async () => {

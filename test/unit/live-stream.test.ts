@@ -2,6 +2,7 @@ import type { ChatEvent } from '../../src/services/chat/chat.types';
 import { fixedStream, joinMs, LiveStream } from '../../src/services/streams/live-stream';
 import { StreamViewer } from '../../src/services/streams/stream-viewer';
 import type { ViewedStream } from '../../src/services/streams/stream.types';
+import { TOLD } from '../../src/services/streams/told-answer';
 
 const viewerOf = (stream: ViewedStream, after = 0): StreamViewer => new StreamViewer(async (viewer) => viewer.attach(stream), after);
 const started = { kind: 'StreamStarted' as const, streamId: 's', callId: 'c', model: 'm', conversation: null };
@@ -98,6 +99,21 @@ describe('LiveStream', () => {
     expect(viewer.signal.aborted).toBe(true);
     admitted();
     expect(watched).toEqual([true, false]);
+  });
+
+  it('goes on for the one who was told the stored answer elsewhere, when it has ended itself', async () => {
+    const stream = live();
+    const reply = { answer: { content: 'abc', reasoning: 'hm', toolCalls: [{ toolCallId: 't', name: 'f', arguments: '{}' }] } } as never;
+    const early = rest(viewerOf(stream, TOLD + 4));
+    stream.add(started);
+    for (const text of ['a', 'b', 'c']) stream.add({ kind: 'TextDelta', text });
+    stream.end({ kind: 'StreamCompleted', reply });
+    const behindText = [{ kind: 'ToolCallDelta', arguments: '{}', fromSeq: TOLD + 5, seq: TOLD + 6 }, { kind: 'StreamCompleted', fromSeq: TOLD + 7, seq: TOLD + 8 }];
+    expect(await early).toMatchObject(behindText);
+    expect(await rest(viewerOf(stream, TOLD + 4))).toMatchObject(behindText);
+    expect(await rest(viewerOf(stream, TOLD + 2))).toMatchObject([{ kind: 'TextDelta', text: 'abc', fromSeq: TOLD + 3, seq: TOLD + 4 }, ...behindText]);
+    expect(await rest(viewerOf(stream, TOLD + 8))).toEqual([]);
+    expect(await rest(viewerOf(stream, stream.lastSeq))).toEqual([]);
   });
 
   it('tells what is over before it began', async () => {

@@ -4,12 +4,13 @@ import type { Conversation } from '../conversation/conversation.types';
 import type { StreamViewer } from '../streams/stream-viewer';
 import type { LiveStream } from '../streams/live-stream';
 import type { NewEvent, ViewedStream } from '../streams/stream.types';
+import type { ToldStream } from '../streams/told-answer';
 import type { CallRecord } from '../usage/usage.types';
 import type { Viewer } from '../viewer/viewer.types';
 import type { HeldCall } from './4-hold';
 import { CallRun, type CallOutcome, type CallRunDeps } from './call-run';
 import type { ActiveStream, ChatEvent, ChatReply, DisconnectPolicy, Refusal } from './chat.types';
-import { interrupted, replayEvents, replyOf, terminalEvent } from './replay';
+import { interrupted, replyOf, terminalEvent } from './replay';
 
 /** The streams of this process and what is kept of others (services/streams). */
 export interface StreamsOfProcess {
@@ -19,8 +20,8 @@ export interface StreamsOfProcess {
   resume(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
   /** Last number and viewers of each; zeros where nothing is known. */
   seen(streamIds: readonly string[]): Promise<{ lastSeq: number; viewers: number }[]>;
-  /** Of nobody and in no register: what is told of a call that another request runs. */
-  told(): LiveStream;
+  /** Of nobody and in no register: what is told of a call that another request has begun. */
+  told(started: NewEvent | null): ToldStream;
   fixed(events: readonly NewEvent[]): ViewedStream;
 }
 
@@ -64,16 +65,16 @@ export class StreamStep {
   async announce(asker: Viewer, callId: string, viewer: StreamViewer): Promise<((outcome: CallOutcome) => void) | null> {
     const started = await this.startedAs(asker, callId, null);
     if (!started) return null;
-    const stream = this.deps.streams.told();
-    stream.tell([started]);
+    const stream = this.deps.streams.told(started);
     viewer.attach(stream, replayed);
-    return (outcome) => stream.tell(replayEvents(outcome));
+    return (outcome) => stream.end(terminalEvent(outcome));
   }
 
   /** Tells a stored answer as a stream. */
   async replay(asker: Viewer, callId: string, outcome: CallOutcome, viewer: StreamViewer): Promise<void> {
-    const started = await this.startedAs(asker, callId, replyOf(outcome));
-    viewer.attach(this.deps.streams.fixed([...(started ? [started] : []), ...replayEvents(outcome)]));
+    const stream = this.deps.streams.told(await this.startedAs(asker, callId, replyOf(outcome)));
+    stream.end(terminalEvent(outcome));
+    viewer.attach(stream);
   }
 
   refuse(refusal: Refusal, viewer: StreamViewer): void {

@@ -4,6 +4,7 @@ import type { ConversationService } from '../conversation/conversation.service';
 import type { RunningCalls } from '../running-calls';
 import type { ChatServiceApi, PeopleServiceApi, PlanServiceApi, UsageServiceApi } from '../services';
 import type { StreamViewer } from '../streams/stream-viewer';
+import { isTold, isUnclear } from '../streams/told-answer';
 import type { Viewer } from '../viewer/viewer.types';
 import { authenticate } from './1-authenticate';
 import { chooseModel } from './2-route';
@@ -105,7 +106,9 @@ export class ChatService implements ChatServiceApi {
     await this.streamStep.own(viewer, streamId);
     const stream = await this.deps.streams.resume(streamId, viewer);
     if (!stream) throw notFound('streamId');
-    if (afterSeq > (stream.maxAfter ?? stream.lastSeq)) throw new AppError('BAD_USER_INPUT', { public: `The stream has ${stream.lastSeq} pieces: none has the number ${afterSeq}.`, argument: 'afterSeq' });
+    // Told of the stored answer, in the middle of what was kept.
+    if (isUnclear(afterSeq)) throw new AppError('NOT_FOUND', { public: 'streamId: this stream cannot be told behind this number any more: resume it from the beginning (afterSeq 0).', argument: 'streamId' });
+    if (afterSeq > (stream.maxAfter ?? stream.lastSeq) && !isTold(afterSeq)) throw new AppError('BAD_USER_INPUT', { public: `The stream has ${stream.lastSeq} pieces: none has the number ${afterSeq}.`, argument: 'afterSeq' });
     return this.deps.streams.view(async (watching) => watching.attach(stream), afterSeq).events;
   }
 

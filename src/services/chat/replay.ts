@@ -1,4 +1,4 @@
-import type { NewEvent, TerminalEvent, Unnumbered } from '../streams/stream.types';
+import type { TerminalEvent, Unnumbered } from '../streams/stream.types';
 import type { Upstream } from '../usage/usage.types';
 import type { CallOutcome } from './call-run';
 import type { ChatReply } from './chat.types';
@@ -21,14 +21,3 @@ export const interrupted = (callId: string, upstream: Upstream): Unnumbered<Term
 
 /** What came of an answer; null: nothing did. */
 export const replyOf = (outcome: CallOutcome): ChatReply | null => (outcome.status === 'FAILED' ? outcome.partial : outcome.reply);
-
-/** A stored answer as the events of a stream: everything at once, in the order in which models speak. */
-export function replayEvents(outcome: CallOutcome): NewEvent[] {
-  const answer = replyOf(outcome)?.answer;
-  return [
-    ...(answer?.reasoning ? [{ kind: 'ReasoningDelta' as const, text: answer.reasoning }] : []),
-    ...(answer?.content ? [{ kind: 'TextDelta' as const, text: answer.content }] : []),
-    ...(answer?.toolCalls ?? []).map(({ toolCallId, name, arguments: text }, index) => ({ kind: 'ToolCallDelta' as const, index, toolCallId, name, arguments: text })),
-    terminalEvent(outcome),
-  ];
-}

@@ -43,7 +43,7 @@ export function restOf(whole: AnswerText, beginning: AnswerText): RestOfAnswer |
 }
 
 /** How a call of another process ended, and its answer as far as it is stored: null where it is stored nowhere, and may have been more than was kept. */
-export interface KnownEnd { outcome: CallOutcome; answer: AnswerText | null }
+export interface KnownEnd { outcome: CallOutcome; answer: AnswerText | null; /** Its process died: what was kept is all. */ isLost?: boolean }
 
 export interface EndedCall {
   call: CallRecord;
@@ -75,11 +75,11 @@ export function knownEnd({ call, end, conversation, kept, stopReason }: EndedCal
 /** What viewers are told of a stream whose process died: what was kept is all that there is. */
 export function lostEnd(call: CallRecord, kept: AnswerText, end: KeptEnd | null, conversation: Conversation | null): KnownEnd {
   const outcome = lostOutcome(call.id, call.upstream, true);
-  return { outcome: outcome.status === 'FAILED' && !isEmpty(kept) ? { ...outcome, partial: replyOf(call, end, kept, conversation) } : outcome, answer: kept };
+  return { outcome: outcome.status === 'FAILED' && !isEmpty(kept) ? { ...outcome, partial: replyOf(call, end, kept, conversation) } : outcome, answer: kept, isLost: true };
 }
 
 const NOTHING: AnswerText = { content: '', reasoning: '', toolCalls: [] };
-const textOfMessage = ({ content, reasoning, toolCalls }: Pick<Message, 'content' | 'reasoning' | 'toolCalls'>): AnswerText => ({ content: content ?? '', reasoning: reasoning ?? '', toolCalls });
+export const textOfMessage = ({ content, reasoning, toolCalls }: Pick<Message, 'content' | 'reasoning' | 'toolCalls'>): AnswerText => ({ content: content ?? '', reasoning: reasoning ?? '', toolCalls });
 
 /** Who resumes has not repeated anything. */
 function unmarked(outcome: CallOutcome): CallOutcome {

@@ -2,27 +2,22 @@ import { AppError } from '../../errors';
 import { terminalEvent } from '../chat/replay';
 import type { CallOutcome } from '../chat/call-run';
 import type { ChatEvent } from '../chat/chat.types';
-import { restOf, textOf, type AnswerText, type KnownEnd, type RestOfAnswer } from './kept-end';
+import { textOf, type AnswerText, type KnownEnd } from './kept-end';
 import { KeptReader } from './kept-pieces';
 import type { KeptLook } from './kept.store';
 import { PieceLog } from './piece-log';
 import type { NewEvent, StreamListener, ViewedStream } from './stream.types';
-
-/**
- * How far the numbers of what comes behind the kept pieces are from them. A viewer of the process that ran the stream may have seen more
- * than was kept: some seconds of it, or all that came while the database was away. A million pieces are more than any model says in the
- * ten minutes that a call may take. So whoever saw what was never kept goes on behind it, and a number from here is none of a piece that the
- * process itself has given: where it lives, it does not take the one for the other.
- */
-export const KEPT_GAP = 2 ** 20;
+import { answerOf, isTold, isUnclear, KEPT_GAP, nextOf, told } from './told-answer';
 
 /** A stream of another process, or of one that is dead: what is kept of it in the database, and how it ended. Everybody who reads it is given the same numbers. */
 export class KeptStream implements ViewedStream {
   private readonly log = new PieceLog();
   private readonly reader: KeptReader;
   private readonly viewers = new Set<StreamListener>();
-  /** What is behind the kept pieces, with numbers from KEPT_GAP on; the last one is the terminal event. null: it runs. */
+  /** What is behind the kept pieces, with numbers far behind theirs; the last one is the terminal event. null: it runs. */
   private ending: ChatEvent[] | null = null;
+  /** The same for the one who was told the answer elsewhere: all of it. */
+  private whole: ChatEvent[] = [];
   /** Why whoever has other pieces than these cannot be told the rest. */
   private gone: AppError | null = null;
   /** Of the last checkpoint that was read. */
@@ -67,10 +62,7 @@ export class KeptStream implements ViewedStream {
 
   read(after: number): ChatEvent | null {
     if (after < this.log.lastSeq) return this.log.read(after);
-    const { ending } = this;
-    if (!ending) return null;
-    const next = ending.find(({ seq }) => seq > after) ?? ending.at(-1)!;
-    return { ...next, fromSeq: after + 1, seq: Math.max(next.seq, after + 1) };
+    return this.ending && nextOf(isTold(after) && !isUnclear(after) ? this.whole : this.ending, after);
   }
 
   /** More was kept. */
@@ -83,19 +75,17 @@ export class KeptStream implements ViewedStream {
   }
 
   /** The call has ended: the rest of the answer where it is known, and the terminal event. */
-  end({ outcome, answer }: KnownEnd): void {
+  end({ outcome, answer, isLost = false }: KnownEnd): void {
     if (this.ending) return;
-    const rest = answer && restOf(answer, this.keptText);
-    const events: NewEvent[] = [...(rest ? pieces(rest) : []), terminalEvent(outcome)];
-    let fromSeq = this.log.lastSeq + 1;
-    let seq = this.log.lastSeq + KEPT_GAP;
-    this.ending = events.map((event) => {
-      const numbered = { ...event, fromSeq, seq } as ChatEvent;
-      fromSeq = seq += 1;
-      return numbered;
-    });
+    const { lastSeq } = this.log;
+    const end = terminalEvent(outcome);
+    const rest = answer && told(answer, end, lastSeq, this.keptText);
+    const isAll = isLost && rest?.length === 1;
+    this.whole = told(answer ?? answerOf(end), end)!;
+    // The logs of other replicas end a lost stream with the same number.
+    this.ending = isAll ? [{ ...rest[0]!, seq: lastSeq + KEPT_GAP }] : (rest ?? [{ ...this.whole.at(-1)!, fromSeq: lastSeq + 1 }]);
     if (!rest) this.gone = notKept(this.callId, null);
-    else if (events.length > 1) this.gone = notKept(this.callId, outcome);
+    else if (rest.length > 1) this.gone = notKept(this.callId, outcome);
     for (const viewer of this.viewers) {
       this.failOutside(viewer);
       viewer.wake();
@@ -108,18 +98,12 @@ export class KeptStream implements ViewedStream {
 
   /** A viewer that has pieces which were not kept cannot be told where in the rest they end; and of a rest that is stored nowhere there is nothing to tell. */
   private failOutside(viewer: StreamListener): void {
-    if (!this.ending || !this.gone) return;
-    const isEnding = this.ending.some(({ seq }) => seq === viewer.after);
+    const { after } = viewer;
+    if (!this.ending || !this.gone || after === this.lastSeq) return;
     const hasRest = this.ending.length > 1;
-    if (!isEnding && (!hasRest || viewer.after > this.log.lastSeq)) viewer.fail(this.gone);
+    if (!hasRest || (after > this.log.lastSeq && !isTold(after))) viewer.fail(this.gone);
   }
 }
-
-const pieces = ({ content, reasoning, toolCalls }: RestOfAnswer): NewEvent[] => [
-  ...(reasoning ? [{ kind: 'ReasoningDelta' as const, text: reasoning }] : []),
-  ...(content ? [{ kind: 'TextDelta' as const, text: content }] : []),
-  ...toolCalls.map((call) => ({ kind: 'ToolCallDelta' as const, ...call })),
-];
 
 function notKept(callId: string, outcome: CallOutcome | null): AppError {
   const reply = outcome && (outcome.status === 'FAILED' ? outcome.partial : outcome.reply);

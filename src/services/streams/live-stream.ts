@@ -2,6 +2,7 @@ import { AppError } from '../../errors';
 import type { ChatEvent } from '../chat/chat.types';
 import { PieceLog } from './piece-log';
 import { isTerminal, type NewEvent, type SharedLogWriter, type StreamListener, type StreamOwner, type TerminalEvent, type Unnumbered, type ViewedStream } from './stream.types';
+import { toldBehind } from './told-answer';
 
 /**
  * Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds.
@@ -13,7 +14,7 @@ export const joinMs = (loopLoad: number): number => (loopLoad < 0.6 ? 20 : loopL
 const UNSHOWN_AT_MOST = 64 * 1024;
 
 export interface LiveStreamDeps {
-  /** null: of nobody and in no register, as a refusal or an answer that is told again. */
+  /** null: of nobody and in no register, as a refusal. */
   owner: StreamOwner | null;
   loopLoad?: { readonly current: number };
   shared?: SharedLogWriter | null;
@@ -74,7 +75,9 @@ export class LiveStream implements ViewedStream {
 
   read(after: number): ChatEvent | null {
     const event = this.log.read(after, this.visible);
-    return event ?? (this.theirEnd && after < this.theirEnd.seq ? { ...this.theirEnd, fromSeq: after + 1 } : null);
+    if (event || !this.isWhole) return event;
+    if (this.theirEnd) return after < this.theirEnd.seq ? { ...this.theirEnd, fromSeq: after + 1 } : null;
+    return after > this.visible ? toldBehind(this.log.read(this.visible - 1) as TerminalEvent, after) : null;
   }
 
   /** A piece of the answer, or another event that is not the last one. */
@@ -175,7 +178,7 @@ export class LiveStream implements ViewedStream {
 
 const charactersOf = (event: NewEvent): number => ('text' in event ? event.text.length : 'arguments' in event ? event.arguments.length : 0);
 
-/** A stream that is over before it began: what a viewer is told of a refusal, or of an answer that is told again. */
+/** A stream that is over before it began: what a viewer is told of a refusal. */
 export function fixedStream(events: readonly NewEvent[]): ViewedStream {
   const stream = new LiveStream({ owner: null });
   stream.tell(events);

@@ -1,11 +1,11 @@
 import type { Logger } from '../../lib/logger';
-import { KEPT_GAP } from './kept-stream';
 import { terminalJson } from './redis-entry';
 import { runScript, type RedisKeys } from './redis-keys';
 import type { RedisConnection } from './redis-link';
 import { logAway, type RedisReader } from './redis-reader';
 import { CLOSE } from './redis-scripts';
 import type { StreamEnds, StreamState } from './stream-ends';
+import { KEPT_GAP } from './told-answer';
 
 export interface RedisEndsDeps {
   ends: Pick<StreamEnds, 'look' | 'terminalEvent'>;

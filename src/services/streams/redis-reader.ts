@@ -1,12 +1,12 @@
 import { AppError } from '../../errors';
 import type { ChatEvent } from '../chat/chat.types';
 import type { Viewer } from '../viewer/viewer.types';
-import { KEPT_GAP } from './kept-stream';
 import { PieceLog } from './piece-log';
 import { piecesOf, readEntry } from './redis-entry';
 import type { RedisKeys } from './redis-keys';
 import type { RedisConnection } from './redis-link';
 import { isTerminal, type StreamListener, type TerminalEvent, type ViewedStream } from './stream.types';
+import { KEPT_GAP, toldBehind } from './told-answer';
 
 export interface RedisReaderDeps {
   connection: Pick<RedisConnection, 'send'>;
@@ -76,7 +76,8 @@ export class RedisReader implements ViewedStream {
 
   read(after: number): ChatEvent | null {
     if (after < this.log.lastSeq) return this.log.read(after);
-    return this.end && after < this.end.seq ? { ...this.end, fromSeq: after + 1 } : null;
+    if (!this.end) return null;
+    return after < this.end.seq ? { ...this.end, fromSeq: after + 1 } : toldBehind(this.end, after);
   }
 
   /** Reads what is new. Never rejects: viewers are told. */

@@ -38,12 +38,13 @@ export class StreamViewer implements StreamListener {
     if (mark) this.mark = mark;
     stream.join(this);
     if (this.hasLeft) stream.leave(this);
-    else if (stream.isWhole && this.after >= stream.lastSeq) this.end(stream);
-    else this.events.wake();
+    else this.wake();
   }
 
   wake(): void {
-    this.events.wake();
+    const { stream } = this;
+    if (stream?.isWhole && !stream.read(this.after)) this.end(stream);
+    else this.events.wake();
   }
 
   fail(error: unknown): void {

@@ -1,6 +1,7 @@
 import type { StopReason } from '../chat/chat.types';
 import { fixedStream, LiveStream } from './live-stream';
 import { StreamViewer } from './stream-viewer';
+import { ToldStream } from './told-answer';
 import type { Viewer } from '../viewer/viewer.types';
 import type { NewEvent, SharedLog, StreamOwner, ViewedStream } from './stream.types';
 
@@ -65,9 +66,9 @@ export class Streams {
     return new StreamViewer(start, after);
   }
 
-  /** Of nobody and in no register: what is told of a call that another request runs. */
-  told(): LiveStream {
-    return new LiveStream({ owner: null });
+  /** Of nobody and in no register: what is told of a call that another request has begun. */
+  told(started: NewEvent | null): ToldStream {
+    return new ToldStream(started);
   }
 
   /** What is over before it began. */

@@ -16,9 +16,9 @@ export interface AccessEndsDeps {
 }
 
 /** How soon revoked and expired credentials end what they have begun; then the last words are waited for. The acceptance limit is 5 s for both. Milliseconds. */
-const LOOK_EVERY_MS = 2_000;
-/** How long a stream that was stopped has to be booked and to tell its viewers so. Milliseconds. */
-const LAST_WORDS_MS = 1_000;
+const LOOK_EVERY_MS = 1_000;
+/** How long a stream has to be stopped, by the replica that runs it and looks at other moments than this one, to be booked, and to tell its viewers so. Milliseconds. */
+const LAST_WORDS_MS = LOOK_EVERY_MS + 1_000;
 
 /**
  * Ends what credentials have begun when they end: their streams first, watched or not, so that viewers are told and the answer is kept; then their
@@ -66,8 +66,9 @@ export class AccessEnds {
   }
 
   private end(match: (viewer: Viewer) => boolean, which: (call: RunningCall) => boolean, reason: string): void {
-    const stopped = this.deps.running.stopWhere((call) => which(call) && match(call.viewer), 'AUTHORIZATION');
-    this.doors?.endViewers(match, reason, stopped > 0 ? LAST_WORDS_MS : 0);
+    this.deps.running.stopWhere((call) => which(call) && match(call.viewer), 'AUTHORIZATION');
+    // Whoever looks at nothing that is to end goes at once, or when it has ended.
+    this.doors?.endViewers(match, reason, LAST_WORDS_MS);
   }
 }
 

@@ -1,4 +1,5 @@
-import { gate } from '../../support/provider-script';
+import { createToken } from '../../support/factories';
+import { forever, gate } from '../../support/provider-script';
 import { createReplicas, numbersOf, type Replicas } from '../../support/replicas';
 import { ask } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
@@ -48,6 +49,30 @@ describe('a stream and two replicas on one Redis', () => {
     expect(whole.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: TEXT } } });
     expect(rest.events.at(-1)).toEqual(whole.events.at(-1));
     expect(whole.events.filter(isTerminal)).toHaveLength(1);
+  });
+
+  it.each(['revoked', 'expired'])('whose token is %s: its viewer at the other replica is told that it was stopped, and then that it may do nothing any more', async (how) => {
+    const { database, member, provider, first, second } = scene;
+    const expiresAt = how === 'expired' ? new Date(Date.now() + 2_000) : null;
+    const { token, tokenId } = await createToken(database.db, member.id, expiresAt);
+    // One each way: whichever replica looks first has a viewer whose stream is the other's to stop.
+    const watch = async (owner: typeof first, other: typeof first) => {
+      provider.script('test-chat', { pieces: PIECES, hold: { after: 4, until: forever } });
+      const { streamId } = await owner.connect(token).chatStream(ask('Hello', { onDisconnect: 'CONTINUE' })).waitFor(({ __typename }) => __typename === 'StreamStarted');
+      const client = other.connect(token);
+      const watching = client.resumeStream(streamId as string);
+      await watching.waitFor(({ seq }) => seq >= 5);
+      return { client, watching };
+    };
+    const both = [await watch(first, second), await watch(second, first)];
+    if (!expiresAt) await database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [tokenId]);
+    const endedAt = expiresAt?.getTime() ?? Date.now();
+    for (const { client, watching } of both) {
+      expect((await within(client.closed, 7_000, 'closing the socket')).code).toBe(4401);
+      expect(Date.now() - endedAt).toBeLessThan(5_000);
+      expect(watching.errors).toEqual([]);
+      expect(watching.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'AUTHORIZATION' });
+    }
   });
 
   it('is resumed on the other replica after its end', async () => {

@@ -49,7 +49,7 @@ describe('entries of a log in Redis', () => {
 
   it('mark the terminal event, and give its dates back as dates', () => {
     const at = new Date('2026-01-02T03:04:05.678Z');
-    const reply = { call: { occurredAt: at }, answer: { createdAt: at }, conversation: { createdAt: at, updatedAt: at } } as never;
+    const reply = { call: { occurredAt: at }, answer: { createdAt: at, toolCalls: [] }, conversation: { createdAt: at, updatedAt: at } } as never;
     const budget = { periodStart: at, resetsAt: at };
     for (const event of [
       { kind: 'StreamCompleted', reply },
