@@ -7,8 +7,8 @@ jest.setTimeout(900_000);
 const setting = (name: string, fallback: number): number => (process.env[name] ? Number(process.env[name]) : fallback);
 /** Of each test. More: STREAM_SCHEDULES=100. */
 const SCHEDULES = setting('STREAM_SCHEDULES', 4);
-/** One that failed: STREAM_SEED=<its seed> STREAM_SCHEDULES=1. */
-const SEED = setting('STREAM_SEED', Math.floor(Date.now() / 1_000));
+/** The standing run has the same plans each time, and what a machine makes of them differs. Others: STREAM_SEED=$(date +%s). One that failed: STREAM_SEED=<its seed> STREAM_SCHEDULES=1. */
+const SEED = setting('STREAM_SEED', 1_795_300_000);
 
 test(`${SCHEDULES} schedules from seed ${SEED}, one process that dies and comes back: every viewer reads what the upstream said, to one end, for one row`, async () => {
   const { failed, counts } = await runSchedules({ schedules: SCHEDULES, seed: SEED, replicas: 1 });
