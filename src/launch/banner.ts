@@ -26,6 +26,7 @@ export function bannerLines(options: BannerOptions): string[] {
   if (options.warning) lines.push(`  ${loud(`! ${options.warning}`)}`);
   lines.push('', `  GraphQL    ${options.url}`, `  WebSocket  ${options.websocket}`);
   if (options.explorer) lines.push(`  Explorer   ${options.url} (in a browser)`);
+  if (options.explorer && options.demo) lines.push(`  Example    ${new URL('/example', options.url).href} (a chat that survives outages, in a browser)`);
   if (options.demo) return [...lines, ...demoLines(options, options.demo, strong)];
   return [...lines, '', '  No demonstration users here. The first operator, if there is none yet:', `    DATABASE_URL=$(cat ${options.databaseUrlFile}) npm run admin -- create-operator --name "Your name"`, ''];
 }
