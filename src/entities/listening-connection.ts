@@ -60,3 +60,62 @@ export class ListeningConnection {
     this.options.onLost(error);
   }
 }
+
+export interface ListenerOptions extends Omit<ListeningConnectionOptions, 'onLost'> {
+  /** Milliseconds until a lost connection is made anew. Default 1 s. */
+  reconnectMs?: number;
+  /** A connection listens from now on: what was told before has to be asked for. Never rejects. */
+  onListening(): Promise<void>;
+  /** It was lost, or could not be had; it is made anew. */
+  onLost(error: unknown): void;
+  onRefused(error: unknown): void;
+}
+
+/** A listening connection that is made anew whenever it is lost. */
+export class Listener {
+  private connection: ListeningConnection | null = null;
+  private connecting: Promise<void> | null = null;
+  private retry: NodeJS.Timeout | undefined;
+  private stopped = false;
+
+  constructor(private readonly options: ListenerOptions) {}
+
+  /** Resolves when it listens, or could not. */
+  async start(): Promise<void> {
+    const { onListening, onLost, onRefused } = this.options;
+    const connection = new ListeningConnection({
+      ...this.options,
+      onLost: (error) => {
+        this.connection = null;
+        onLost(error);
+        this.later();
+      },
+    });
+    this.connecting = connection.start().then(
+      () => {
+        this.connection = connection;
+        return onListening();
+      },
+      (error: unknown) => {
+        onRefused(error);
+        this.later();
+      },
+    );
+    await this.connecting;
+  }
+
+  async check(): Promise<void> {
+    await this.connection?.check();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.retry);
+    await this.connecting;
+    await this.connection?.stop();
+  }
+
+  private later(): void {
+    if (!this.stopped) this.retry = setTimeout(() => void this.start(), this.options.reconnectMs ?? 1_000).unref();
+  }
+}

@@ -207,6 +207,7 @@ describe('a stream of another process that lives', () => {
     scene.finish('LOST');
     await Promise.all(watching);
     const { looks } = scene;
+    // That nothing happens has no event: several looks' time.
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(scene.looks).toBe(looks);
   });

@@ -1,4 +1,4 @@
-import { ListeningConnection } from '../../entities/listening-connection';
+import { Listener } from '../../entities/listening-connection';
 import type { Logger } from '../../lib/logger';
 import type { AlertStore } from './alert.store';
 import { AlertSubscription } from './alert-subscription';
@@ -26,31 +26,39 @@ export class AlertFeed {
   private readonly subscriptions = new Set<AlertSubscription>();
   /** Everything until here has been handed out. */
   private last = new Date(0);
-  private listener: ListeningConnection | null = null;
-  private connecting: Promise<void> | null = null;
+  private readonly listener: Listener;
   private looking: Promise<void> | null = null;
   private again = false;
   private stopped = false;
   private poll: NodeJS.Timeout | undefined;
-  private retry: NodeJS.Timeout | undefined;
 
-  constructor(private readonly deps: AlertFeedDeps) {}
+  constructor(private readonly deps: AlertFeedDeps) {
+    const { databaseUrl, logger, reconnectMs } = deps;
+    this.listener = new Listener({
+      databaseUrl,
+      applicationName: 'weir-alerts',
+      channel: 'weir_budget_alerts',
+      reconnectMs,
+      onNotification: () => void this.look(),
+      onListening: () => this.look(),
+      onLost: (error) => logger.warn({ err: error }, 'the connection that listens for budget alerts was lost'),
+      onRefused: (error) => logger.warn({ err: error }, 'budget alerts cannot be listened for: they come with a delay of seconds'),
+    });
+  }
 
   async start(): Promise<void> {
     this.last = (await this.deps.store.newest()) ?? this.last;
     this.poll = setInterval(() => {
-      void this.listener?.check();
+      void this.listener.check();
       void this.look();
     }, this.deps.pollMs ?? 5_000).unref();
-    await this.listen();
+    await this.listener.start();
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
     clearInterval(this.poll);
-    clearTimeout(this.retry);
-    await this.connecting;
-    await this.listener?.stop();
+    await this.listener.stop();
     await this.looking;
   }
 
@@ -76,36 +84,6 @@ export class AlertFeed {
   /** How many listen now. */
   get size(): number {
     return this.subscriptions.size;
-  }
-
-  private async listen(): Promise<void> {
-    const listener = new ListeningConnection({
-      databaseUrl: this.deps.databaseUrl,
-      applicationName: 'weir-alerts',
-      channel: 'weir_budget_alerts',
-      onNotification: () => void this.look(),
-      onLost: (error) => {
-        this.listener = null;
-        this.deps.logger.warn({ err: error }, 'the connection that listens for budget alerts was lost');
-        this.listenLater();
-      },
-    });
-    this.connecting = listener.start().then(
-      () => {
-        this.listener = listener;
-        // What was announced while nobody listened.
-        return this.look();
-      },
-      (error: unknown) => {
-        this.deps.logger.warn({ err: error }, 'budget alerts cannot be listened for: they come with a delay of seconds');
-        this.listenLater();
-      },
-    );
-    await this.connecting;
-  }
-
-  private listenLater(): void {
-    if (!this.stopped) this.retry = setTimeout(() => void this.listen(), this.deps.reconnectMs ?? 1_000).unref();
   }
 
   /** Hands out what is new. Never rejects: what fails is found by the next look. */

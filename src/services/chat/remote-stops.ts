@@ -1,4 +1,4 @@
-import { ListeningConnection } from '../../entities/listening-connection';
+import { Listener } from '../../entities/listening-connection';
 import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import type { RunningCalls } from '../running-calls';
@@ -28,31 +28,41 @@ export interface RemoteStopsDeps {
  * process listens; what it misses is found by looking every second, because what is wanted is asked of the table and not of the notification.
  */
 export class RemoteStops {
-  private listener: ListeningConnection | null = null;
-  private connecting: Promise<void> | null = null;
+  private readonly listener: Listener;
   private timer: NodeJS.Timeout | undefined;
-  private retry: NodeJS.Timeout | undefined;
   private looking: Promise<void> | null = null;
   private again = false;
   private stopped = false;
 
-  constructor(private readonly deps: RemoteStopsDeps) {}
+  constructor(private readonly deps: RemoteStopsDeps) {
+    const { databaseUrl, owner, logger, reconnectMs } = deps;
+    this.listener = new Listener({
+      databaseUrl,
+      applicationName: 'weir-stops',
+      channel: STOPS_CHANNEL,
+      reconnectMs,
+      onNotification: (wanted) => {
+        if (wanted === owner) void this.look();
+      },
+      onListening: () => this.look(),
+      onLost: (error) => logger.warn({ err: error }, 'the connection that listens for stops was lost'),
+      onRefused: (error) => logger.warn({ err: error }, 'stops cannot be listened for: those of other replicas come with a delay of a second'),
+    });
+  }
 
   async start(): Promise<void> {
     this.timer = setInterval(() => {
       if (this.deps.running.size === 0) return;
-      void this.listener?.check();
+      void this.listener.check();
       void this.look();
     }, this.deps.lookEveryMs ?? LOOK_EVERY_MS).unref();
-    await this.listen();
+    await this.listener.start();
   }
 
   async stopLooking(): Promise<void> {
     this.stopped = true;
     clearInterval(this.timer);
-    clearTimeout(this.retry);
-    await this.connecting;
-    await this.listener?.stop();
+    await this.listener.stop();
     await this.looking;
   }
 
@@ -65,39 +75,6 @@ export class RemoteStops {
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server that runs this stream does not answer; it is asked to stop it.', retryAfterMs: 5_000 });
-  }
-
-  private async listen(): Promise<void> {
-    const { databaseUrl, owner, logger } = this.deps;
-    const listener = new ListeningConnection({
-      databaseUrl,
-      applicationName: 'weir-stops',
-      channel: STOPS_CHANNEL,
-      onNotification: (wanted) => {
-        if (wanted === owner) void this.look();
-      },
-      onLost: (error) => {
-        this.listener = null;
-        logger.warn({ err: error }, 'the connection that listens for stops was lost');
-        this.listenLater();
-      },
-    });
-    this.connecting = listener.start().then(
-      () => {
-        this.listener = listener;
-        // What was asked while nobody listened.
-        return this.look();
-      },
-      (error: unknown) => {
-        logger.warn({ err: error }, 'stops cannot be listened for: those of other replicas come with a delay of a second');
-        this.listenLater();
-      },
-    );
-    await this.connecting;
-  }
-
-  private listenLater(): void {
-    if (!this.stopped) this.retry = setTimeout(() => void this.listen(), this.deps.reconnectMs ?? 1_000).unref();
   }
 
   /** Stops what is asked for. Never rejects: what fails is found by the next look. */
