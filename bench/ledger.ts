@@ -15,6 +15,7 @@ import { percentile, printTable } from './lib/figures';
 import { printMachine } from './lib/machine';
 import { rate, waits } from './lib/pace';
 import { fillLog, reuseLog } from './lib/used-wal';
+import { benchFacts } from './lib/facts';
 
 /** Calls that wait at the same time, as on a busy server. */
 const WAITING = 512;
@@ -44,8 +45,8 @@ const dollars = (): string => `0.00${randomInt(100_000, 999_999)}`;
 function newCall({ world, projectId }: Scene): NewCall {
   const id = newId('call');
   return {
-    id, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, agent: null, scenario: 'DEFAULT', traceId: '0'.repeat(32), model: 'bench',
-    upstream: 'DIRECT', streamed: false, maxTokens: 1_000, promptTokensEstimate: 100, owner: 'bench', deadlineMs: 600_000, question: null, hold: dollars(),
+    ...benchFacts(dollars()), id, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, agent: null, scenario: 'DEFAULT', traceId: '0'.repeat(32), model: 'bench',
+    upstream: 'DIRECT', streamed: false, owner: 'bench', deadlineMs: 600_000, question: null,
     idempotency: { key: id, inputHash: createHash('sha256').update(id).digest('hex') },
   };
 }
@@ -57,7 +58,7 @@ function endOf({ world, projectId }: Scene, call: AdmittedCall): CallEnd {
     scenario: 'DEFAULT', traceId: '0'.repeat(32), streamed: false, model: 'bench', servedModel: 'bench', provider: 'bench', deployment: null, serviceTier: null, priceBook: 1, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED',
     errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 100, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 50, reasoning: 0 }, usageSource: 'PROVIDER',
     rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1, cost: { input: cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: cost },
-    proxyCost: null, latencyMs: 812, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn, idempotency: null,
+    proxyCost: null, latencyMs: 812, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn, facts: benchFacts(null), idempotency: null,
   };
 }
 

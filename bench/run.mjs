@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { copySql } from '../scripts/lib/copy-sql.mjs';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const ALL = ['chat-latency', 'chat-cpu', 'streams', 'ledger'];
@@ -28,4 +29,5 @@ function run(file, args) {
 
 run(process.execPath, ['scripts/build.mjs']);
 run(process.execPath, [path.join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench/tsconfig.json']);
+copySql(path.join(root, 'bench', 'dist', 'src'));
 for (const { name, args } of runs) run(process.execPath, [`bench/dist/bench/${name}.js`, ...args]);

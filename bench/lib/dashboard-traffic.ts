@@ -4,6 +4,7 @@ import { newId } from '../../src/lib/ids';
 import { CallStore } from '../../src/services/chat/call.store';
 import type { AdmittedCall, CallEnd, NewCall } from '../../src/services/chat/call.types';
 import { idOf, models, PLAN_ID } from './dashboard-shape';
+import { benchFacts } from './facts';
 
 /** Organisations of their own, so that what they leave in the cubes can be taken out again; sizes by Zipf, a dozen models each, as all the others. */
 const ORGANIZATIONS = 200;
@@ -80,8 +81,8 @@ export async function startTraffic(db: Db): Promise<Traffic> {
 function newCall({ organizationId, users, projects, models: own }: Place): NewCall {
   const user = pick(users);
   return {
-    id: newId('call'), organizationId, userId: user.id, tokenId: user.tokenId, projectId: pick(projects), agent: null, scenario: pick(SCENARIOS), traceId: '0'.repeat(32), model: pick(own), upstream: 'LITELLM',
-    streamed: false, maxTokens: 1_000, promptTokensEstimate: 100, owner: 'bench', deadlineMs: 600_000, question: null, hold: dollars(), idempotency: null,
+    ...benchFacts(dollars()), id: newId('call'), organizationId, userId: user.id, tokenId: user.tokenId, projectId: pick(projects), agent: null, scenario: pick(SCENARIOS), traceId: '0'.repeat(32), model: pick(own), upstream: 'LITELLM',
+    streamed: false, owner: 'bench', deadlineMs: 600_000, question: null, idempotency: null,
   };
 }
 
@@ -93,6 +94,6 @@ function endOf(call: NewCall, admitted: AdmittedCall, priceBook: number): CallEn
     status: 'COMPLETED', errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: randomInt(50, 5_000), cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: randomInt(10, 1_000), reasoning: 0 },
     usageSource: 'PROVIDER', rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1,
     cost: { input: cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: cost }, proxyCost: null, latencyMs: randomInt(300, 20_000), timeToFirstTokenMs: null, omittedMessages: 0,
-    answer: null, heldOn: admitted.heldOn, idempotency: null,
+    answer: null, heldOn: admitted.heldOn, facts: call, idempotency: null,
   };
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { copySql } from './copy-sql.mjs';
 import { inRoot, root } from './paths.mjs';
 import { npm, run } from './run.mjs';
 import { step } from './step.mjs';
@@ -54,6 +55,7 @@ async function build() {
   // Files whose source is gone would stay otherwise, and be started by mistake.
   for (const entry of fs.readdirSync(inRoot('dist'))) if (entry !== path.basename(lockFile)) fs.rmSync(inRoot('dist', entry), { recursive: true });
   await run(process.execPath, [inRoot('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
+  copySql(inRoot('dist'));
   if (fs.existsSync(inRoot('scripts', 'build-explorer.mjs'))) await run(process.execPath, [inRoot('scripts', 'build-explorer.mjs')]);
   fs.writeFileSync(stampFile, stamp);
 }

@@ -3,9 +3,12 @@ import { BudgetEntity } from './budget.entity';
 
 /** A threshold was reached: once per budget, period and threshold. */
 @Entity('budget_alerts')
-@Unique('budget_alerts_once_key', ['budgetId', 'period', 'startsOn', 'percent'])
+@Unique('budget_alerts_once_key', ['organizationId', 'budgetId', 'period', 'startsOn', 'percent'])
 @Index('budget_alerts_at_idx', ['at'])
 export class BudgetAlertEntity {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'budget_alerts_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'budget_alerts_pkey' })
   id!: string;
 
@@ -13,7 +16,10 @@ export class BudgetAlertEntity {
   budgetId!: string;
 
   @ManyToOne(() => BudgetEntity, { nullable: false, onDelete: 'CASCADE' })
-  @JoinColumn({ name: 'budget_id', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' })
+  @JoinColumn([
+    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' },
+    { name: 'budget_id', referencedColumnName: 'id', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' },
+  ])
   budget!: Relation<BudgetEntity>;
 
   /** DAY, WEEK or MONTH: with its date the period. */

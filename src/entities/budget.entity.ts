@@ -6,16 +6,15 @@ import { Organization } from './organization.entity';
 @Check('budgets_scope_check', `scope IN ('ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN')`)
 @Check('budgets_period_check', `period IN ('DAY', 'WEEK', 'MONTH')`)
 @Check('budgets_limit_check', 'limit_amount >= 0 AND soft_limit >= 0')
-@Index('budgets_subject_id_idx', ['subjectId'])
-@Index('budgets_organization_id_idx', ['organizationId'])
-@Index('budgets_plan_user_key', ['subjectId'], { unique: true, where: 'plan_id IS NOT NULL' })
+@Index('budgets_subject_id_idx', ['organizationId', 'subjectId'])
+@Index('budgets_plan_id_idx', ['planId'], { where: 'plan_id IS NOT NULL' })
+@Index('budgets_plan_user_key', ['organizationId', 'subjectId'], { unique: true, where: 'plan_id IS NOT NULL' })
 export class BudgetEntity {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'budgets_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'budgets_pkey' })
   id!: string;
-
-  /** Whose it is: decides who sees and edits it. */
-  @Column('text', { name: 'organization_id' })
-  organizationId!: string;
 
   @ManyToOne(() => Organization, { nullable: false })
   @JoinColumn({ name: 'organization_id', foreignKeyConstraintName: 'budgets_organization_id_fkey' })

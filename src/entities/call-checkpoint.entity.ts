@@ -3,6 +3,9 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 /** What a stream had produced since its last checkpoint. */
 @Entity('call_checkpoints')
 export class CallCheckpoint {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'call_checkpoints_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { name: 'call_id', primaryKeyConstraintName: 'call_checkpoints_pkey' })
   callId!: string;
 

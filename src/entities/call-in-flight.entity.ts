@@ -4,17 +4,16 @@ import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Check('calls_in_flight_hold_check', `hold >= 0 AND hold < 'Infinity'`)
 @Entity('calls_in_flight')
 @Index('calls_in_flight_stop_reason_idx', ['owner'], { where: 'stop_reason IS NOT NULL' })
-@Index('calls_in_flight_organization_id_idx', ['organizationId', 'occurredAt'])
 @Index('calls_in_flight_owner_idx', ['owner'])
 export class CallInFlight {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'calls_in_flight_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'calls_in_flight_pkey' })
   id!: string;
 
   @Column('timestamptz', { name: 'occurred_at', default: () => 'weir.now()' })
   occurredAt!: Date;
-
-  @Column('text', { name: 'organization_id' })
-  organizationId!: string;
 
   @Column('text', { name: 'user_id' })
   userId!: string;
@@ -79,4 +78,58 @@ export class CallInFlight {
 
   @Column('date', { name: 'budget_dates', array: true, default: [] })
   budgetDates!: string[];
+
+  /** The protocol that it came through. */
+  @Column('text')
+  door!: string;
+
+  /** CHAT or EMBEDDING. */
+  @Column('text')
+  operation!: string;
+
+  @Column('text', { name: 'request_id', nullable: true })
+  requestId!: string | null;
+
+  /** The caller's plan at the time. */
+  @Column('text', { name: 'plan_id', nullable: true })
+  planId!: string | null;
+
+  /** One sign-in of the caller. */
+  @Column('text', { name: 'session_id', nullable: true })
+  sessionId!: string | null;
+
+  /** An HMAC of the end user that the client named. */
+  @Column('text', { name: 'end_user', nullable: true })
+  endUser!: string | null;
+
+  @Column('text', { array: true, default: [] })
+  tags!: string[];
+
+  /** A hash of what was asked. */
+  @Column('text', { name: 'call_hash', nullable: true })
+  callHash!: string | null;
+
+  /** Tokens of the prompt before anything of the history was left out, estimated. */
+  @Column('integer', { name: 'asked_input_tokens', nullable: true })
+  askedInputTokens!: number | null;
+
+  @Column('text', { name: 'reasoning_effort', nullable: true })
+  reasoningEffort!: string | null;
+
+  @Column('bigint', { name: 'route_version', nullable: true })
+  routeVersion!: string | null;
+
+  @Column('text', { name: 'route_rule', nullable: true })
+  routeRule!: string | null;
+
+  /** What the choice depended on: tools, images, schema, explicit, sticky, downgraded. */
+  @Column('text', { name: 'route_flags', array: true, default: [] })
+  routeFlags!: string[];
+
+  /** Dollars, decimal string: of the tightest budget that applied, before this call was reserved; null: none applied. */
+  @Column('numeric', { name: 'budget_left', nullable: true })
+  budgetLeft!: string | null;
+
+  @Column('numeric', { name: 'budget_left_percent', nullable: true })
+  budgetLeftPercent!: string | null;
 }

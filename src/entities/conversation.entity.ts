@@ -3,26 +3,32 @@ import { Project } from './project.entity';
 import { User } from './user.entity';
 
 @Entity('conversations')
-@Index('conversations_user_id_created_at_idx', ['userId', 'createdAt', 'id'])
+@Index('conversations_user_id_created_at_idx', ['organizationId', 'userId', 'createdAt', 'id'])
 export class ConversationEntity {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'conversations_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'conversations_pkey' })
   id!: string;
-
-  @Column('text', { name: 'organization_id' })
-  organizationId!: string;
 
   @Column('text', { name: 'user_id' })
   userId!: string;
 
   @ManyToOne(() => User, { nullable: false, onDelete: 'CASCADE' })
-  @JoinColumn({ name: 'user_id', foreignKeyConstraintName: 'conversations_user_id_fkey' })
+  @JoinColumn([
+    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'conversations_user_id_fkey' },
+    { name: 'user_id', referencedColumnName: 'id', foreignKeyConstraintName: 'conversations_user_id_fkey' },
+  ])
   user!: Relation<User>;
 
   @Column('text', { name: 'project_id', nullable: true })
   projectId!: string | null;
 
   @ManyToOne(() => Project, { nullable: true })
-  @JoinColumn({ name: 'project_id', foreignKeyConstraintName: 'conversations_project_id_fkey' })
+  @JoinColumn([
+    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'conversations_project_id_fkey' },
+    { name: 'project_id', referencedColumnName: 'id', foreignKeyConstraintName: 'conversations_project_id_fkey' },
+  ])
   project!: Relation<Project> | null;
 
   @Column('text', { nullable: true })

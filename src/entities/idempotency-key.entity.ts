@@ -4,6 +4,9 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Entity('idempotency_keys')
 @Index('idempotency_keys_expires_at_idx', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 export class IdempotencyKey {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'idempotency_keys_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { name: 'user_id', primaryKeyConstraintName: 'idempotency_keys_pkey' })
   userId!: string;
 

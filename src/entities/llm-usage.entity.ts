@@ -188,4 +188,99 @@ export class LlmUsage {
   /** Reversals: dollars that budgets got back, which is what they had been told. */
   @Column('numeric', { name: 'budget_cost', nullable: true })
   budgetCost!: string | null;
+
+  /** The protocol that it came through. */
+  @Column('text')
+  door!: string;
+
+  /** CHAT or EMBEDDING. */
+  @Column('text')
+  operation!: string;
+
+  @Column('text', { name: 'request_id', nullable: true })
+  requestId!: string | null;
+
+  /** The caller's plan at the time. */
+  @Column('text', { name: 'plan_id', nullable: true })
+  planId!: string | null;
+
+  /** One sign-in of the caller. */
+  @Column('text', { name: 'session_id', nullable: true })
+  sessionId!: string | null;
+
+  /** An HMAC of the end user that the client named. */
+  @Column('text', { name: 'end_user', nullable: true })
+  endUser!: string | null;
+
+  @Column('text', { array: true, default: [] })
+  tags!: string[];
+
+  /** A hash of what was asked. */
+  @Column('text', { name: 'call_hash', nullable: true })
+  callHash!: string | null;
+
+  /** Tokens of the prompt before anything of the history was left out, estimated. */
+  @Column('integer', { name: 'asked_input_tokens', nullable: true })
+  askedInputTokens!: number | null;
+
+  @Column('text', { name: 'reasoning_effort', nullable: true })
+  reasoningEffort!: string | null;
+
+  @Column('bigint', { name: 'route_version', nullable: true })
+  routeVersion!: string | null;
+
+  @Column('text', { name: 'route_rule', nullable: true })
+  routeRule!: string | null;
+
+  /** What the choice depended on: tools, images, schema, explicit, sticky, downgraded. */
+  @Column('text', { name: 'route_flags', array: true, default: [] })
+  routeFlags!: string[];
+
+  /** Dollars, decimal string: of the tightest budget that applied, before this call was reserved; null: none applied. */
+  @Column('numeric', { name: 'budget_left', nullable: true })
+  budgetLeft!: string | null;
+
+  @Column('numeric', { name: 'budget_left_percent', nullable: true })
+  budgetLeftPercent!: string | null;
+
+  @Column('integer', { name: 'max_tokens', nullable: true })
+  maxTokens!: number | null;
+
+  @Column('integer', { name: 'prompt_tokens_estimate', nullable: true })
+  promptTokensEstimate!: number | null;
+
+  /** Dollars, decimal string: what was reserved on each budget. */
+  @Column('numeric', { nullable: true })
+  hold!: string | null;
+
+  /** Targets that were asked in vain or left out before the one that answered. */
+  @Column('jsonb', { nullable: true })
+  fallbacks!: unknown;
+
+  /** The proxy's response cache: ASKED and not found, HIT, or NO. */
+  @Column('text', { name: 'cache_use', default: 'NO' })
+  cacheUse!: string;
+
+  /** Tokens that a hit would have used. */
+  @Column('integer', { name: 'cached_uncached_prompt_tokens', nullable: true })
+  cachedUncachedPromptTokens!: number | null;
+
+  @Column('integer', { name: 'cached_cache_read_tokens', nullable: true })
+  cachedCacheReadTokens!: number | null;
+
+  @Column('integer', { name: 'cached_cache_write_tokens', nullable: true })
+  cachedCacheWriteTokens!: number | null;
+
+  @Column('integer', { name: 'cached_cache_write_one_hour_tokens', nullable: true })
+  cachedCacheWriteOneHourTokens!: number | null;
+
+  @Column('integer', { name: 'cached_output_tokens', nullable: true })
+  cachedOutputTokens!: number | null;
+
+  @Column('integer', { name: 'cached_reasoning_tokens', nullable: true })
+  cachedReasoningTokens!: number | null;
+
+  /** Why it went to a provider directly: OUTAGE or CONFIGURED. */
+  @Column('text', { name: 'direct_reason', nullable: true })
+  directReason!: string | null;
 }

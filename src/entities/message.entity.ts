@@ -1,9 +1,12 @@
-import { Column, Entity, Generated, Index, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
+import { Column, Entity, JoinColumn, ManyToOne, PrimaryColumn, Unique, type Relation } from 'typeorm';
 import { ConversationEntity } from './conversation.entity';
 
 @Entity('messages')
-@Index('messages_conversation_id_position_idx', ['conversationId', 'position'])
+@Unique('messages_position_key', ['organizationId', 'conversationId', 'position'])
 export class MessageEntity {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'messages_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'messages_pkey' })
   id!: string;
 
@@ -11,16 +14,18 @@ export class MessageEntity {
   conversationId!: string;
 
   @ManyToOne(() => ConversationEntity, { nullable: false, onDelete: 'CASCADE' })
-  @JoinColumn({ name: 'conversation_id', foreignKeyConstraintName: 'messages_conversation_id_fkey' })
+  @JoinColumn([
+    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'messages_conversation_id_fkey' },
+    { name: 'conversation_id', referencedColumnName: 'id', foreignKeyConstraintName: 'messages_conversation_id_fkey' },
+  ])
   conversation!: Relation<ConversationEntity>;
 
   /** The message that this one follows. */
   @Column('text', { name: 'parent_id', nullable: true })
   parentId!: string | null;
 
-  /** Order of writing. An identity column; the decorator's type has only this word for it. */
-  @Column({ type: 'bigint', generatedIdentity: 'ALWAYS' })
-  @Generated('increment')
+  /** 1, 2, 3 … in its conversation. */
+  @Column('bigint')
   position!: string;
 
   @Column('text')

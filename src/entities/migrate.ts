@@ -1,6 +1,8 @@
+import type { QueryRunner } from 'typeorm';
 import { buildDataSource, type DatabaseOptions } from './data-source';
+import { hashOf, readSqlFile, SQL_FILES } from './sql-files';
 
-/** One number for all versions of the program: whoever migrates waits for whoever migrates already. */
+/** One number for all versions of the program: a process that migrates waits for another one that migrates already. */
 const MIGRATION_LOCK = 4_761_100;
 
 /**
@@ -15,12 +17,38 @@ export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<nu
     const lock = dataSource.createQueryRunner();
     await lock.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     try {
-      return (await dataSource.runMigrations({ transaction: 'each' })).length;
+      const done = (await dataSource.runMigrations({ transaction: 'each' })).length;
+      await loadSqlFiles(lock);
+      return done;
     } finally {
       await lock.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
       await lock.release();
     }
   } finally {
     await dataSource.destroy();
+  }
+}
+
+/** The repeatable migration: each function and view whose file has changed since it was last loaded. In one transaction, so that none calls a missing one. */
+async function loadSqlFiles(runner: QueryRunner): Promise<void> {
+  const rows: { name: string; hash: string }[] = await runner.query('SELECT name, hash FROM sql_files');
+  const loaded = new Map(rows.map(({ name, hash }) => [name, hash]));
+  const changed = SQL_FILES.map((name) => ({ name, text: readSqlFile(name) })).filter(({ name, text }) => loaded.get(name) !== hashOf(text));
+  if (changed.length === 0) return;
+  await runner.startTransaction();
+  try {
+    for (const { name, text } of changed) {
+      await runner.query(text);
+      await runner.query(
+        'INSERT INTO sql_files (name, hash) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, loaded_at = now()',
+        [name, hashOf(text)],
+      );
+    }
+    // What is new may be read by the roles that read already.
+    await runner.query('SELECT weir.grant_readers(); SELECT weir.ensure_usage_partitions(3)');
+    await runner.commitTransaction();
+  } catch (error) {
+    await runner.rollbackTransaction();
+    throw error;
   }
 }

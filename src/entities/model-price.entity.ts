@@ -30,6 +30,10 @@ export class ModelPrice {
   @Column('timestamptz', { name: 'recorded_at', default: () => 'weir.now()' })
   recordedAt!: Date;
 
+  /** The user who recorded it; null: the installation itself. */
+  @Column('text', { name: 'recorded_by', nullable: true })
+  recordedBy!: string | null;
+
   @Column('text', { name: 'service_tier', nullable: true })
   serviceTier!: string | null;
 

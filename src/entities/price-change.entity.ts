@@ -16,6 +16,10 @@ export class PriceChange {
   @Column('text')
   model!: string;
 
+  /** Whose own price it is; null: a general price. */
+  @Column('text', { name: 'organization_id', nullable: true })
+  organizationId!: string | null;
+
   @Column('timestamptz', { name: 'recorded_at' })
   recordedAt!: Date;
 

@@ -18,6 +18,10 @@ export class PriceRate {
   @Column('integer', { name: 'up_to_prompt_tokens' })
   upToPromptTokens!: number;
 
+  /** Whose own price it is; null: a general price. */
+  @Column('text', { name: 'organization_id', nullable: true })
+  organizationId!: string | null;
+
   @Column('numeric')
   input!: string;
 

@@ -2,13 +2,14 @@ import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, type Relat
 import { Organization } from './organization.entity';
 
 @Entity('projects')
+@Index('projects_id_idx', ['id'])
 @Index('projects_organization_id_created_at_idx', ['organizationId', 'createdAt', 'id'])
 export class Project {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'projects_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'projects_pkey' })
   id!: string;
-
-  @Column('text', { name: 'organization_id' })
-  organizationId!: string;
 
   @ManyToOne(() => Organization, { nullable: false })
   @JoinColumn({ name: 'organization_id', foreignKeyConstraintName: 'projects_organization_id_fkey' })

@@ -1,13 +1,15 @@
-import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** A transaction that wrote usage rows which are not yet in the cubes. Written and deleted by SQL functions only. */
+/** Usage rows of one organisation that one transaction wrote, until they are in the rollups. */
 @Entity('usage_batches')
+@Index('usage_batches_settled_at_idx', ['settledAt', 'id'])
 export class UsageBatch {
-  @PrimaryGeneratedColumn('identity', { type: 'bigint', generatedIdentity: 'ALWAYS', primaryKeyConstraintName: 'usage_batches_pkey' })
-  id!: string;
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'usage_batches_pkey' })
+  organizationId!: string;
 
-  @Column('text', { array: true })
-  organizations!: string[];
+  /** Of the settlement: shared by the rows of all its organisations. No order: `settledAt` says which is the later one. */
+  @PrimaryColumn('bigint', { primaryKeyConstraintName: 'usage_batches_pkey' })
+  id!: string;
 
   /** When its calls were made: the first and the last. */
   @Column('timestamptz', { name: 'from_at' })

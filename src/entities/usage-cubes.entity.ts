@@ -111,7 +111,7 @@ export class UsageDailyByProject extends Cell {
 
 /** By UTC day. */
 @Entity('usage_daily_by_user')
-@Index('usage_daily_by_user_user_id_day_idx', ['userId', 'day'])
+@Index('usage_daily_by_user_user_id_day_idx', ['organizationId', 'userId', 'day'])
 export class UsageDailyByUser extends Cell {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'usage_daily_by_user_pkey' })
   organizationId!: string;

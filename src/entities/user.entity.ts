@@ -6,14 +6,15 @@ import { PlanEntity } from './plan.entity';
 @Entity('users')
 @Check('users_role_check', `role IN ('MEMBER', 'ANALYST', 'ADMIN', 'OPERATOR')`)
 @Index('users_external_id_key', ['organizationId', 'externalId'], { unique: true, where: 'external_id IS NOT NULL' })
-@Index('users_erased_subject_idx', ['erasedSubject'], { where: 'erased_subject IS NOT NULL' })
+@Index('users_erased_subject_idx', ['organizationId', 'erasedSubject'], { where: 'erased_subject IS NOT NULL' })
+@Index('users_id_idx', ['id'])
 @Index('users_organization_id_created_at_idx', ['organizationId', 'createdAt', 'id'])
 export class User {
+  @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'users_pkey' })
+  organizationId!: string;
+
   @PrimaryColumn('text', { primaryKeyConstraintName: 'users_pkey' })
   id!: string;
-
-  @Column('text', { name: 'organization_id' })
-  organizationId!: string;
 
   @ManyToOne(() => Organization, { nullable: false })
   @JoinColumn({ name: 'organization_id', foreignKeyConstraintName: 'users_organization_id_fkey' })

@@ -47,7 +47,7 @@ export class SeedStore {
 
   async insertPlan(plan: SeedPlanRow): Promise<string> {
     const id = newId('plan');
-    await this.client.query('INSERT INTO plans (id, name, models, default_model, max_output_tokens, monthly_budget) VALUES ($1, $2, $3, $4, $5, $6)', [
+    await this.client.query('SELECT weir.put_plan($1, $2, $3, $4, NULL, NULL, NULL, $5, $6)', [
       id,
       plan.name,
       plan.models,
@@ -61,8 +61,9 @@ export class SeedStore {
   /** Changes a plan only where it still is what `before` says: what a person edited stays. */
   async refreshPlan(id: string, before: PlanContent, after: PlanContent): Promise<boolean> {
     const { rowCount } = await this.client.query(
-      `UPDATE plans SET models = $4, default_model = $5, monthly_budget = CASE WHEN monthly_budget IS NOT DISTINCT FROM $6::numeric THEN $7::numeric ELSE monthly_budget END, updated_at = weir.now()
-       WHERE id = $1 AND models = $2 AND default_model IS NOT DISTINCT FROM $3`,
+      `SELECT weir.put_plan(id, name, $4, $5, requests_per_minute, tokens_per_minute, parallel_calls, max_output_tokens,
+         CASE WHEN monthly_budget IS NOT DISTINCT FROM $6::numeric THEN $7::numeric ELSE monthly_budget END)
+       FROM plans WHERE id = $1 AND models = $2 AND default_model IS NOT DISTINCT FROM $3`,
       // What an earlier version remembered has no budget.
       [id, before.models, before.defaultModel, after.models, after.defaultModel, before.monthlyBudget ?? null, after.monthlyBudget],
     );
@@ -70,9 +71,9 @@ export class SeedStore {
   }
 
   async insertUser(user: SeedUserRow): Promise<void> {
-    await this.client.query('INSERT INTO users (id, organization_id, name, email, external_id, role, plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7)', [
-      newId('user'),
+    await this.client.query('SELECT weir.put_user($1, $2, $3, $4, $5, $6, $7)', [
       user.organizationId,
+      newId('user'),
       user.name,
       user.email,
       user.externalId,
@@ -82,16 +83,20 @@ export class SeedStore {
   }
 
   /** Null: there is none any more. */
-  async findUser(externalId: string): Promise<string | null> {
-    const { rows } = await this.client.query('SELECT id FROM users WHERE external_id = $1 AND deleted_at IS NULL ORDER BY created_at LIMIT 1', [externalId]);
-    return (rows[0] as { id: string } | undefined)?.id ?? null;
+  async findUser(externalId: string): Promise<{ organizationId: string; id: string } | null> {
+    const { rows } = await this.client.query(
+      'SELECT organization_id AS "organizationId", id FROM users WHERE external_id = $1 AND deleted_at IS NULL ORDER BY created_at LIMIT 1',
+      [externalId],
+    );
+    return (rows[0] as { organizationId: string; id: string } | undefined) ?? null;
   }
 
   /** A token that is there already, revoked ones included, is left as it is. */
-  async ensureToken(userId: string, secret: string): Promise<void> {
-    await this.client.query('INSERT INTO api_tokens (id, user_id, name, hash, hint) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (hash) DO NOTHING', [
+  async ensureToken(user: { organizationId: string; id: string }, secret: string): Promise<void> {
+    await this.client.query('SELECT weir.put_token($1, $2, $3, $4, $5, $6, NULL, NULL)', [
+      user.organizationId,
       newId('apiToken'),
-      userId,
+      user.id,
       'demonstration',
       hashOfSecret(secret),
       secret.slice(-4),

@@ -79,10 +79,10 @@ async function followUpstream(store: SeedStore, plans: Record<SeedPlan, PlanCont
 async function ensureTokens(store: SeedStore, tokens: DemoTokens): Promise<boolean> {
   let found = false;
   for (const role of DEMO_ROLES) {
-    const userId = await store.findUser(externalIdOf(role));
-    if (userId === null) continue;
+    const user = await store.findUser(externalIdOf(role));
+    if (user === null) continue;
     found = true;
-    await store.ensureToken(userId, tokens[role]);
+    await store.ensureToken(user, tokens[role]);
   }
   return found;
 }

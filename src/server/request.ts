@@ -28,6 +28,7 @@ export function originOf({ protocol, host }: { protocol: string; host: string })
 export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null, signal?: AbortSignal, baseUrl?: () => string | null): RequestContext => ({
   viewer,
   services,
+  door: 'GRAPHQL',
   requestId,
   traceparentId,
   signal,

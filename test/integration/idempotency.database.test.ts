@@ -11,6 +11,7 @@ import { openDatabase, type Db } from '../../src/entities/data-source';
 import { createTestDatabase, setClock, type TestDatabase } from '../support/database';
 import { createUser, createWorld, type TestUser, type World } from '../support/factories';
 import { memoryLogger } from '../support/log';
+import { callFacts } from '../support/call-ends';
 
 const HASH = 'a'.repeat(64);
 const OTHER_HASH = 'b'.repeat(64);
@@ -43,14 +44,14 @@ describe('an idempotency key in the database', () => {
   afterEach(() => setClock(database.db, null));
 
   const newCall = (fields: Partial<NewCall> = {}): NewCall => ({
-    id: newId('call'), organizationId: user.organizationId, userId: user.id, tokenId: null, projectId: null, agent: null, scenario: 'DEFAULT', traceId: 't', model: 'test-chat', upstream: 'DIRECT',
-    streamed: false, maxTokens: 10, promptTokensEstimate: 1, owner: 'test', deadlineMs: 60_000, question: null, hold: null, idempotency: { key: 'k', inputHash: HASH }, ...fields,
+    ...callFacts(), id: newId('call'), organizationId: user.organizationId, userId: user.id, tokenId: null, projectId: null, agent: null, scenario: 'DEFAULT', traceId: 't', model: 'test-chat', upstream: 'DIRECT',
+    streamed: false, owner: 'test', deadlineMs: 60_000, question: null, idempotency: { key: 'k', inputHash: HASH }, ...fields,
   });
   const endOf = (call: NewCall, admission: Admission, fields: Partial<CallEnd> = {}): CallEnd => ({
     id: call.id, occurredAt: admission.kind === 'ADMITTED' ? admission.occurredAt : '', organizationId: call.organizationId, userId: call.userId, tokenId: null, projectId: null,
     conversationId: call.question?.conversationId ?? null, agent: null, scenario: 'DEFAULT', traceId: 't', streamed: false, model: 'test-chat', servedModel: 'test-chat', provider: null, deployment: null, serviceTier: null, priceBook: 0,
     upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 1, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 1, reasoning: 0 },
-    usageSource: 'PROVIDER', rawUsage: null, priceNumber: null, cost: null, proxyCost: null, latencyMs: 1, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: [],
+    usageSource: 'PROVIDER', rawUsage: null, priceNumber: null, cost: null, proxyCost: null, latencyMs: 1, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: [], facts: callFacts(),
     idempotency: { key: call.idempotency!.key, stored: STORED }, ...fields,
   });
   const admit = async (call: NewCall): Promise<Admission> => (await calls.admit([call]))[0]!;
@@ -202,7 +203,7 @@ describe('an idempotency key in the database', () => {
     await runCall();
     const running = newCall({ idempotency: { key: 'running', inputHash: HASH } });
     const admission = await admit(running);
-    await new PeopleStore().eraseUser(database.db, user.id, null);
+    await new PeopleStore().eraseUser(database.db, user, null);
     expect(await keysOf(user.id)).toBe(0);
     await calls.settle([endOf(running, admission, { idempotency: { key: 'running', stored: STORED } })]);
     expect(await keysOf(user.id)).toBe(0);

@@ -44,7 +44,7 @@ describe('a stream whose credentials end', () => {
     async ({ policy, end, until }) => {
       const { app, database, member } = fixture;
       const expiry = until();
-      const { token, tokenId } = await createToken(database.db, member.id, expiry);
+      const { token, tokenId } = await createToken(database.db, member, expiry);
       const client = app.connect(token);
       const stream = client.chatStream(input(policy));
       const { callId } = await running(stream);
@@ -64,7 +64,7 @@ describe('a stream whose credentials end', () => {
 
   it('its viewer by server-sent events is told so, and then that it is over', async () => {
     const { app, database, member } = fixture;
-    const { token, tokenId } = await createToken(database.db, member.id);
+    const { token, tokenId } = await createToken(database.db, member);
     const operation: SseOperation = await openSse(app.url, token, { query: CHAT_STREAM, variables: { input: input('GRACE') } });
     const { data } = await operation.waitFor(({ data: next }) => next?.data?.chatStream.__typename === 'StreamStarted');
     await operation.waitFor(({ data: next }) => next?.data?.chatStream.seq >= 3);
@@ -82,7 +82,7 @@ describe('a stream whose credentials end', () => {
 
   it('and that nobody looks at any more ends all the same: CONTINUE pays for the one who may ask', async () => {
     const { app, database, member } = fixture;
-    const { token, tokenId } = await createToken(database.db, member.id);
+    const { token, tokenId } = await createToken(database.db, member);
     const client = app.connect(token);
     const { callId, streamId } = await running(client.chatStream(input('CONTINUE')));
     const request = lastCompletion();
@@ -98,7 +98,7 @@ describe('a stream whose credentials end', () => {
 
   it('and that another credential of the user looks at ends for it as well: a stream belongs to the credential that began it', async () => {
     const { app, database, member } = fixture;
-    const { token, tokenId } = await createToken(database.db, member.id);
+    const { token, tokenId } = await createToken(database.db, member);
     const { streamId } = await running(app.connect(token).chatStream(input('GRACE')));
     const refreshed = app.connect(member.token);
     const watching = refreshed.subscribe(RESUME, { id: streamId });
@@ -115,7 +115,7 @@ describe('a stream whose credentials end', () => {
 
   it('on a replica that its viewer is not connected to ends there', async () => {
     const { database, provider, member, app } = fixture;
-    const { token, tokenId } = await createToken(database.db, member.id);
+    const { token, tokenId } = await createToken(database.db, member);
     const client = app.connect(token);
     const { callId } = await running(client.chatStream(input('CONTINUE')));
     const request = lastCompletion();
@@ -152,7 +152,7 @@ describe('a stream whose credentials end', () => {
     const { app, database, member, provider } = fixture;
     const until = gate();
     provider.script('test-chat', { pieces: ['one ', 'two '], holdHead: until });
-    const { token } = await createToken(database.db, member.id, new Date(Date.now() + 5_000));
+    const { token } = await createToken(database.db, member, new Date(Date.now() + 5_000));
     const before = provider.requests.length;
     const reply = app.chat(token, ask('Whole'));
     await waitFor(() => provider.requests.length > before, { what: 'the request at the provider' });

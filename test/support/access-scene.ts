@@ -129,7 +129,7 @@ export class AccessScene {
   }
 
   async token(user: TestUser): Promise<string> {
-    return (await createToken(this.database.db, user.id)).tokenId;
+    return (await createToken(this.database.db, user)).tokenId;
   }
 
   /** A budget of a user, wide enough for everything, with an alert that is newer than all others. */

@@ -8,7 +8,7 @@ import type { BudgetEdit } from '../../src/services/budget/budget.types';
 import { CallStore } from '../../src/services/chat/call.store';
 import type { Admission, NewCall } from '../../src/services/chat/call.types';
 import { PeopleService } from '../../src/services/viewer/people.service';
-import { callEnd } from './call-ends';
+import { callEnd, callFacts } from './call-ends';
 import type { TestDatabase } from './database';
 import type { TestUser } from './factories';
 import { memoryLogger } from './log';
@@ -33,8 +33,8 @@ export type Admitted = Extract<Admission, { kind: 'ADMITTED' }>;
 /** Asks for admission of a call, as the product does. `hold`: dollars. */
 export async function ask(db: Db, user: TestUser, hold: string | null, { projectId = null, tokenId = user.tokenId }: Account = {}): Promise<Admission> {
   const call: NewCall = {
-    id: newId('call'), organizationId: user.organizationId, userId: user.id, tokenId, projectId, agent: null, scenario: 'DEFAULT', traceId: 'a'.repeat(32), model: 'm', upstream: 'DIRECT', streamed: false,
-    maxTokens: 10, promptTokensEstimate: 10, owner: 'test', deadlineMs: 600_000, question: null, hold, idempotency: null,
+    ...callFacts({ hold }), id: newId('call'), organizationId: user.organizationId, userId: user.id, tokenId, projectId, agent: null, scenario: 'DEFAULT', traceId: 'a'.repeat(32), model: 'm', upstream: 'DIRECT', streamed: false,
+    owner: 'test', deadlineMs: 600_000, question: null, idempotency: null,
   };
   return (await new CallStore(db).admit([call]))[0]!;
 }

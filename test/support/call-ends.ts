@@ -1,5 +1,26 @@
 import { newId } from '../../src/lib/ids';
-import type { CallEnd } from '../../src/services/chat/call.types';
+import type { CallEnd, CallFacts } from '../../src/services/chat/call.types';
+
+/** What is known of a call of no interest. */
+export const callFacts = (fields: Partial<CallFacts> = {}): CallFacts => ({
+  door: 'GRAPHQL',
+  operation: 'CHAT',
+  requestId: null,
+  planId: null,
+  sessionId: null,
+  endUser: null,
+  tags: [],
+  callHash: null,
+  maxTokens: 100,
+  promptTokensEstimate: 10,
+  hold: null,
+  askedInputTokens: 10,
+  reasoningEffort: null,
+  routeVersion: null,
+  routeRule: null,
+  routeFlags: [],
+  ...fields,
+});
 
 /** The end of a call that went well, of nobody in particular. */
 export function callEnd(fields: Partial<CallEnd> = {}): CallEnd {
@@ -38,6 +59,7 @@ export function callEnd(fields: Partial<CallEnd> = {}): CallEnd {
     omittedMessages: 0,
     answer: null,
     heldOn: [],
+    facts: callFacts(),
     idempotency: null,
     ...fields,
   };

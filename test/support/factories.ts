@@ -27,7 +27,7 @@ export interface PlanFields { name?: string; models?: string[]; defaultModel?: s
 export async function createPlan(db: Db, fields: PlanFields = {}): Promise<string> {
   const id = newId('plan');
   const { name = `plan ${randomBytes(4).toString('hex')}`, models = ['direct/*'], defaultModel = null, maxOutputTokens = null } = fields;
-  await db.query('INSERT INTO plans (id, name, models, default_model, max_output_tokens) VALUES ($1, $2, $3, $4, $5)', [id, name, models, defaultModel, maxOutputTokens]);
+  await db.query('SELECT weir.put_plan($1, $2, $3, $4, NULL, NULL, NULL, $5, NULL)', [id, name, models, defaultModel, maxOutputTokens]);
   return id;
 }
 
@@ -36,19 +36,17 @@ export interface UserFields { organizationId: string; planId: string; role?: Rol
 export async function createUser(db: Db, fields: UserFields): Promise<TestUser> {
   const { organizationId, planId, role = 'MEMBER', name = 'Ada', email = null, externalId = null, blocked = false, tokenExpiresAt = null } = fields;
   const id = newId('user');
-  await db.query(
-    'INSERT INTO users (id, organization_id, name, email, external_id, role, plan_id, blocked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
-    [id, organizationId, name, email, externalId, role, planId, blocked],
-  );
-  const { token, tokenId } = await createToken(db, id, tokenExpiresAt);
+  await db.query('SELECT weir.put_user($1, $2, $3, $4, $5, $6, $7)', [organizationId, id, name, email, externalId, role, planId]);
+  if (blocked) await db.query('UPDATE users SET blocked = true WHERE organization_id = $1 AND id = $2', [organizationId, id]);
+  const { token, tokenId } = await createToken(db, { organizationId, id }, tokenExpiresAt);
   return { id, organizationId, planId, role, token, tokenId, viewer: { userId: id, organizationId, role, planId, tokenId, expiresAtMs: tokenExpiresAt?.getTime() ?? null } };
 }
 
-export async function createToken(db: Db, userId: string, expiresAt: Date | null = null): Promise<{ token: string; tokenId: string }> {
+export async function createToken(db: Db, user: { organizationId: string; id: string }, expiresAt: Date | null = null): Promise<{ token: string; tokenId: string }> {
   const token = `weir_${randomBytes(32).toString('base64url')}`;
   const tokenId = newId('apiToken');
   const hash = createHash('sha256').update(token).digest();
-  await db.query('INSERT INTO api_tokens (id, user_id, name, hash, hint, expires_at) VALUES ($1, $2, $3, $4, $5, $6)', [tokenId, userId, 'test', hash, token.slice(-4), expiresAt]);
+  await db.query('SELECT weir.put_token($1, $2, $3, $4, $5, $6, $7, NULL)', [user.organizationId, tokenId, user.id, 'test', hash, token.slice(-4), expiresAt]);
   return { token, tokenId };
 }
 

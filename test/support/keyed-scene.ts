@@ -7,7 +7,7 @@ import { settledRows, type UsageRow } from './usage-rows';
 
 /** An answer with everything that an answer can have. */
 export const FULL = [{ reasoning: 'Hm. ' }, 'It is ', '42', { toolCall: { index: 0, id: 'tool_1', name: 'look', arguments: '{"a"' } }, { toolCall: { index: 0, arguments: ':1}' } }];
-export const CONTEXT = { requestId: 'test', traceparentId: null };
+export const CONTEXT = { door: 'GRAPHQL' as const, requestId: 'test', traceparentId: null };
 /** A model whose price is known. */
 export const PRICED = 'gpt-4o-mini';
 /** Whole answers, with all that repetitions must not change. */

@@ -1,3 +1,4 @@
+import { ALERTS_CHANNEL } from '../../entities/alert-notice';
 import { Listener } from '../../entities/listening-connection';
 import type { Logger } from '../../lib/logger';
 import type { AlertStore } from './alert.store';
@@ -37,7 +38,7 @@ export class AlertFeed {
     this.listener = new Listener({
       databaseUrl,
       applicationName: 'weir-alerts',
-      channel: 'weir_budget_alerts',
+      channel: ALERTS_CHANNEL,
       reconnectMs,
       onNotification: () => void this.look(),
       onListening: () => this.look(),

@@ -18,17 +18,18 @@ export const BUDGETS = `
     coalesce(p.ends_at, weir.local_midnight(weir.period_end(b.period, d.day), b.time_zone)) AS ends_at
   FROM budgets b
   CROSS JOIN LATERAL (SELECT weir.period_start(b.period, weir.now() AT TIME ZONE b.time_zone) AS day) AS d
-  LEFT JOIN budget_periods p ON p.budget_id = b.id AND p.starts_on = d.day`;
+  LEFT JOIN budget_periods p ON p.organization_id = b.organization_id AND p.budget_id = b.id AND p.starts_on = d.day`;
 
 export const ALERTS = `
   SELECT a.id, a.budget_id, b.organization_id, b.scope, b.subject_id, t.user_id AS owner_id, a.percent, a.spent, a.limit_amount, a.at
-  FROM budget_alerts a JOIN budgets b ON b.id = a.budget_id LEFT JOIN api_tokens t ON b.scope = 'API_TOKEN' AND t.id = b.subject_id`;
+  FROM budget_alerts a JOIN budgets b ON b.organization_id = a.organization_id AND b.id = a.budget_id
+  LEFT JOIN api_tokens t ON b.scope = 'API_TOKEN' AND t.organization_id = a.organization_id AND t.id = b.subject_id`;
 
 /** `seesBudget` for a budget `b`, with `VIEWER` as the first three parameters. */
 export const VISIBLE = `($1 = 'OPERATOR' OR (b.organization_id = $2 AND CASE
     WHEN $1 <> 'MEMBER' OR b.scope IN ('ORGANIZATION', 'PROJECT') THEN true
     WHEN b.scope = 'USER' THEN b.subject_id = $3
-    ELSE EXISTS (SELECT FROM api_tokens own WHERE own.id = b.subject_id AND own.user_id = $3) END))`;
+    ELSE EXISTS (SELECT FROM api_tokens own WHERE own.organization_id = b.organization_id AND own.id = b.subject_id AND own.user_id = $3) END))`;
 export const VIEWER = ({ role, organizationId, userId }: Pick<Viewer, 'role' | 'organizationId' | 'userId'>): string[] => [role, organizationId, userId];
 
 export function toBudget(row: BudgetRow): Budget {

@@ -45,7 +45,7 @@ export class BudgetService implements BudgetServiceApi {
 
   /** Whether a call of this viewer outside any project would have to fit a budget. */
   applyTo(viewer: Viewer): Promise<boolean> {
-    return this.deps.store.anyOf(subjectsOf(viewer));
+    return this.deps.store.anyOf(viewer.organizationId, subjectsOf(viewer));
   }
 
   /** In the order of the budgets. Who may see them is the caller's to know. Throws RATE_LIMITED where too many sums are asked for at once. */
@@ -75,7 +75,7 @@ export class BudgetService implements BudgetServiceApi {
     await store.transaction(async (tx) => {
       await store.lock(tx, organizationId);
       await this.editable(viewer, id, 'id', tx);
-      await store.remove(tx, id);
+      await store.remove(tx, organizationId, id);
     });
     this.deps.logger?.info({ budgetId: id, by: viewer.userId }, 'a budget was removed');
     return id;
@@ -88,9 +88,9 @@ export class BudgetService implements BudgetServiceApi {
     const id = newId('budget');
     return store.transaction(async (tx) => {
       await store.lock(tx, organizationId);
-      if ((await store.countOf(tx, edit.subjectId)) >= MAX_BUDGETS) throw badInput('input.subjectId', `has ${MAX_BUDGETS} budgets already: change or remove one`);
+      if ((await store.countOf(tx, organizationId, edit.subjectId)) >= MAX_BUDGETS) throw badInput('input.subjectId', `has ${MAX_BUDGETS} budgets already: change or remove one`);
       await store.insert(tx, { ...edit, id, organizationId, byOperator: viewer.role === 'OPERATOR' });
-      await store.fill(tx, id);
+      await store.fill(tx, organizationId, id);
       return (await store.find(viewer, id, tx))!;
     });
   }
@@ -103,9 +103,9 @@ export class BudgetService implements BudgetServiceApi {
     return store.transaction(async (tx) => {
       await store.lock(tx, organizationId);
       const before = await this.editable(viewer, id, 'input.id', tx);
-      await store.update(tx, id, edit, viewer.role === 'OPERATOR');
-      if (edit.period !== before.period || edit.timeZone !== before.timeZone) await store.fill(tx, id);
-      else await store.checkAlerts(tx, id);
+      await store.update(tx, organizationId, id, edit, viewer.role === 'OPERATOR');
+      if (edit.period !== before.period || edit.timeZone !== before.timeZone) await store.fill(tx, organizationId, id);
+      else await store.checkAlerts(tx, organizationId, id);
       return (await store.find(viewer, id, tx))!;
     });
   }

@@ -1,3 +1,4 @@
+import { notifyAlerts } from '../../entities/alert-notice';
 import type { Db, Tx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { Viewer } from '../viewer/viewer.types';
@@ -20,7 +21,7 @@ const SPENT_SINCE: Record<BudgetScope, string> = {
   PROJECT: `SELECT project_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE project_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
   USER: `SELECT user_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE user_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
   // By the index of users, where the tokens still are: those of a person who was deleted are gone.
-  API_TOKEN: `SELECT token_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE token_id = ANY($1) AND user_id = ANY(ARRAY(SELECT user_id FROM api_tokens WHERE id = ANY($1)))
+  API_TOKEN: `SELECT token_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE token_id = ANY($1) AND user_id = ANY(ARRAY(SELECT user_id FROM api_tokens WHERE organization_id = ANY($2) AND id = ANY($1)))
     AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
 };
 
@@ -46,8 +47,8 @@ export class BudgetStore {
   }
 
   /** Whether any of the subjects has a budget. */
-  async anyOf(subjectIds: readonly string[]): Promise<boolean> {
-    const [row] = await this.db.query<{ found: boolean }>('SELECT EXISTS (SELECT FROM budgets WHERE subject_id = ANY($1)) AS found', [subjectIds]);
+  async anyOf(organizationId: string, subjectIds: readonly string[]): Promise<boolean> {
+    const [row] = await this.db.query<{ found: boolean }>('SELECT EXISTS (SELECT FROM budgets WHERE organization_id = $1 AND subject_id = ANY($2)) AS found', [organizationId, subjectIds]);
     return row!.found;
   }
 
@@ -56,8 +57,8 @@ export class BudgetStore {
     await tx.query('SELECT weir.lock_budgets($1)', [organizationId]);
   }
 
-  async countOf(tx: Tx, subjectId: string): Promise<number> {
-    const [row] = await tx.query<{ count: string }>('SELECT count(*) FROM budgets WHERE subject_id = $1', [subjectId]);
+  async countOf(tx: Tx, organizationId: string, subjectId: string): Promise<number> {
+    const [row] = await tx.query<{ count: string }>('SELECT count(*) FROM budgets WHERE organization_id = $1 AND subject_id = $2', [organizationId, subjectId]);
     return Number(row!.count);
   }
 
@@ -68,26 +69,26 @@ export class BudgetStore {
     );
   }
 
-  async update(tx: Tx, id: string, edit: BudgetEdit, byOperator: boolean): Promise<void> {
+  async update(tx: Tx, organizationId: string, id: string, edit: BudgetEdit, byOperator: boolean): Promise<void> {
     await tx.query(
-      `UPDATE budgets SET by_operator = $2, period = $3, limit_amount = $4, soft_limit = $5, time_zone = $6, alert_at_percent = $7, updated_at = weir.now() WHERE id = $1`,
-      [id, byOperator, ...termsOf(edit)],
+      `UPDATE budgets SET by_operator = $2, period = $3, limit_amount = $4, soft_limit = $5, time_zone = $6, alert_at_percent = $7, updated_at = weir.now() WHERE id = $1 AND organization_id = $8`,
+      [id, byOperator, ...termsOf(edit), organizationId],
     );
   }
 
   /** With its periods and alerts. */
-  async remove(tx: Tx, id: string): Promise<void> {
-    await tx.query('DELETE FROM budgets WHERE id = $1', [id]);
+  async remove(tx: Tx, organizationId: string, id: string): Promise<void> {
+    await tx.query('DELETE FROM budgets WHERE organization_id = $1 AND id = $2', [organizationId, id]);
   }
 
   /** The period of now is made anew: with what was spent in it and is held. Alerts that are due are written. Behind `lock`. */
-  async fill(tx: Tx, id: string): Promise<void> {
-    await tx.query('SELECT weir.fill_budgets($1)', [[id]]);
+  async fill(tx: Tx, organizationId: string, id: string): Promise<void> {
+    await tx.query(`SELECT ${notifyAlerts('weir.fill_budgets($1, $2)')}`, [organizationId, [id]]);
   }
 
   /** Alerts that are due under the new limit and thresholds are written. Behind `lock`. */
-  async checkAlerts(tx: Tx, id: string): Promise<void> {
-    await tx.query('SELECT weir.check_alerts($1)', [[id]]);
+  async checkAlerts(tx: Tx, organizationId: string, id: string): Promise<void> {
+    await tx.query(`SELECT ${notifyAlerts('weir.check_alerts($1, $2)')}`, [organizationId, [id]]);
   }
 
   async planName(id: string): Promise<string> {

@@ -7,7 +7,7 @@ import type { PriceBook } from '../pricing/price-book';
 import type { Upstream } from '../usage/usage.types';
 import type { Principal } from './1-authenticate';
 import { budgetExceeded, modelUnpriced } from './budget-refusal';
-import type { Admission, HeldOn, StoredMessage } from './call.types';
+import type { Admission, CallFacts, HeldOn, RouteFlag, StoredMessage } from './call.types';
 import type { CallStore } from './call.store';
 import type { CallContext, ChatInput, MessageInput, Refusal } from './chat.types';
 import { guessPromptTokens } from './history';
@@ -23,6 +23,8 @@ export interface PreparedCall {
   conversation: { conversation: Conversation; /** Ids of the branch that the call continues, from the first message on. */ ids: string[] } | null;
   history: MessageInput[];
   omittedMessages: number;
+  /** Estimated tokens of the prompt with what was left out; null: nothing was. */
+  askedInputTokens: number | null;
   /** The caller's key for this call, and the SHA-256 of its input in hex. */
   idempotency: { key: string; inputHash: string } | null;
   /** performance.now() when the request came. */
@@ -42,6 +44,7 @@ export interface HeldCall extends PreparedCall {
   /** An upper bound of the prompt, in tokens. */
   promptBound: number;
   heldOn: HeldOn[];
+  facts: CallFacts;
   idempotencyKey: string | null;
 }
 
@@ -81,8 +84,10 @@ export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boo
   const promptBound = boundPromptTokens([...prepared.history, ...input.messages], input, model, deps.catalog.snapshot().byId);
   const rates = deps.prices.worstRates([model.id, ...model.fallbacks], viewer.organizationId, promptBound);
   const needed = rates && worstCaseCost(promptBound, prepared.maxTokens, rates);
+  const facts = factsOf(prepared, needed);
   const [admission] = await deps.store.admit([
     {
+      ...facts,
       id,
       organizationId: viewer.organizationId,
       userId: viewer.userId,
@@ -94,14 +99,11 @@ export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boo
       model: model.id,
       upstream: deps.upstream,
       streamed,
-      maxTokens: prepared.maxTokens,
-      promptTokensEstimate: guessPromptTokens([...prepared.history, ...input.messages], input),
       owner: deps.owner,
       deadlineMs: deps.totalMs + OVERDUE_MARGIN_MS,
       question: conversation
         ? { conversationId: conversation.conversation.id, parentId: conversation.ids.at(-1) ?? null, branchIds: conversation.ids, messages }
         : null,
-      hold: needed,
       idempotency: prepared.idempotency,
     },
   ]);
@@ -111,7 +113,7 @@ export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boo
         kind: 'HELD',
         call: {
           ...prepared, id, occurredAt: admission!.occurredAt, traceId, streamed, upstream: deps.upstream, answerId: newId('message'), questionId: messages.at(-1)?.id ?? null,
-          promptBound, heldOn: admission!.heldOn, idempotencyKey: prepared.idempotency?.key ?? null,
+          promptBound, heldOn: admission!.heldOn, facts, idempotencyKey: prepared.idempotency?.key ?? null,
         },
       };
     case 'BUDGET_EXCEEDED':
@@ -123,6 +125,39 @@ export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boo
     default:
       return admission!;
   }
+}
+
+function factsOf(prepared: PreparedCall, hold: string | null): CallFacts {
+  const { input, context } = prepared;
+  const { viewer } = prepared.principal;
+  const promptTokensEstimate = guessPromptTokens([...prepared.history, ...input.messages], input);
+  return {
+    door: context.door,
+    operation: 'CHAT',
+    requestId: context.requestId,
+    planId: viewer.planId,
+    sessionId: viewer.tokenId,
+    endUser: null,
+    tags: [],
+    callHash: prepared.idempotency?.inputHash ?? null,
+    maxTokens: prepared.maxTokens,
+    promptTokensEstimate,
+    hold,
+    askedInputTokens: prepared.askedInputTokens ?? promptTokensEstimate,
+    reasoningEffort: input.reasoningEffort ?? null,
+    routeVersion: null,
+    routeRule: null,
+    routeFlags: flagsOf(input),
+  };
+}
+
+function flagsOf(input: ChatInput): RouteFlag[] {
+  const flags: RouteFlag[] = [];
+  if (input.tools?.length) flags.push('tools');
+  if (input.messages.some((message) => message.parts?.some((part) => part.imageUrl != null))) flags.push('images');
+  if (input.responseFormat?.type === 'JSON_SCHEMA') flags.push('schema');
+  if (input.model != null) flags.push('explicit');
+  return flags;
 }
 
 const toStored = (message: MessageInput): StoredMessage => ({

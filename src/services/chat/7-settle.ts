@@ -87,6 +87,7 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
           complete: end.status === 'COMPLETED',
         }
       : null,
+    facts: call.facts,
     idempotency: null,
   };
 }

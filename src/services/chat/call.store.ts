@@ -1,3 +1,4 @@
+import { notifyAlerts } from '../../entities/alert-notice';
 import type { Db } from '../../entities/data-source';
 import { AppError } from '../../errors';
 import { canonicalDecimal } from '../../lib/decimal';
@@ -6,7 +7,7 @@ import { violatedConstraint } from '../../lib/pg-error';
 import { storableJson } from '../../lib/storable';
 import type { Budget } from '../budget/budget.types';
 import type { Prices } from '../pricing/price-usage';
-import type { Admission, CallEnd, HeldOn, NewCall, Question, StoredMessage } from './call.types';
+import type { Admission, CallEnd, CallFacts, HeldOn, NewCall, Question, StoredMessage } from './call.types';
 import type { StopReason } from './chat.types';
 import { reprice } from './reprice';
 
@@ -45,11 +46,20 @@ const isForAll = (error: unknown): boolean => {
   return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57|08|53)/.test(code);
 };
 
+/** Empty lists and what is not known are left out: the function fills them in. */
+const factRow = (facts: CallFacts): Record<string, unknown> => ({
+  door: facts.door, operation: facts.operation, request_id: facts.requestId ?? undefined, plan_id: facts.planId ?? undefined, session_id: facts.sessionId ?? undefined,
+  end_user: facts.endUser ?? undefined, tags: facts.tags.length > 0 ? facts.tags : undefined, call_hash: facts.callHash ?? undefined, max_tokens: facts.maxTokens,
+  prompt_tokens_estimate: facts.promptTokensEstimate, hold: facts.hold ?? undefined, asked_input_tokens: facts.askedInputTokens ?? undefined,
+  reasoning_effort: facts.reasoningEffort ?? undefined, route_version: facts.routeVersion ?? undefined, route_rule: facts.routeRule ?? undefined,
+  route_flags: facts.routeFlags.length > 0 ? facts.routeFlags : undefined,
+});
+
 const admitRow = (call: NewCall, nr: number, again: boolean): Record<string, unknown> => ({
   nr, again, id: call.id, organization_id: call.organizationId, user_id: call.userId, token_id: call.tokenId, project_id: call.projectId,
   conversation_id: call.question?.conversationId, question_id: call.question?.messages.at(-1)?.id, parent_id: call.question?.parentId, branch_ids: call.question?.branchIds,
   messages: call.question ? questionRows(call.question) : undefined, agent: call.agent, scenario: call.scenario, trace_id: call.traceId, model: call.model, upstream: call.upstream,
-  streamed: call.streamed, max_tokens: call.maxTokens, prompt_tokens_estimate: call.promptTokensEstimate, owner: call.owner, deadline_ms: call.deadlineMs, hold: call.hold,
+  streamed: call.streamed, owner: call.owner, deadline_ms: call.deadlineMs, ...factRow(call),
   key: call.idempotency?.key, input_hash: call.idempotency?.inputHash,
 });
 
@@ -65,6 +75,11 @@ function questionRows(question: Question): Record<string, unknown>[] {
     return row;
   });
 }
+
+const NEW_ALERTS = notifyAlerts('bool_or(alerted)');
+// The notification comes with the rows: settling is one round trip.
+const SETTLE = `WITH done AS MATERIALIZED (SELECT id, stale, alerted FROM weir.settle($1::json)) SELECT id, stale, (SELECT ${NEW_ALERTS} FROM done) FROM done`;
+const CORRECT = `WITH done AS MATERIALIZED (SELECT id, alerted FROM weir.correct($1::json, $2)) SELECT id, (SELECT ${NEW_ALERTS} FROM done) FROM done`;
 
 /** Of one call; which fields there are depends on its fate. */
 interface FateDetail { occurredAt: string; budgetIds: string[]; budgetDates: string[]; budget: BudgetJson; room: string; onlyHeld: boolean; callId: string; stored: unknown; firstUsedAt: string }
@@ -138,6 +153,7 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
   time_to_first_token_ms: end.timeToFirstTokenMs, omitted_messages: end.omittedMessages, answer_id: end.answer?.id, question_id: end.answer?.questionId,
   content: end.answer?.content, reasoning: end.answer?.reasoning, tool_calls: end.answer?.toolCalls?.length ? end.answer.toolCalls : undefined, complete: end.answer?.complete,
   key: end.idempotency?.key, stored: end.idempotency?.stored ?? undefined, budget_ids: end.heldOn.map(({ budgetId }) => budgetId), budget_dates: end.heldOn.map(({ startsOn }) => startsOn),
+  ...(end.facts && factRow(end.facts)),
 });
 
 /** The only writer of calls in flight and of usage rows. What comes at the same time shares a commit. */
@@ -173,7 +189,7 @@ export class CallStore {
     return whenFree(async () => {
       for (let tries = 1; ; tries += 1) {
         try {
-          const rows = await this.db.query<{ id: string }>('SELECT id FROM weir.correct($1::json, $2) AS id', [storableJson(ends.map(settleRow)), reason]);
+          const rows = await this.db.query<{ id: string }>(CORRECT, [storableJson(ends.map(settleRow)), reason]);
           return rows.map(({ id }) => id);
         } catch (error) {
           if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
@@ -261,7 +277,7 @@ export class CallStore {
     const firsts = new Map<string, CallEnd>();
     for (const end of all) if (!firsts.has(end.id)) firsts.set(end.id, end);
     const ends = [...firsts.values()];
-    const rows = await this.db.hot<{ id: string; stale: boolean }>('settle', 'SELECT id, stale FROM weir.settle($1::json)', [storableJson(ends.map(settleRow))]);
+    const rows = await this.db.hot<{ id: string; stale: boolean }>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
     const found = new Map(rows.map((row) => [row.id, row.stale ? ('STALE' as const) : true]));
     return all.map((end) => (firsts.get(end.id) === end ? (found.get(end.id) ?? false) : false));
   }

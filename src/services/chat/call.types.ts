@@ -14,8 +14,41 @@ export interface StoredMessage {
   name: string | null;
 }
 
+/** Through which protocol a call came. */
+export type Door = 'GRAPHQL';
+export type RouteFlag = 'tools' | 'images' | 'schema' | 'explicit' | 'sticky' | 'downgraded';
+
+/** What is known of a call at its admission and could not be filled in later: columns of the call in flight and of the usage row. */
+export interface CallFacts {
+  door: Door;
+  operation: 'CHAT' | 'EMBEDDING';
+  /** Of the HTTP request or the socket's operation, as in the log. */
+  requestId: string | null;
+  /** The caller's plan at the time. */
+  planId: string | null;
+  /** One sign-in of the caller. */
+  sessionId: string | null;
+  /** An HMAC of the end user that the client named. */
+  endUser: string | null;
+  tags: string[];
+  /** SHA-256 in hex of what was asked; null: nobody needed it. */
+  callHash: string | null;
+  maxTokens: number;
+  promptTokensEstimate: number;
+  /** Dollars, decimal string: the most that the call can cost. null: no price is known. */
+  hold: string | null;
+  /** Estimated tokens of the prompt before anything of the history was left out. */
+  askedInputTokens: number | null;
+  reasoningEffort: string | null;
+  /** The routing document in force and the rule that chose; null: there is none. */
+  routeVersion: number | null;
+  routeRule: string | null;
+  /** What the choice of the model depended on. */
+  routeFlags: RouteFlag[];
+}
+
 /** A call as it is written down before the upstream is asked. */
-export interface NewCall {
+export interface NewCall extends CallFacts {
   id: string;
   organizationId: string;
   userId: string;
@@ -27,16 +60,12 @@ export interface NewCall {
   model: string;
   upstream: Upstream;
   streamed: boolean;
-  maxTokens: number;
-  promptTokensEstimate: number;
   /** The process that runs it. */
   owner: string;
   /** Milliseconds after admission at which the call has ended, one way or the other. */
   deadlineMs: number;
   /** The question, stored with the admission. */
   question: Question | null;
-  /** Dollars, decimal string: the most that the call can cost. null: no price is known. */
-  hold: string | null;
   /** The caller's idempotency key, and the SHA-256 of the input in hex. */
   idempotency: { key: string; inputHash: string } | null;
 }
@@ -107,6 +136,8 @@ export interface CallEnd {
   omittedMessages: number;
   /** Stored only in a conversation. */
   answer: (StoredMessage & { questionId: string; complete: boolean }) | null;
+  /** null: a correction, whose rows repeat those of the call. */
+  facts: CallFacts | null;
   /** Dollars that admission held, on each of `heldOn`. Used where the row in flight is gone, as after a fail-over: else the row says. */
   heldOn: HeldOn[];
   /** The call's key, and what a repetition shall be told; `stored` null: nothing was spent, and the key is free again. */

@@ -167,7 +167,7 @@ export class ChatService implements ChatServiceApi {
     const conversation = branch && { conversation: branch.conversation, ids: branch.ids };
     return {
       kind: 'PREPARED',
-      prepared: { principal, input, context, model, maxTokens, conversation, history: fitted.history, omittedMessages: fitted.omitted + (branch?.omitted ?? 0), idempotency, startedAt: asked.startedAt },
+      prepared: { principal, input, context, model, maxTokens, conversation, history: fitted.history, omittedMessages: fitted.omitted + (branch?.omitted ?? 0), askedInputTokens: fitted.askedTokens, idempotency, startedAt: asked.startedAt },
     };
   }
 

@@ -1,3 +1,4 @@
+import type { Door } from './call.types';
 import type { Budget } from '../budget/budget.types';
 import type { Conversation, Message, MessageRole, ContentPart, ToolCall } from '../conversation/conversation.types';
 import type { CallRecord, Scenario, Upstream, UsageSource } from '../usage/usage.types';
@@ -106,6 +107,7 @@ export interface ActiveStream {
 
 /** What the door knows about the request of a call. */
 export interface CallContext {
+  door: Door;
   requestId: string;
   /** 32 hex digits of the request's W3C traceparent, if it had one. */
   traceparentId: string | null;

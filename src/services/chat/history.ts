@@ -35,6 +35,8 @@ export interface FittedHistory {
   history: MessageInput[];
   /** Stored messages that were left out. */
   omitted: number;
+  /** Estimated tokens of the prompt with the messages that were left out; null: none were. */
+  askedTokens: number | null;
   /** Counted only where it could matter. */
   tooLong: { countedTokens: number; allowedTokens: number } | null;
 }
@@ -48,7 +50,7 @@ export function fitHistory(stored: readonly Message[], input: ChatInput, context
   // A model whose whole context is smaller than the answer's bound still gets a prompt.
   const room = contextWindow === null ? null : Math.max(contextWindow - maxTokens, Math.floor(contextWindow / 4));
   const all = [...history, ...input.messages];
-  if (room === null || cannotExceed(all, input, room)) return { history, omitted: 0, tooLong: null };
+  if (room === null || cannotExceed(all, input, room)) return { history, omitted: 0, askedTokens: null, tooLong: null };
 
   const counts = countMessages(all, input);
   let total = counts.reduce((sum, n) => sum + n, 0);
@@ -66,7 +68,7 @@ export function fitHistory(stored: readonly Message[], input: ChatInput, context
     }
   }
   const tooLong = total > contextWindow! ? { countedTokens: total, allowedTokens: contextWindow! } : null;
-  return { history: history.filter((_, i) => kept[i]), omitted, tooLong };
+  return { history: history.filter((_, i) => kept[i]), omitted, askedTokens: omitted > 0 ? guessPromptTokens(all, input) : null, tooLong };
 }
 
 /** An answer that was cut before it said anything would be refused by most providers. */

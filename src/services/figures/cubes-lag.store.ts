@@ -16,7 +16,7 @@ export class CubesLagStore {
   async lag(countFromSeconds: number): Promise<CubesLag> {
     const [row] = await this.db.query<{ behind: number; waiting: string; book: string | null; upTo: string | null }>(
       `SELECT b.behind, CASE WHEN b.behind >= $1 THEN (SELECT sum(rows) FROM usage_batches) ELSE 0 END::bigint AS waiting, c.book, c.up_to AS "upTo"
-       FROM (SELECT coalesce((SELECT greatest(extract(epoch FROM weir.clock() - settled_at), 0) FROM usage_batches ORDER BY id LIMIT 1), 0)::float8 AS behind) AS b
+       FROM (SELECT coalesce((SELECT greatest(extract(epoch FROM weir.clock() - settled_at), 0) FROM usage_batches ORDER BY settled_at LIMIT 1), 0)::float8 AS behind) AS b
        LEFT JOIN (SELECT book, CASE WHEN folded_before > '-infinity' THEN to_char(folded_before AT TIME ZONE 'UTC', 'YYYY-MM-DD') END AS up_to FROM price_changes WHERE folded_before < 'infinity' ORDER BY book LIMIT 1) AS c ON true`,
       [countFromSeconds],
     );

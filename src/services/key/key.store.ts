@@ -37,9 +37,9 @@ export class KeyStore {
   /** The first writer's secret wins; nothing is written for a user who is gone. */
   async claim(tx: Tx, userId: string, secret: Buffer, hint: string): Promise<void> {
     await tx.query(
-      `INSERT INTO virtual_keys (user_id, secret, hint, plan_id)
-       SELECT id, $2, $3, plan_id FROM users WHERE id = $1 AND deleted_at IS NULL
-       ON CONFLICT (user_id) DO NOTHING`,
+      `INSERT INTO virtual_keys (organization_id, user_id, secret, hint, plan_id)
+       SELECT organization_id, id, $2, $3, plan_id FROM users WHERE id = $1 AND deleted_at IS NULL
+       ON CONFLICT (organization_id, user_id) DO NOTHING`,
       [userId, secret, hint],
     );
   }

@@ -21,12 +21,12 @@ export interface NewCheckpoint {
 
 /** Written twice, a checkpoint is there once. One of a call that has ended is not written: nobody would remove it. */
 const WRITE = `
-  INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, first_seq, last_seq, pieces, completion_tokens, served_model, deployment)
-  SELECT call_id, number, content, reasoning, tools, first_seq, last_seq, pieces::json, completion_tokens, served_model, deployment
+  INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, first_seq, last_seq, pieces, completion_tokens, served_model, deployment)
+  SELECT f.organization_id, c.call_id, c.number, c.content, c.reasoning, c.tools, c.first_seq, c.last_seq, c.pieces::json, c.completion_tokens, c.served_model, c.deployment
   FROM json_to_recordset($1::json) AS c(call_id text, number integer, content text, reasoning text, tools text, first_seq integer, last_seq integer, pieces text, completion_tokens integer, served_model text, deployment text)
-  WHERE EXISTS (SELECT FROM calls_in_flight AS f WHERE f.id = c.call_id)
-  ORDER BY call_id, number
-  ON CONFLICT (call_id, number) DO NOTHING`;
+  JOIN calls_in_flight AS f ON f.id = c.call_id
+  ORDER BY c.call_id, c.number
+  ON CONFLICT (organization_id, call_id, number) DO NOTHING`;
 
 export class CheckpointStore {
   constructor(private readonly db: Db) {}

@@ -1,6 +1,6 @@
 import { newId } from '../../lib/ids';
 import { countTokens } from '../../lib/token-estimate';
-import type { CallEnd } from '../chat/call.types';
+import type { CallEnd, CallFacts } from '../chat/call.types';
 import { lostOutcome } from '../chat/stored-outcome';
 import type { CallBounds } from '../chat/worst-case';
 import type { CallOwner, SpendRecord } from '../litellm/spend-record';
@@ -117,5 +117,11 @@ function servedBy(call: Pick<CallEnd, 'model' | 'organizationId' | 'occurredAt' 
 const baseEnd = (call: FlyingCall): Omit<CallEnd, keyof Priced | 'status' | 'errorCode' | 'idempotency'> => ({
   id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, projectId: call.projectId,
   conversationId: call.conversationId, agent: call.agent, scenario: call.scenario, traceId: call.traceId, streamed: call.streamed, model: call.model, upstream: call.upstream,
-  attempts: 1, finishReason: null, rawUsage: null, proxyCost: null, latencyMs: null, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn,
+  attempts: 1, finishReason: null, rawUsage: null, proxyCost: null, latencyMs: null, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn, facts: factsOf(call),
+});
+
+const factsOf = (call: FlyingCall): CallFacts => ({
+  door: call.door, operation: call.operation, requestId: call.requestId, planId: call.planId, sessionId: call.sessionId, endUser: call.endUser, tags: call.tags,
+  callHash: call.callHash, maxTokens: call.maxTokens, promptTokensEstimate: call.promptTokensEstimate, hold: call.hold, askedInputTokens: call.askedInputTokens,
+  reasoningEffort: call.reasoningEffort, routeVersion: call.routeVersion, routeRule: call.routeRule, routeFlags: call.routeFlags,
 });

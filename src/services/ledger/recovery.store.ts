@@ -2,7 +2,7 @@ import type { Db } from '../../entities/data-source';
 import type { CallEnd, HeldOn, NewCall } from '../chat/call.types';
 
 /** A call in flight, with what its usage row needs, and how long ago things happened to it: milliseconds by the database's clock. */
-export interface FlyingCall extends Omit<NewCall, 'question' | 'deadlineMs' | 'hold' | 'idempotency'> {
+export interface FlyingCall extends Omit<NewCall, 'question' | 'deadlineMs' | 'idempotency'> {
   /** As text: a JavaScript date would cut the microseconds that are part of the usage row's key. */
   occurredAt: string;
   conversationId: string | null;
@@ -41,7 +41,9 @@ const FLYING = `
   SELECT f.id, f.occurred_at::text AS "occurredAt", f.organization_id AS "organizationId", f.user_id AS "userId", f.token_id AS "tokenId", f.project_id AS "projectId",
     f.conversation_id AS "conversationId", f.question_id AS "questionId", f.agent, f.scenario, f.trace_id AS "traceId", f.model, f.upstream, f.streamed,
     f.max_tokens AS "maxTokens", f.prompt_tokens_estimate AS "promptTokensEstimate", f.owner, f.idempotency_key AS "idempotencyKey",
-    f.budget_ids AS "budgetIds", f.budget_dates::text[] AS "budgetDates",
+    f.hold::text, f.door, f.operation, f.request_id AS "requestId", f.plan_id AS "planId", f.session_id AS "sessionId", f.end_user AS "endUser", f.tags,
+    f.call_hash AS "callHash", f.asked_input_tokens AS "askedInputTokens", f.reasoning_effort AS "reasoningEffort", f.route_version::int AS "routeVersion",
+    f.route_rule AS "routeRule", f.route_flags AS "routeFlags", f.budget_ids AS "budgetIds", f.budget_dates::text[] AS "budgetDates",
     ${MS('weir.now() - o.dead_at')} AS "deadMs", ${MS('weir.now() - f.deadline_at')} AS "overdueMs", ${MS('f.deadline_at - f.occurred_at')} AS "spanMs", ${PROXY_NAMES}
   FROM calls_in_flight AS f LEFT JOIN owners AS o ON o.id = f.owner`;
 
@@ -49,7 +51,7 @@ type FlyingRow = FlyingCall & { budgetIds: string[]; budgetDates: string[] };
 const readFlying = ({ budgetIds, budgetDates, ...call }: FlyingRow): FlyingCall => ({ ...call, heldOn: heldOn(budgetIds, budgetDates) });
 const heldOn = (ids: string[], dates: string[]): HeldOn[] => ids.map((budgetId, i) => ({ budgetId, startsOn: dates[i]! }));
 
-type UsageRow = Omit<CallEnd, 'tokens' | 'cost' | 'answer' | 'heldOn' | 'idempotency'> & { budgetIds: string[]; budgetDates: string[] };
+type UsageRow = Omit<CallEnd, 'tokens' | 'cost' | 'answer' | 'heldOn' | 'facts' | 'idempotency'> & { budgetIds: string[]; budgetDates: string[] };
 
 /** What recovery reads and cleans up. It writes ends of calls through the settlement only. */
 export class RecoveryStore {
@@ -104,7 +106,7 @@ export class RecoveryStore {
     );
     if (!found) return null;
     const { budgetIds, budgetDates, ...end } = found;
-    return { ...end, heldOn: heldOn(budgetIds, budgetDates), answer: null, idempotency: null };
+    return { ...end, heldOn: heldOn(budgetIds, budgetDates), facts: null, answer: null, idempotency: null };
   }
 
   /** Checkpoints of calls that have ended: of lost ones when their end is older than `keptMs`, of others when they were written in the moment of the settlement, and so not removed with it. Gives how many went. */

@@ -1,5 +1,6 @@
 import { canonicalDecimal } from '../../lib/decimal';
 import { violatedConstraint } from '../../lib/pg-error';
+import { notifyAlerts } from '../../entities/alert-notice';
 import type { Tx } from '../../entities/data-source';
 import type { Plan } from './plan.types';
 
@@ -27,17 +28,13 @@ export class PlanStore {
     return row ? toPlan(row) : null;
   }
 
-  /** Writes the plan; false: another plan has this name. */
+  /** Writes the plan, and what its monthly budget means for its users; false: another plan has this name. */
   async write(tx: Tx, plan: Plan): Promise<boolean> {
     const { limits } = plan;
     const values = [plan.id, plan.name, plan.models, plan.defaultModel, limits.requestsPerMinute, limits.tokensPerMinute, limits.parallelCalls, limits.maxOutputTokens, limits.monthlyBudget];
     try {
       await tx.query(
-        `INSERT INTO plans (${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, models = excluded.models, default_model = excluded.default_model,
-           requests_per_minute = excluded.requests_per_minute, tokens_per_minute = excluded.tokens_per_minute,
-           parallel_calls = excluded.parallel_calls, max_output_tokens = excluded.max_output_tokens,
-           monthly_budget = excluded.monthly_budget, updated_at = weir.now()`,
+        `SELECT ${notifyAlerts('weir.put_plan($1, $2, $3, $4, $5, $6, $7, $8, $9)')}`,
         values,
       );
       return true;

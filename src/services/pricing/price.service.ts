@@ -50,7 +50,7 @@ export class PriceService implements PriceServiceApi {
   /** Operators. What it does to calls that have been settled is in the answer; with `dryRun` only that. Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, RATE_LIMITED, SERVICE_UNAVAILABLE. */
   async setModelPrice(viewer: Viewer, input: ModelPriceEdit, dryRun: boolean): Promise<PriceChangeResult> {
     if (viewer.role !== 'OPERATOR') throw forbidden('OPERATOR');
-    const record = readPriceEdit(input);
+    const record = { ...readPriceEdit(input), recordedBy: viewer.userId };
     if (record.organizationId !== null && !(await this.deps.people.visibleOrganization(viewer, record.organizationId))) throw notFound('input.organizationId');
     const work = (): Promise<PriceChangeResult> => (dryRun ? this.changes.dryRun(record) : this.changes.apply(record));
     const result = await (this.deps.lane ? this.deps.lane.run(viewer.userId, work) : work());

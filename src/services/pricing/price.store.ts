@@ -121,11 +121,12 @@ export class PriceStore {
     const rows = await tx.query<{ number: string; recorded_at: Date }>(
       `WITH last AS (SELECT coalesce(max(number), 0) AS number, coalesce(max(recorded_at), '-infinity') AS recorded_at FROM model_prices),
        this AS MATERIALIZED (SELECT number, greatest(date_trunc('milliseconds', weir.clock()), date_trunc('milliseconds', recorded_at)) + interval '1 millisecond' AS recorded_at FROM last)
-       INSERT INTO model_prices (number, model, deployment, organization_id, source, effective_from, effective_to, recorded_at, service_tier, rates, note)
-       SELECT this.number + new.position, model, deployment, organization_id, source, effective_from, effective_to, this.recorded_at, service_tier, rates, note
-       FROM this, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::jsonb[], $9::text[])
-         WITH ORDINALITY AS new (model, deployment, organization_id, source, effective_from, effective_to, service_tier, rates, note, position)
-       ORDER BY position RETURNING number, recorded_at`,
+       SELECT r.number, r.recorded_at, weir.append_price(ROW(r.*)::model_prices)
+       FROM (SELECT this.number + new.position AS number, model, deployment, organization_id, source, effective_from, effective_to, this.recorded_at,
+               recorded_by, service_tier, rates, note
+             FROM this, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::jsonb[], $9::text[], $10::text[])
+               WITH ORDINALITY AS new (model, deployment, organization_id, source, effective_from, effective_to, service_tier, rates, note, recorded_by, position)
+             ORDER BY position) AS r`,
       columnsOf(records),
     );
     if (rows.length > 0) await tx.query('SELECT pg_sleep(least(greatest(extract(epoch FROM $1::timestamptz - weir.clock()), 0), $2))', [rows[0]!.recorded_at.toISOString(), UNTIL_RECORDED_MS / 1_000]);
@@ -137,8 +138,8 @@ export class PriceStore {
     await tx.query(
       `WITH parts AS (SELECT * FROM json_populate_recordset(NULL::price_change_parts, $2::json)),
        change AS (
-         INSERT INTO price_changes (book, model, recorded_at, starts_at, ends_at)
-         SELECT r.number, r.model, r.recorded_at, min(p.starts_at), max(p.ends_at) FROM model_prices AS r, parts AS p WHERE r.number = $1::bigint GROUP BY r.number
+         INSERT INTO price_changes (book, model, organization_id, recorded_at, starts_at, ends_at)
+         SELECT r.number, r.model, r.organization_id, r.recorded_at, min(p.starts_at), max(p.ends_at) FROM model_prices AS r, parts AS p WHERE r.number = $1::bigint GROUP BY r.number
          RETURNING book)
        INSERT INTO price_change_parts (book, part, starts_at, ends_at, organizations, organizations_listed, deployments, deployments_listed, service_tiers, service_tiers_listed, previous)
        SELECT c.book, p.part, p.starts_at, p.ends_at, p.organizations, p.organizations_listed, p.deployments, p.deployments_listed, p.service_tiers, p.service_tiers_listed, p.previous
@@ -150,11 +151,11 @@ export class PriceStore {
   /** A record that nobody else will ever see: its transaction must not be committed. Numbers from 2^62 on keep no settlement waiting. Gives its number. */
   async appendPreview(tx: Tx, record: RecordToAdd): Promise<string> {
     const [row] = await tx.query<{ number: string }>(
-      `INSERT INTO model_prices (number, model, deployment, organization_id, source, effective_from, effective_to, recorded_at, service_tier, rates, note)
-       SELECT 4611686018427387904 + floor(random() * 4e18)::bigint, model, deployment, organization_id, source, effective_from, effective_to, weir.clock(), service_tier, rates, note
-       FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::jsonb[], $9::text[])
-         AS new (model, deployment, organization_id, source, effective_from, effective_to, service_tier, rates, note)
-       RETURNING number`,
+      `SELECT r.number, weir.append_price(ROW(r.*)::model_prices)
+       FROM (SELECT 4611686018427387904 + floor(random() * 4e18)::bigint AS number, model, deployment, organization_id, source, effective_from,
+               effective_to, weir.clock() AS recorded_at, recorded_by, service_tier, rates, note
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::jsonb[], $9::text[], $10::text[])
+               AS new (model, deployment, organization_id, source, effective_from, effective_to, service_tier, rates, note, recorded_by)) AS r`,
       columnsOf([record]),
     );
     return row!.number;
@@ -207,6 +208,7 @@ const columnsOf = (records: readonly RecordToAdd[]): unknown[] => [
   records.map((record) => record.serviceTier),
   records.map((record) => JSON.stringify(canonicalRates(record.rates))),
   records.map((record) => record.note),
+  records.map((record) => record.recordedBy ?? null),
 ];
 
 /** As Postgres reads it; years up to 9999 have the form of RFC 3339. */

@@ -54,7 +54,7 @@ export interface PriceRecord {
 }
 
 /** A record as it is appended: number and time of recording are given then. */
-export type RecordToAdd = Omit<PriceRecord, 'number' | 'recordedAt'> & { note: string | null };
+export type RecordToAdd = Omit<PriceRecord, 'number' | 'recordedAt'> & { note: string | null; /** The user who records it; absent: the installation itself. */ recordedBy?: string | null };
 
 /** Disjoint token buckets of one call. */
 export interface TokenBuckets {

@@ -1,3 +1,4 @@
+import { pricedCall } from '../usage/priced-call.store';
 import type { Db } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { PriceSource } from '../pricing/pricing.types';
@@ -32,7 +33,7 @@ const CALLS = `
       AND u.kind <> 'REVERSAL' AND NOT EXISTS (SELECT FROM llm_usage AS later WHERE later.corrects_id IS NOT NULL AND later.organization_id = u.organization_id
         AND later.occurred_at = u.occurred_at AND later.corrects_id = coalesce(u.corrects_id, u.id) AND later.correction > u.correction)
     OFFSET 0) AS x
-  CROSS JOIN LATERAL weir.cost_as_of(x.u, NULL) AS c
+  CROSS JOIN LATERAL weir.cost_as_of(${pricedCall('(x.u)')}, NULL) AS c
   LEFT JOIN model_prices AS p ON p.number = c.price_number
   LEFT JOIN llm_usage AS r ON (x.u).correction_reason = 'RECONCILIATION' AND r.kind = 'REVERSAL' AND r.organization_id = (x.u).organization_id AND r.occurred_at = (x.u).occurred_at
     AND r.corrects_id = (x.u).corrects_id AND r.correction = (x.u).correction

@@ -1,3 +1,4 @@
+import { pricedCall } from './priced-call.store';
 import type { Db, Tx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import { pageBounds, type PageBounds } from './page-bounds.store';
@@ -36,7 +37,7 @@ const COSTS = ['cost', 'cost_input', 'cost_cache_read', 'cost_cache_write', 'cos
 const atCurrentCost = (calls: string): string => `
   SELECT ${SHOWN}, ${COSTS.map((name) => `CASE WHEN p.parts IS NULL THEN (c.entry).${name} ELSE (p.parts).${name} END AS ${name}`).join(', ')}
   FROM (${calls}) AS c CROSS JOIN LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM price_changes AS change WHERE change.model = c.served_model AND change.book > (c.entry).book_number)
-    THEN weir.cost_as_of(c.entry, NULL) END AS parts OFFSET 0) AS p`;
+    THEN weir.cost_as_of(${pricedCall('(c.entry)')}, NULL) END AS parts OFFSET 0) AS p`;
 const notSettled = (since: string): string => `NOT EXISTS (SELECT FROM llm_usage u WHERE u.organization_id = f.organization_id AND u.occurred_at = f.occurred_at AND u.id = f.id AND ${since})`;
 
 /** Single calls, once each: settled ones by their true row, and those in flight, in one order. */

@@ -98,7 +98,7 @@ export function entriesOf(selection: Selection, parameters: Parameters): string 
   const tail = rest.tail ? within(inCubes, rest.tail) : [];
   if (tail.length > 0) {
     const batches = [`to_at >= ${parameters.add(time(tail[0]!.from))}::timestamptz`, `from_at < ${parameters.add(time(tail.at(-1)!.to))}::timestamptz`];
-    if (filter.organizationIds) batches.push(`organizations && ${parameters.add(filter.organizationIds)}::text[]`);
+    if (filter.organizationIds) batches.push(`organization_id = ANY (${parameters.add(filter.organizationIds)}::text[])`);
     part('weir.row_entries', 'occurred_at', 'timestamptz', [
       // An array, and no join: what Postgres knows of this table's size is seldom true.
       ...conditions(), `batch_id = ANY (ARRAY(SELECT id FROM usage_batches WHERE ${allOf(batches)}))`, ...inSpans('occurred_at', 'timestamptz', tail, parameters), ...known('entry_at'),

@@ -1,3 +1,4 @@
+import { pricedCall } from './priced-call.store';
 import type { Db } from '../../entities/data-source';
 import { COST_COLUMNS, LINE, ROW_COLUMNS } from './export-columns.store';
 import type { ExportLink } from './export-link';
@@ -119,7 +120,7 @@ function repriced(changes: readonly KnownChange[], { at, from, before }: Record<
   return `(SELECT ${[...columns, ...costs].join(', ')}
     FROM (SELECT page.*, EXISTS (SELECT FROM ${known} AS change(model, book, starts_at, ends_at)
       WHERE change.model = page.served_model AND change.book > page.book_number AND page.occurred_at >= change.starts_at AND page.occurred_at < change.ends_at) AS is_touched FROM page OFFSET 0) AS touched
-    LEFT JOIN LATERAL (SELECT weir.cost_as_of(entry, ${at}) AS parts FROM llm_usage AS entry
+    LEFT JOIN LATERAL (SELECT weir.cost_as_of(${pricedCall('entry')}, ${at}) AS parts FROM llm_usage AS entry
       WHERE touched.is_touched AND entry.organization_id = touched.organization_id AND entry.occurred_at = touched.occurred_at AND entry.id = touched.id
         AND entry.occurred_at >= ${from} AND entry.occurred_at < ${before} OFFSET 0) AS priced ON true)`;
 }

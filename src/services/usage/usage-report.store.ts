@@ -54,7 +54,7 @@ export class UsageReportStore {
         ARRAY(SELECT json_build_array(c.book, floor(${ms('c.starts_at')}), ceil(${ms("least(c.ends_at, c.recorded_at + interval '1 millisecond')")}), floor(${ms('c.folded_before')})) FROM price_changes AS c
           WHERE least(c.ends_at, c.recorded_at + interval '1 millisecond') > coalesce(${since}, ${monthStart}) ${asOf ? `AND c.recorded_at <= ${at}` : ''}
             AND EXISTS (SELECT FROM price_change_parts AS p WHERE p.book = c.book ${organizations ? `AND (NOT p.organizations_listed OR p.organizations && ${organizations})` : ''})) AS changes
-      FROM (SELECT min(from_at) AS tail_from, max(to_at) AS tail_to, coalesce(sum(rows), 0) AS tail_rows FROM usage_batches ${organizations ? `WHERE organizations && ${organizations}` : ''}) AS t`;
+      FROM (SELECT min(from_at) AS tail_from, max(to_at) AS tail_to, coalesce(sum(rows), 0) AS tail_rows FROM usage_batches ${organizations ? `WHERE organization_id = ANY (${organizations})` : ''}) AS t`;
     let row;
     try {
       [row] = await tx.query<SnapshotSql>(sql, parameters.values);
@@ -97,7 +97,7 @@ export class UsageReportStore {
       WITH RECURSIVE known AS (
         (SELECT organization_id AS id FROM usage_daily ORDER BY organization_id LIMIT 1)
         UNION ALL SELECT (SELECT d.organization_id FROM usage_daily AS d WHERE d.organization_id > known.id ORDER BY d.organization_id LIMIT 1) FROM known WHERE known.id IS NOT NULL)
-      SELECT id FROM known WHERE id IS NOT NULL UNION SELECT unnest(organizations) FROM usage_batches`);
+      SELECT id FROM known WHERE id IS NOT NULL UNION SELECT organization_id FROM usage_batches`);
     return rows.map((row) => row.id);
   }
 

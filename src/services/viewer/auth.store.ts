@@ -23,7 +23,10 @@ export class AuthStore {
     const [row] = await db.hot<{ token_id: string; last_used_at: Date | null; expires_at: Date | null; user_id: string; organization_id: string; role: Role; plan_id: string }>(
       'weir_auth_token',
       `SELECT t.id AS token_id, t.last_used_at, t.expires_at, u.id AS user_id, u.organization_id, u.role, u.plan_id
-       FROM api_tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = $1 AND ${GOOD_TOKEN} AND ${GOOD_USER}`,
+       FROM token_directory d
+       JOIN api_tokens t ON t.organization_id = d.organization_id AND t.id = d.token_id
+       JOIN users u ON u.organization_id = d.organization_id AND u.id = t.user_id
+       WHERE d.hash = $1 AND ${GOOD_TOKEN} AND ${GOOD_USER}`,
       [hash],
     );
     return row ? { tokenId: row.token_id, lastUsedAt: row.last_used_at, expiresAt: row.expires_at, userId: row.user_id, organizationId: row.organization_id, role: row.role, planId: row.plan_id } : null;
@@ -75,11 +78,9 @@ export class AuthStore {
 
   /** The first writer wins: several first calls at once make one user. */
   async insertUser(tx: Tx, user: { organizationId: string; externalId: string; name: string; email: string | null; role: Role; planId: string }): Promise<void> {
-    await tx.query(
-      `INSERT INTO users (id, organization_id, external_id, name, email, role, plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
-       ON CONFLICT (organization_id, external_id) WHERE external_id IS NOT NULL DO NOTHING`,
-      [newId('user'), user.organizationId, user.externalId, user.name, user.email, user.role, user.planId],
-    );
+    await tx.query('SELECT weir.put_user($1, $2, $3, $4, $5, $6, $7)', [
+      user.organizationId, newId('user'), user.name, user.email, user.externalId, user.role, user.planId,
+    ]);
   }
 
   async updateUser(tx: Tx, id: string, profile: { name: string; email: string | null; role: Role }): Promise<void> {

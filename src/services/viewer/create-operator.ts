@@ -21,9 +21,10 @@ export async function createOperator(db: Db, plans: Pick<PlanStore, 'all' | 'wri
     const known = await plans.all(tx);
     const plan = known[0] ?? emptyPlan();
     if (!known[0]) await plans.write(tx, plan);
-    const user = await people.insertUser(tx, { id: newId('user'), organizationId: organization.id, name, email: null, externalId: null, role: 'OPERATOR', planId: plan.id });
+    // Without an external id nothing can be in its way.
+    const user = (await people.insertUser(tx, { id: newId('user'), organizationId: organization.id, name, email: null, externalId: null, role: 'OPERATOR', planId: plan.id }))!;
     const secret = newTokenSecret();
-    await new TokenStore().insert(tx, { id: newId('apiToken'), userId: user.id, name: 'first token', hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt: null });
+    await new TokenStore().insert(tx, { organizationId: organization.id, id: newId('apiToken'), userId: user.id, createdBy: null, name: 'first token', hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt: null });
     return { user, organization, planName: plan.name, secret };
   });
 }

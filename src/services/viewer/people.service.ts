@@ -3,7 +3,6 @@ import { badInput, forbidden, notFound } from '../../errors';
 import { newId } from '../../lib/ids';
 import type { Logger } from '../../lib/logger';
 import { decodeCursor, pageOf, type Page } from '../../lib/page';
-import { violatedConstraint } from '../../lib/pg-error';
 import type { KeyService } from '../key/key.service';
 import type { NewApiToken, NewUser, PageArgs, PeopleServiceApi, PlanServiceApi } from '../services';
 import type { AuthService } from './auth.service';
@@ -100,12 +99,9 @@ export class PeopleService implements PeopleServiceApi {
     const fields = { name: readName(input.name, 'input.name'), email: readEmail(input.email, 'input.email'), externalId: readExternalId(input.externalId, 'input.externalId') };
     if (!(await this.organizationsById([organizationId]))[0]) throw notFound('input.organizationId');
     if (!(await this.deps.plans.byId(input.planId))) throw notFound('input.planId');
-    try {
-      return await this.store.insertUser(this.deps.db, { id: newId('user'), organizationId, ...fields, role: input.role, planId: input.planId });
-    } catch (error) {
-      if (violatedConstraint(error) === 'users_external_id_key') throw badInput('input.externalId', 'another user of the organisation has it');
-      throw error;
-    }
+    const user = await this.store.insertUser(this.deps.db, { id: newId('user'), organizationId, ...fields, role: input.role, planId: input.planId });
+    if (!user) throw badInput('input.externalId', 'another user of the organisation has it');
+    return user;
   }
 
   /** Throws FORBIDDEN, NOT_FOUND. */
@@ -150,16 +146,17 @@ export class PeopleService implements PeopleServiceApi {
   async deleteUser(viewer: Viewer, id: string): Promise<string> {
     requireAdmin(viewer);
     requireSomebodyElse(viewer, id, 'id', 'delete');
-    await this.deps.db.transaction(async (tx) => {
+    const { organizationId } = await this.deps.db.transaction(async (tx) => {
       const user = editable(viewer, isPossibleId(id) ? await this.store.lockUser(tx, id) : null, 'id');
       await this.keepAnOperator(tx, user, 'id');
-      await this.store.eraseUser(tx, id, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
+      await this.store.eraseUser(tx, user, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
+      return user;
     });
     this.deps.auth.forgetUser(id);
     this.deps.onAccessEnded(id);
     this.deps.logger?.info({ userId: id, by: viewer.userId }, 'a user was deleted');
     // What a call that was just running has begun since.
-    await this.deps.db.transaction((tx) => this.store.eraseConversations(tx, id));
+    await this.deps.db.transaction((tx) => this.store.eraseConversations(tx, organizationId, id));
     // The key's row stays until the proxy has deleted the key: nothing is lost when it is away.
     await this.deps.keys.follow(id);
     return id;
@@ -180,7 +177,7 @@ export class PeopleService implements PeopleServiceApi {
   private edit(viewer: Viewer, id: string, argument: string, change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
     return this.deps.db.transaction(async (tx) => {
       const before = editable(viewer, isPossibleId(id) ? await this.store.lockUser(tx, id) : null, argument);
-      return this.store.updateUser(tx, id, await change(before, tx));
+      return this.store.updateUser(tx, before, await change(before, tx));
     });
   }
 

@@ -1,4 +1,5 @@
 import type { Tx } from '../../entities/data-source';
+import { notifyAlerts } from '../../entities/alert-notice';
 import type { OrganizationRow, ProjectRow, Role, UserRow } from './viewer.types';
 
 interface Row { id: string; organization_id: string; name: string; email: string | null; external_id: string | null; role: Role; plan_id: string; blocked: boolean; created_at: Date; deleted_at: Date | null }
@@ -50,31 +51,34 @@ export class PeopleStore {
     return rows.map((row) => ({ ...toUser(row), micros: Number(row.micros) }));
   }
 
-  async insertUser(tx: Tx, user: Omit<UserRow, 'createdAt' | 'blocked'>): Promise<UserRow> {
-    const [row] = await tx.query<Row>(
-      `INSERT INTO users (id, organization_id, name, email, external_id, role, plan_id) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${COLUMNS}`,
-      [user.id, user.organizationId, user.name, user.email, user.externalId, user.role, user.planId],
-    );
-    return toUser(row!);
+  /** null: another user of the organisation has the external id. */
+  async insertUser(tx: Tx, user: Omit<UserRow, 'createdAt' | 'blocked'>): Promise<UserRow | null> {
+    await tx.query('SELECT weir.put_user($1, $2, $3, $4, $5, $6, $7)', [
+      user.organizationId, user.id, user.name, user.email, user.externalId, user.role, user.planId,
+    ]);
+    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM users WHERE organization_id = $1 AND id = $2`, [user.organizationId, user.id]);
+    // Not there: another user of the organisation has the external id.
+    return row ? toUser(row) : null;
   }
 
-  async updateUser(tx: Tx, id: string, user: Pick<UserRow, 'role' | 'planId' | 'blocked'>): Promise<UserRow> {
-    const [row] = await tx.query<Row>(`UPDATE users SET role = $2, plan_id = $3, blocked = $4 WHERE id = $1 RETURNING ${COLUMNS}`, [id, user.role, user.planId, user.blocked]);
+  /** With the budget of another plan. */
+  async updateUser(tx: Tx, { organizationId, id }: Pick<UserRow, 'organizationId' | 'id'>, user: Pick<UserRow, 'role' | 'planId' | 'blocked'>): Promise<UserRow> {
+    await tx.query(`SELECT ${notifyAlerts('weir.change_user($1, $2, $3, $4, $5)')}`, [organizationId, id, user.role, user.planId, user.blocked]);
+    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM users WHERE organization_id = $1 AND id = $2`, [organizationId, id]);
     return toUser(row!);
   }
 
   /** Leaves the row, for the figures, and takes the person out of it. */
-  async eraseUser(tx: Tx, id: string, erasedSubject: Buffer | null): Promise<void> {
-    await tx.query(`UPDATE users SET name = 'deleted user', email = NULL, external_id = NULL, erased_subject = $2, deleted_at = weir.now() WHERE id = $1`, [id, erasedSubject]);
-    await tx.query('DELETE FROM api_tokens WHERE user_id = $1', [id]);
-    await this.eraseConversations(tx, id);
+  async eraseUser(tx: Tx, { organizationId, id }: Pick<UserRow, 'organizationId' | 'id'>, erasedSubject: Buffer | null): Promise<void> {
+    await tx.query('SELECT weir.erase_user($1, $2, $3)', [organizationId, id, erasedSubject]);
+    await this.eraseConversations(tx, organizationId, id);
   }
 
-  async eraseConversations(tx: Tx, userId: string): Promise<void> {
-    await tx.query('DELETE FROM conversations WHERE user_id = $1', [userId]);
-    // Answers that are kept for repetitions. Keys are locked in their order, as everywhere.
-    await tx.query('SELECT FROM idempotency_keys WHERE user_id = $1 ORDER BY user_id, key FOR UPDATE', [userId]);
-    await tx.query('DELETE FROM idempotency_keys WHERE user_id = $1', [userId]);
+  async eraseConversations(tx: Tx, organizationId: string, userId: string): Promise<void> {
+    await tx.query('DELETE FROM conversations WHERE organization_id = $1 AND user_id = $2', [organizationId, userId]);
+    // Answers that are stored for repetitions. Keys are locked in their order, as everywhere.
+    await tx.query('SELECT FROM idempotency_keys WHERE organization_id = $1 AND user_id = $2 ORDER BY user_id, key FOR UPDATE', [organizationId, userId]);
+    await tx.query('DELETE FROM idempotency_keys WHERE organization_id = $1 AND user_id = $2', [organizationId, userId]);
   }
 
   /** Operators besides this one who can still log in. Whoever asks has the answer for itself until its transaction ends. */

@@ -30,7 +30,7 @@ export class TokenService {
       if (userId !== viewer.userId) editable(viewer, user, 'input.userId');
       else if (!user) throw notFound('input.userId');
       if ((await this.store.countGood(tx, userId)) >= MAX_TOKENS) throw badInput('input', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
-      return this.store.insert(tx, { id: newId('apiToken'), userId, name, hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt });
+      return this.store.insert(tx, { organizationId: user!.organizationId, id: newId('apiToken'), userId, createdBy: viewer.userId, name, hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt });
     });
     return { token, secret };
   }

@@ -37,11 +37,11 @@ export class TokenStore {
     return Number(row!.count);
   }
 
-  async insert(tx: Tx, token: { id: string; userId: string; name: string; hash: Buffer; hint: string; expiresAt: Date | null }): Promise<ApiTokenRow> {
-    const [row] = await tx.query<Row>(
-      `INSERT INTO api_tokens (id, user_id, name, hash, hint, expires_at) VALUES ($1, $2, $3, $4, $5, $6) RETURNING ${COLUMNS}`,
-      [token.id, token.userId, token.name, token.hash, token.hint, token.expiresAt],
-    );
+  async insert(tx: Tx, token: { organizationId: string; id: string; userId: string; createdBy: string | null; name: string; hash: Buffer; hint: string; expiresAt: Date | null }): Promise<ApiTokenRow> {
+    await tx.query('SELECT weir.put_token($1, $2, $3, $4, $5, $6, $7, $8)', [
+      token.organizationId, token.id, token.userId, token.name, token.hash, token.hint, token.expiresAt, token.createdBy,
+    ]);
+    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM api_tokens WHERE organization_id = $1 AND id = $2`, [token.organizationId, token.id]);
     return toToken(row!);
   }
 

@@ -11,6 +11,7 @@ import { isPaidBy, type CallOwner, type RecordPayer, type SpendRecord, type Spen
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { memoryLogger } from '../../support/log';
+import { callFacts } from '../../support/call-ends';
 
 /** Dollars: a token of the prompt costs one, a token of the answer a hundred. */
 export const RATES = { input: '1', output: '100' };
@@ -74,8 +75,8 @@ export class RecoveryScene {
   async admit(fields: Partial<NewCall> = {}): Promise<NewCall & { occurredAt: string }> {
     const { member } = this.world;
     const call: NewCall = {
-      id: newId('call'), organizationId: member.organizationId, userId: member.id, tokenId: null, projectId: null, agent: null, scenario: 'DEFAULT', traceId: 'a'.repeat(32),
-      model: 'm', upstream: 'DIRECT', streamed: true, maxTokens: 5_000, promptTokensEstimate: 10, owner: 'gone', deadlineMs: 600_000, question: null, hold: null, idempotency: null, ...fields,
+      ...callFacts({ maxTokens: 5_000 }), id: newId('call'), organizationId: member.organizationId, userId: member.id, tokenId: null, projectId: null, agent: null, scenario: 'DEFAULT', traceId: 'a'.repeat(32),
+      model: 'm', upstream: 'DIRECT', streamed: true, owner: 'gone', deadlineMs: 600_000, question: null, idempotency: null, ...fields,
     };
     const [admission] = await this.store.admit([call]);
     if (admission!.kind !== 'ADMITTED') throw new Error(admission!.kind);

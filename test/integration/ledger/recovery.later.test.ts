@@ -7,6 +7,7 @@ import { setClock } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { waitFor } from '../../support/wait';
 import { record, RecoveryScene } from './recovery-scene';
+import { callFacts } from '../../support/call-ends';
 
 const MINUTE = 60_000;
 const START = '2026-11-21T12:00:00Z';
@@ -106,7 +107,7 @@ describe('what is known later', () => {
       traceId: call.traceId, streamed: true, model: 'm', servedModel: 'm', provider: null, deployment: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP',
       tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', rawUsage: null, serviceTier: null, priceBook: 1, priceNumber: 1,
       cost: { input: '11', cacheRead: '0', cacheWrite: '0', output: '2000', reasoning: '0', request: '0', total: '2011' }, proxyCost: null, latencyMs: 90_000, timeToFirstTokenMs: 10, omittedMessages: 0,
-      answer: null, heldOn: [], idempotency: null,
+      answer: null, heldOn: [], facts: callFacts(), idempotency: null,
     };
     const journal = new Journal({ home: '/nonexistent', database: 'test', logger: memoryLogger() });
     await new SettlementWriter({ store: scene.store, journal, logger: memoryLogger() }).write(end);

@@ -54,7 +54,7 @@ describe('a stream and two replicas on one Redis', () => {
   it.each(['revoked', 'expired'])('whose token is %s: its viewer at the other replica is told that it was stopped, and then that it may do nothing any more', async (how) => {
     const { database, member, provider, first, second } = scene;
     const expiresAt = how === 'expired' ? new Date(Date.now() + 2_000) : null;
-    const { token, tokenId } = await createToken(database.db, member.id, expiresAt);
+    const { token, tokenId } = await createToken(database.db, member, expiresAt);
     // One each way: whichever replica looks first has a viewer whose stream is the other's to stop.
     const watch = async (owner: typeof first, other: typeof first) => {
       provider.script('test-chat', { pieces: PIECES, hold: { after: 4, until: forever } });

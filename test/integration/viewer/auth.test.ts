@@ -105,7 +105,7 @@ describe('an API token', () => {
   });
 
   it('says when it was last used, without a write for each call', async () => {
-    const { token, tokenId } = await createToken(database.db, world.member.id);
+    const { token, tokenId } = await createToken(database.db, world.member);
     const lastUse = async (): Promise<Date | null> => (await database.db.query<{ last_used_at: Date | null }>('SELECT last_used_at FROM api_tokens WHERE id = $1', [tokenId]))[0]!.last_used_at;
     const auth = newAuth();
     await auth.authenticate(bearer(token));
@@ -122,7 +122,7 @@ describe('an API token', () => {
 describe('ended', () => {
   it('asks for many viewers at once and mixes up nobody', async () => {
     const auth = newAuth();
-    const second = await createToken(database.db, world.analyst.id);
+    const second = await createToken(database.db, world.analyst);
     const viewers = [world.member.viewer, world.analyst.viewer, { ...world.analyst.viewer, tokenId: second.tokenId }, { ...world.member.viewer, tokenId: null, expiresAtMs: Date.now() - 1 }, { ...world.member.viewer, tokenId: null, expiresAtMs: Date.now() + 60_000 }];
     await database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [second.tokenId]);
     expect([...(await auth.ended(viewers))]).toEqual([viewers[2], viewers[3]]);

@@ -24,7 +24,7 @@ beforeEach(async () => {
   for (const [name, world] of [['here', here], ['there', there]] as const) {
     for (const role of ['MEMBER', 'ADMIN', 'OPERATOR'] as const) {
       const user = await createUser(database.db, { organizationId: world.organizationId, planId: world.planId, role });
-      targets[`${name} ${role}`] = { ...user, spareToken: (await createToken(database.db, user.id)).tokenId };
+      targets[`${name} ${role}`] = { ...user, spareToken: (await createToken(database.db, user)).tokenId };
     }
   }
 });

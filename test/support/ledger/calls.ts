@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { newId } from '../../../src/lib/ids';
+import { callFacts } from '../call-ends';
 import type { CallEnd, HeldOn, NewCall } from '../../../src/services/chat/call.types';
 
 /** What tests of the ledger say of a call; everything else is of no interest to it. */
@@ -21,6 +22,7 @@ export interface CallFields {
 }
 
 export const newCall = ({ id = newId('call'), ...fields }: CallFields): NewCall => ({
+  ...callFacts({ hold: fields.hold }),
   id,
   organizationId: fields.organizationId,
   userId: fields.userId,
@@ -32,14 +34,11 @@ export const newCall = ({ id = newId('call'), ...fields }: CallFields): NewCall 
   model: 'direct/test-chat',
   upstream: 'DIRECT',
   streamed: fields.streamed ?? false,
-  maxTokens: 100,
-  promptTokensEstimate: 10,
   owner: fields.owner ?? 'test',
   deadlineMs: 600_000,
   question: fields.question
     ? { ...fields.question, messages: [{ id: `${id}_question`, role: 'USER', content: 'a question', reasoning: null, parts: null, toolCalls: null, toolCallId: null, name: null }] }
     : null,
-  hold: fields.hold,
   idempotency: fields.key ? { key: fields.key, inputHash: createHash('sha256').update(fields.input ?? 'input').digest('hex') } : null,
 });
 
@@ -57,6 +56,7 @@ export interface EndFields {
 export const endOf = (call: NewCall, fields: EndFields): CallEnd => ({
   id: call.id,
   occurredAt: fields.occurredAt,
+  facts: call,
   organizationId: call.organizationId,
   userId: call.userId,
   tokenId: call.tokenId,
