@@ -103,7 +103,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const running = new RunningCalls();
     const prices = new PriceBook({ db, logger });
     await prices.start();
-    const callStore = new CallStore(db, prices);
+    const callStore = new CallStore(db, prices, (group) => logger.warn(group, 'a group of calls took long to be written'));
     const housekeeping = new Housekeeping({ store: callStore, logger });
     await housekeeping.start();
     closers.push(() => housekeeping.stop());

@@ -4,7 +4,7 @@ import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Check('calls_in_flight_hold_check', `hold >= 0 AND hold < 'Infinity'`)
 @Entity('calls_in_flight')
 @Index('calls_in_flight_stop_reason_idx', ['owner'], { where: 'stop_reason IS NOT NULL' })
-@Index('calls_in_flight_owner_idx', ['owner'])
+@Index('calls_in_flight_id_idx', ['id'])
 export class CallInFlight {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'calls_in_flight_pkey' })
   organizationId!: string;

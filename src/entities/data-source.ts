@@ -33,8 +33,9 @@ export interface DatabaseOptions {
 // path, where the tables are not looked for at the next start. Compiling a plan costs more than any of our statements takes: before Postgres 18
 // every plan without sequential scans (BY_KEY) looks expensive enough for it.
 export const SESSION = '-c TimeZone=UTC -c search_path=public -c jit=off -c idle_in_transaction_session_timeout=10s';
-/** Statements of the data path look rows up by their keys. Planned once, while tables are small, they would keep the full scans that suit small tables. */
-const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
+/** Statements of the data path look rows up by their keys. Planned once, while tables are small, they would keep the full scans that suit small tables.
+ *  And planned once it is: another plan for each value of an array would cost more than the statement. */
+const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan';
 /** What queues while one is busy shares its next commit: more connections than this only take from each other. */
 const HOT_CONNECTIONS = 4;
 /** Milliseconds to wait for a connection, be it a new one or a place in the queue. */

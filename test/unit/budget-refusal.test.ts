@@ -1,7 +1,7 @@
 import type { Budget } from '../../src/services/budget/budget.types';
 import { budgetExceeded, modelUnpriced, type NotHeld } from '../../src/services/chat/budget-refusal';
 import type { ChatInput, Refusal } from '../../src/services/chat/chat.types';
-import { boundPromptTokens, worstCaseCost } from '../../src/services/chat/worst-case';
+import { PromptBound, worstCaseCost } from '../../src/services/chat/worst-case';
 import type { CatalogModel } from '../../src/services/model/model.types';
 import type { Plan } from '../../src/services/plan/plan.types';
 import type { Rates } from '../../src/services/pricing/pricing.types';
@@ -31,7 +31,7 @@ function refuse({ asked = model('dear'), models = [], input: fields = {}, maxTok
     },
   };
   const all = [asked, ...models];
-  const promptBound = boundPromptTokens(input.messages, input, asked);
+  const promptBound = new PromptBound(input.messages, input).tokensFor(asked);
   const found = prices.worstRates([asked.id, ...asked.fallbacks], 'org_1', promptBound);
   const call: NotHeld = {
     admission: { kind: 'BUDGET_EXCEEDED', budget: on, room, onlyHeld },

@@ -1,7 +1,7 @@
 import { countTokens } from '../../src/lib/token-estimate';
 import type { ChatInput, MessageInput } from '../../src/services/chat/chat.types';
 import { imageTokensAtMost } from '../../src/services/chat/image-tokens';
-import { boundPromptTokens, plausible, worstCaseCost } from '../../src/services/chat/worst-case';
+import { plausible, PromptBound, worstCaseCost } from '../../src/services/chat/worst-case';
 import type { CatalogModel } from '../../src/services/model/model.types';
 import type { TokenBuckets } from '../../src/services/pricing/pricing.types';
 
@@ -11,7 +11,7 @@ const CLAUDE = model('claude-sonnet-4-5', 'anthropic');
 const input = (fields: Partial<ChatInput> = {}): ChatInput => ({ scenario: 'DEFAULT', messages: [], ...fields });
 const user = (content: string): MessageInput => ({ role: 'USER', content });
 const bound = (messages: MessageInput[], asked: CatalogModel = CLAUDE, fields: Partial<ChatInput> = {}, ...models: CatalogModel[]): number =>
-  boundPromptTokens(messages, input(fields), asked, new Map(models.map((one) => [one.id, one])));
+  new PromptBound(messages, input(fields)).tokensFor(asked, new Map(models.map((one) => [one.id, one])));
 const PROSE = 'The quick brown fox jumps over the lazy dog, and then it sleeps. ';
 // A call with one short message, without its text.
 const EMPTY = bound([user('.')]) - 1;
@@ -22,6 +22,15 @@ describe('the bound of a prompt', () => {
     expect(bound([user('Größe')]) - EMPTY).toBe(7);
     expect(bound([user('你好')]) - EMPTY).toBe(6);
     expect(bound([user('a'), user('b')])).toBeGreaterThan(bound([user('ab')]));
+  });
+
+  it('is their bytes without the tokenizer, which is never less', () => {
+    for (const text of [PROSE, 'Größe 你好', 'x'.repeat(3_000)]) {
+      const prompt = new PromptBound([user(text)], input());
+      expect(prompt.bytesFor(GPT)).toBe(prompt.bytesFor(CLAUDE));
+      expect(prompt.bytesFor(GPT)).toBeGreaterThanOrEqual(prompt.tokensFor(GPT));
+      expect(prompt.bytesFor(CLAUDE)).toBe(prompt.tokensFor(CLAUDE));
+    }
   });
 
   it('is the tokens of its texts where the vocabulary is known', () => {

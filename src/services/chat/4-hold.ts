@@ -11,7 +11,7 @@ import type { Admission, CallFacts, HeldOn, RouteFlag, StoredMessage } from './c
 import type { CallStore } from './call.store';
 import type { CallContext, ChatInput, MessageInput, Refusal } from './chat.types';
 import { guessPromptTokens } from './history';
-import { boundPromptTokens, worstCaseCost } from './worst-case';
+import { PromptBound, worstCaseCost } from './worst-case';
 
 /** A call with everything decided and nothing spent. */
 export interface PreparedCall {
@@ -81,49 +81,58 @@ export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boo
   const id = newId('call');
   const traceId = input.traceId ?? context.traceparentId ?? randomBytes(16).toString('hex');
   const messages = conversation ? input.messages.map(toStored) : [];
-  const promptBound = boundPromptTokens([...prepared.history, ...input.messages], input, model, deps.catalog.snapshot().byId);
-  const rates = deps.prices.worstRates([model.id, ...model.fallbacks], viewer.organizationId, promptBound);
-  const needed = rates && worstCaseCost(promptBound, prepared.maxTokens, rates);
-  const facts = factsOf(prepared, needed);
-  const [admission] = await deps.store.admit([
-    {
-      ...facts,
-      id,
-      organizationId: viewer.organizationId,
-      userId: viewer.userId,
-      tokenId: viewer.tokenId,
-      projectId: input.projectId ?? conversation?.conversation.projectId ?? null,
-      agent: input.agent ?? null,
-      scenario: input.scenario,
-      traceId,
-      model: model.id,
-      upstream: deps.upstream,
-      streamed,
-      owner: deps.owner,
-      deadlineMs: deps.totalMs + OVERDUE_MARGIN_MS,
-      question: conversation
-        ? { conversationId: conversation.conversation.id, parentId: conversation.ids.at(-1) ?? null, branchIds: conversation.ids, messages }
-        : null,
-      idempotency: prepared.idempotency,
-    },
-  ]);
-  switch (admission!.kind) {
+  const prompt = new PromptBound([...prepared.history, ...input.messages], input);
+  const { byId } = deps.catalog.snapshot();
+  const call = {
+    id,
+    organizationId: viewer.organizationId,
+    userId: viewer.userId,
+    tokenId: viewer.tokenId,
+    projectId: input.projectId ?? conversation?.conversation.projectId ?? null,
+    agent: input.agent ?? null,
+    scenario: input.scenario,
+    traceId,
+    model: model.id,
+    upstream: deps.upstream,
+    streamed,
+    owner: deps.owner,
+    deadlineMs: deps.totalMs + OVERDUE_MARGIN_MS,
+    question: conversation
+      ? { conversationId: conversation.conversation.id, parentId: conversation.ids.at(-1) ?? null, branchIds: conversation.ids, messages }
+      : null,
+    idempotency: prepared.idempotency,
+  };
+  const admit = async (promptBound: number): Promise<{ admission: Admission; promptBound: number; needed: string | null; facts: CallFacts }> => {
+    const rates = deps.prices.worstRates([model.id, ...model.fallbacks], viewer.organizationId, promptBound);
+    const needed = rates && worstCaseCost(promptBound, prepared.maxTokens, rates);
+    const facts = factsOf(prepared, needed);
+    const [admission] = await deps.store.admit([{ ...call, ...facts }]);
+    return { admission: admission!, promptBound, needed, facts };
+  };
+  // Bytes bound the tokens: only where so much does not fit a budget is the prompt tokenized, which takes a while of the one event loop.
+  let asked = await admit(prompt.bytesFor(model, byId));
+  if (asked.admission.kind === 'BUDGET_EXCEEDED') {
+    const tokens = prompt.tokensFor(model, byId);
+    if (tokens < asked.promptBound) asked = await admit(tokens);
+  }
+  const { admission, promptBound, needed, facts } = asked;
+  switch (admission.kind) {
     case 'ADMITTED':
       return {
         kind: 'HELD',
         call: {
-          ...prepared, id, occurredAt: admission!.occurredAt, traceId, streamed, upstream: deps.upstream, answerId: newId('message'), questionId: messages.at(-1)?.id ?? null,
-          promptBound, heldOn: admission!.heldOn, facts, idempotencyKey: prepared.idempotency?.key ?? null,
+          ...prepared, id, occurredAt: admission.occurredAt, traceId, streamed, upstream: deps.upstream, answerId: newId('message'), questionId: messages.at(-1)?.id ?? null,
+          promptBound, heldOn: admission.heldOn, facts, idempotencyKey: prepared.idempotency?.key ?? null,
         },
       };
     case 'BUDGET_EXCEEDED':
-      return { kind: 'REFUSED', refusal: budgetExceeded({ admission: admission!, needed: needed!, prepared, promptBound, plan, catalog: deps.catalog.snapshot(), prices: deps.prices }) };
+      return { kind: 'REFUSED', refusal: budgetExceeded({ admission, needed: needed!, prepared, promptBound, plan, catalog: deps.catalog.snapshot(), prices: deps.prices }) };
     case 'UNPRICED':
       return { kind: 'REFUSED', refusal: modelUnpriced(model.id) };
     case 'NO_CONVERSATION':
       throw notFound('input.conversationId');
     default:
-      return admission!;
+      return admission;
   }
 }
 

@@ -17,7 +17,7 @@ export interface NotHeld {
   /** Dollars, decimal string: its worst case. */
   needed: string;
   prepared: Pick<PreparedCall, 'principal' | 'model' | 'maxTokens' | 'history' | 'input'>;
-  /** Tokens, of `boundPromptTokens`. */
+  /** Tokens, of `PromptBound`. */
   promptBound: number;
   plan: Plan;
   catalog: CatalogSnapshot;

@@ -109,7 +109,8 @@ export class CallRun implements RunningCall {
     const refusal = error && error.kind !== 'ABORTED' ? this.refuse(error, answer) : null;
     const end: EndState = { status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, refusal, stopReason: this.stopReason, hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT' };
     const reply = await settle(call, answer, end, deps.settle);
-    this.log(reply, error);
+    // The client waits for the reply, and not for the line about it.
+    setImmediate(() => this.log(reply, error));
     return outcomeOf(reply, refusal, this.stopReason);
   }
 

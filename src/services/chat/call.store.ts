@@ -76,10 +76,12 @@ function questionRows(question: Question): Record<string, unknown>[] {
   });
 }
 
-const NEW_ALERTS = notifyAlerts('bool_or(alerted)');
-// The notification comes with the rows: settling is one round trip.
-const SETTLE = `WITH done AS MATERIALIZED (SELECT id, stale, alerted FROM weir.settle($1::json)) SELECT id, stale, (SELECT ${NEW_ALERTS} FROM done) FROM done`;
-const CORRECT = `WITH done AS MATERIALIZED (SELECT id, alerted FROM weir.correct($1::json, $2)) SELECT id, (SELECT ${NEW_ALERTS} FROM done) FROM done`;
+/** How long the statement took until here, inside Postgres. Its commit comes after that. */
+const STATEMENT_MS = `extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 * 1000 AS "statementMs"`;
+const ADMIT = `SELECT weir.admit($1::json) AS answer, ${STATEMENT_MS}`;
+// The notification comes with the answer: settling is one round trip.
+const SETTLE = `SELECT settled, stale, extract(epoch FROM waited)::float8 * 1000 AS "waitedMs", ${STATEMENT_MS}, ${notifyAlerts('alerted')} FROM weir.settle($1::json)`;
+const CORRECT = `SELECT corrected, ${notifyAlerts('alerted')} FROM weir.correct($1::json, $2)`;
 
 /** Of one call; which fields there are depends on its fate. */
 interface FateDetail { occurredAt: string; budgetIds: string[]; budgetDates: string[]; budget: BudgetJson; room: string; onlyHeld: boolean; callId: string; stored: unknown; firstUsedAt: string }
@@ -95,7 +97,22 @@ interface AdmissionSql {
   /** By call: which of them, counted from 1, as a Postgres array; null: none. */
   places: (string | null)[];
   details: (FateDetail | null)[];
+  /** Milliseconds for period rows that others held; null: no budget applied. */
+  waitedMs: number | null;
 }
+interface SettlementSql { settled: string[]; stale: string[] | null; waitedMs: number | null; statementMs: number }
+
+/** A group of calls that shared one commit. Milliseconds. */
+export interface SlowGroup {
+  what: 'admission' | 'settlement';
+  calls: number;
+  elapsedMs: number;
+  /** Inside Postgres, until the commit; `waitedMs` of it for rows that others held. */
+  statementMs: number;
+  waitedMs: number | null;
+}
+/** Milliseconds that a group may take before it is reported. */
+const SLOW_MS = 20;
 
 /** null: ask once more. */
 function readAdmission(answer: AdmissionSql, at: number, call: NewCall): Admission | null {
@@ -168,6 +185,7 @@ export class CallStore {
   constructor(
     private readonly db: Db,
     private readonly prices: Prices | null = null,
+    private readonly onSlow: (group: SlowGroup) => void = () => {},
   ) {}
 
   /**
@@ -189,8 +207,8 @@ export class CallStore {
     return whenFree(async () => {
       for (let tries = 1; ; tries += 1) {
         try {
-          const rows = await this.db.query<{ id: string }>(CORRECT, [storableJson(ends.map(settleRow)), reason]);
-          return rows.map(({ id }) => id);
+          const [row] = await this.db.query<{ corrected: string[] }>(CORRECT, [storableJson(ends.map(settleRow)), reason]);
+          return row!.corrected;
         } catch (error) {
           if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
           await this.repriceAll(ends);
@@ -264,12 +282,18 @@ export class CallStore {
   private async writeCalls(calls: NewCall[]): Promise<(Admission | null)[]> {
     const rows = calls.map((call, i) => admitRow(call, i + 1, this.asked.has(call)));
     for (const call of calls) this.asked.add(call);
-    const json = calls.some((call) => call.question) ? storableJson(rows) : JSON.stringify(rows);
-    const [row] = await this.db.hot<{ answer: AdmissionSql }>('admit', 'SELECT weir.admit($1::json) AS answer', [json]);
+    const startedAt = performance.now();
+    const [row] = await this.db.hot<{ answer: AdmissionSql; statementMs: number }>('admit', ADMIT, [storableJson(rows)]);
+    this.report({ what: 'admission', calls: calls.length, startedAt, statementMs: row!.statementMs, waitedMs: row!.answer.waitedMs });
     return calls.map((call, i) => {
       this.asked.delete(call);
       return readAdmission(row!.answer, i, call);
     });
+  }
+
+  private report({ startedAt, ...group }: Omit<SlowGroup, 'elapsedMs'> & { startedAt: number }): void {
+    const elapsedMs = performance.now() - startedAt;
+    if (elapsedMs > SLOW_MS) this.onSlow({ ...group, elapsedMs });
   }
 
   /** Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was not the first. */
@@ -277,8 +301,13 @@ export class CallStore {
     const firsts = new Map<string, CallEnd>();
     for (const end of all) if (!firsts.has(end.id)) firsts.set(end.id, end);
     const ends = [...firsts.values()];
-    const rows = await this.db.hot<{ id: string; stale: boolean }>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
-    const found = new Map(rows.map((row) => [row.id, row.stale ? ('STALE' as const) : true]));
+    const startedAt = performance.now();
+    const [row] = await this.db.hot<SettlementSql>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
+    const { settled, stale, statementMs, waitedMs } = row!;
+    this.report({ what: 'settlement', calls: ends.length, startedAt, statementMs, waitedMs });
+    const found = new Map<string, true | 'STALE'>();
+    for (const id of settled) found.set(id, true);
+    for (const id of stale ?? []) found.set(id, 'STALE');
     return all.map((end) => (firsts.get(end.id) === end ? (found.get(end.id) ?? false) : false));
   }
 }

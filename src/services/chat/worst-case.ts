@@ -30,7 +30,11 @@ const readsO200k = (model: CatalogModel): boolean => isOpenAi(model) && O200K.te
 
 type Models = ReadonlyMap<string, CatalogModel>;
 
-/** An upper bound of a prompt's tokens for any model: what depends on the prompt alone is computed once. The same prompt has the same bound, always. */
+/**
+ * The most prompt tokens that a call can be charged for, by a model or one of its fallbacks: what depends on the prompt alone is computed once, and
+ * the same prompt has the same bound, always. Should the proxy serve by yet another model (`x-litellm-model-group`), the call is booked in full, and
+ * what exceeds its reservation is overage.
+ */
 export class PromptBound {
   private readonly texts: string[] = [];
   private around = TOKENS_AROUND;
@@ -62,12 +66,22 @@ export class PromptBound {
     if (input.responseFormat?.schema != null) this.around += TOKENS_AROUND_TOOL + bytesOf(JSON.stringify(input.responseFormat));
   }
 
-  /** For the model and its fallbacks, which `models` describes: one that it does not have counts as unknown. */
+  /** For the model and its fallbacks, which `models` describes: one that it does not have counts as unknown. Tokenizes, where that says less than the bytes. */
   tokensFor(model: CatalogModel, models?: Models): number {
     const all = [model, ...model.fallbacks.map((id) => models?.get(id) ?? null)];
     const known = all.every((one) => one !== null && readsO200k(one));
+    return this.beside(all) + (known ? this.tokens() : this.utf8());
+  }
+
+  /** The same without the tokenizer: never less than `tokensFor`, and several times as much for prose. */
+  bytesFor(model: CatalogModel, models?: Models): number {
+    return this.beside([model, ...model.fallbacks.map((id) => models?.get(id) ?? null)]) + this.utf8();
+  }
+
+  /** What is sent beside the texts. */
+  private beside(all: readonly (CatalogModel | null)[]): number {
     const image = this.images === 0 ? 0 : Math.max(...all.map((one) => imageTokensAtMost(one ?? UNKNOWN)));
-    return this.around + this.images * image + (known ? this.tokens() : this.utf8());
+    return this.around + this.images * image;
   }
 
   private read(...texts: (string | null | undefined)[]): void {
@@ -105,14 +119,6 @@ function countAtMost(texts: readonly string[]): number {
   }
   return countEach(pieces).reduce((sum, n) => sum + n, long);
 }
-
-/**
- * The most prompt tokens that the call can be charged for, by the model or one of its fallbacks. `models`, where given, tells what the
- * fallbacks are; else they count as unknown. Should the proxy serve by yet another model (`x-litellm-model-group`), the call is booked in
- * full, and what exceeds its hold is overage.
- */
-export const boundPromptTokens = (messages: readonly MessageInput[], input: Pick<ChatInput, 'tools' | 'responseFormat'>, model: CatalogModel, models?: Models): number =>
-  new PromptBound(messages, input).tokensFor(model, models);
 
 /**
  * Dollars, exactly: the whole prompt and the whole answer at the dearest rate of each, and the fee of a request. There is one answer to a

@@ -25,10 +25,6 @@ CREATE TYPE weir.call_end AS (organization_id text, occurred_at timestamptz, id 
   prompt_tokens_estimate integer, hold numeric, asked_input_tokens integer, reasoning_effort text, route_version bigint, route_rule text,
   route_flags text[], budget_left numeric, budget_left_percent numeric);
 
--- What weir.settle says of a call: newly settled, or, with nothing done, priced by an older book than the one that holds now. "alerted": budgets
--- have new alerts, and the caller notifies who listens.
-CREATE TYPE weir.settled AS (id text, stale boolean, alerted boolean);
-
 -- What is added to a period row: weir.book.
 CREATE TYPE weir.booking AS (organization_id text, budget_id text, starts_on date, spent numeric, released numeric, excess numeric);
 

@@ -145,7 +145,7 @@ CREATE TABLE calls_in_flight (
   -- Every row is soon a dead one: waiting for a fifth of the table to die would be waiting for ever.
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE calls_in_flight IS 'tenant: calls that run now, with what is reserved for them';
-CREATE INDEX calls_in_flight_owner_idx ON calls_in_flight (owner);
+CREATE INDEX calls_in_flight_id_idx ON calls_in_flight (id);
 CREATE INDEX calls_in_flight_stop_reason_idx ON calls_in_flight (owner) WHERE stop_reason IS NOT NULL;
 
 -- What a stream had produced: a row every two seconds or four kilobytes with what came since the last one.

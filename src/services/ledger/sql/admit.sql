@@ -25,25 +25,37 @@ DECLARE
   c weir.new_call;
   r record;
   seen text[] := '{}';
-  has_again boolean; has_key boolean; has_question boolean;
+  is_single boolean; is_shared boolean; has_again boolean; has_key boolean; has_question boolean;
   -- the period rows on which anything of the group is reserved, in the order organisation, project, user, token; and the places of a subject in them
-  room_organizations text[]; room_budgets text[]; room_dates date[]; limits numeric[]; rooms numeric[]; holds numeric[]; is_missing boolean;
+  room_organizations text[]; room_budgets text[]; room_dates date[]; room_subjects text[]; limits numeric[]; rooms_before numeric[]; rooms numeric[];
+  is_missing boolean;
   places jsonb;
   claimed bigint; taken idempotency_keys[];
+  subjects text[]; subjects_before text[]; my_places text; my_periods weir.held_on;
   mine int[]; place int; tightest int; refused_by int; room numeric; ids_held text[]; dates_held date[];
+  lock_asked_at timestamptz; waited interval;
   head text; last_position bigint; one_detail json;
 BEGIN
-  SELECT array_agg(x ORDER BY x.nr), array_agg(x.id ORDER BY x.nr), array_agg(DISTINCT x.organization_id), bool_or(x.again),
-      bool_or(x.key IS NOT NULL), bool_or(x.messages IS NOT NULL)
-    INTO batch, ids, organizations, has_again, has_key, has_question
-    FROM json_populate_recordset(NULL::weir.new_call, calls) AS x;
+  is_single := json_array_length(calls) = 1;
+  IF is_single THEN
+    -- The short way of a group of one, here and below: nothing is sorted, gathered or looked up that is at hand.
+    c := json_populate_record(NULL::weir.new_call, calls -> 0);
+    batch := ARRAY[c]; ids := ARRAY[c.id]; organizations := ARRAY[c.organization_id];
+    has_again := c.again; has_key := c.key IS NOT NULL; has_question := c.messages IS NOT NULL;
+  ELSE
+    SELECT array_agg(x), array_agg(x.id), array_agg(DISTINCT x.organization_id), bool_or(x.again), bool_or(x.key IS NOT NULL),
+        bool_or(x.messages IS NOT NULL)
+      INTO batch, ids, organizations, has_again, has_key, has_question
+      FROM (SELECT e.* FROM json_populate_recordset(NULL::weir.new_call, calls) AS e ORDER BY e.nr) AS x;
+  END IF;
   fates := array_fill(NULL::text, ARRAY[cardinality(ids)]);
   details := array_fill(NULL::json, ARRAY[cardinality(ids)]);
   places_held := array_fill(NULL::text, ARRAY[cardinality(ids)]);
   held := array_fill(NULL::weir.held_on, ARRAY[cardinality(ids)]);
   lefts := array_fill(NULL::numeric, ARRAY[cardinality(ids)]);
   left_percents := lefts;
-  PERFORM weir.share_budgets(organizations);
+  -- An assignment, since a function is called faster by it than by a query.
+  is_shared := weir.share_budgets(organizations);
 
   -- 1. Calls that were asked for before: their first try may have been carried out.
   IF has_again THEN
@@ -131,9 +143,11 @@ BEGIN
         ORDER BY b.id, t.day
         ON CONFLICT (organization_id, budget_id, starts_on) DO NOTHING;
     END IF;
+    lock_asked_at := clock_timestamp();
     PERFORM FROM unnest(room_organizations, room_budgets, room_dates) AS t(org, id, day)
       JOIN budget_periods AS p ON p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day
       ORDER BY p.budget_id, p.starts_on FOR NO KEY UPDATE OF p;
+    waited := clock_timestamp() - lock_asked_at;
     IF has_again THEN
       -- The first try may have waited for these locks too, and have had them first.
       FOR r IN
@@ -148,27 +162,45 @@ BEGIN
       END LOOP;
     END IF;
     -- Limits are read behind the locks: one that was lowered while this waited counts.
-    SELECT array_agg(w.org ORDER BY w.nr), array_agg(w.id ORDER BY w.nr), array_agg(w.day ORDER BY w.nr), array_agg(w.limit_amount ORDER BY w.nr),
-        array_agg(w.room ORDER BY w.nr), array_fill(0::numeric, ARRAY[count(*)::int])
-      INTO room_organizations, room_budgets, room_dates, limits, rooms, holds
-      FROM (SELECT t.org, b.id, t.day, b.limit_amount, b.limit_amount - p.spent - p.held AS room,
+    SELECT array_agg(w.org ORDER BY w.nr), array_agg(w.id ORDER BY w.nr), array_agg(w.day ORDER BY w.nr), array_agg(w.subject_id ORDER BY w.nr),
+        array_agg(w.limit_amount ORDER BY w.nr), array_agg(w.room ORDER BY w.nr)
+      INTO room_organizations, room_budgets, room_dates, room_subjects, limits, rooms
+      FROM (SELECT t.org, b.id, t.day, b.subject_id, b.limit_amount, b.limit_amount - p.spent - p.held AS room,
               row_number() OVER (ORDER BY array_position(ARRAY['ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN'], b.scope), b.id) AS nr
             FROM unnest(room_organizations, room_budgets, room_dates) AS t(org, id, day)
             JOIN budgets AS b ON b.organization_id = t.org AND b.id = t.id
             JOIN budget_periods AS p ON p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day) AS w;
-    SELECT jsonb_object_agg(subject_id, nrs) INTO places
-      FROM (SELECT b.subject_id, array_agg(t.nr ORDER BY t.nr)::text AS nrs
-            FROM unnest(room_organizations, room_budgets) WITH ORDINALITY AS t(org, id, nr)
-            JOIN budgets AS b ON b.organization_id = t.org AND b.id = t.id GROUP BY b.subject_id) AS s;
+    rooms_before := rooms;
+    IF NOT is_single THEN
+      SELECT jsonb_object_agg(subject_id, nrs) INTO places
+        FROM (SELECT t.subject_id, array_agg(t.nr ORDER BY t.nr)::text AS nrs
+              FROM unnest(room_subjects) WITH ORDINALITY AS t(subject_id, nr) GROUP BY t.subject_id) AS s;
+    END IF;
   END IF;
 
   -- 5. In the order of arrival: a big call that does not fit keeps no smaller one behind it from fitting.
   FOREACH c IN ARRAY batch LOOP
     CONTINUE WHEN fates[c.nr] IS NOT NULL;
     IF room_budgets IS NULL THEN fates[c.nr] := 'ADMITTED'; CONTINUE; END IF;
-    -- Without a query: this is done for every call.
-    mine := coalesce((places ->> c.organization_id)::int[], '{}') || (places ->> c.project_id)::int[] || (places ->> c.user_id)::int[]
-      || (places ->> c.token_id)::int[];
+    -- Without a query, since this is done for every call, and once for calls in a row that have the same budgets.
+    subjects := ARRAY[c.organization_id, c.project_id, c.user_id, c.token_id];
+    IF subjects IS DISTINCT FROM subjects_before THEN
+      subjects_before := subjects;
+      mine := '{}';
+      IF is_single THEN
+        FOR place IN 1..cardinality(room_budgets) LOOP mine := mine || place; END LOOP;
+      ELSE
+        mine := coalesce((places ->> c.organization_id)::int[], '{}') || (places ->> c.project_id)::int[] || (places ->> c.user_id)::int[]
+          || (places ->> c.token_id)::int[];
+      END IF;
+      my_places := mine::text;
+      ids_held := '{}'; dates_held := '{}';
+      FOREACH place IN ARRAY mine LOOP
+        ids_held := ids_held || room_budgets[place];
+        dates_held := dates_held || room_dates[place];
+      END LOOP;
+      my_periods := ROW(ids_held, dates_held)::weir.held_on;
+    END IF;
     IF mine = '{}' THEN fates[c.nr] := 'ADMITTED'; CONTINUE; END IF;
     IF c.hold IS NULL THEN fates[c.nr] := 'UNPRICED'; CONTINUE; END IF;
     refused_by := NULL;
@@ -180,15 +212,11 @@ BEGIN
     IF refused_by IS NULL THEN
       lefts[c.nr] := rooms[tightest];
       left_percents[c.nr] := round(100 * rooms[tightest] / nullif(limits[tightest], 0), 2);
-      ids_held := '{}'; dates_held := '{}';
       FOREACH place IN ARRAY mine LOOP
         rooms[place] := rooms[place] - c.hold;
-        holds[place] := holds[place] + c.hold;
-        ids_held := ids_held || room_budgets[place];
-        dates_held := dates_held || room_dates[place];
       END LOOP;
-      held[c.nr] := ROW(ids_held, dates_held)::weir.held_on;
-      places_held[c.nr] := mine::text;
+      held[c.nr] := my_periods;
+      places_held[c.nr] := my_places;
       fates[c.nr] := 'ADMITTED';
     ELSE
       SELECT min(rooms[m]) INTO room FROM unnest(mine) AS m;
@@ -223,7 +251,8 @@ BEGIN
     FROM unnest(batch) AS x WHERE fates[x.nr] = 'ADMITTED' AND details[x.nr] IS NULL ORDER BY x.id;
   IF room_budgets IS NOT NULL THEN
     UPDATE budget_periods AS p SET held = p.held + t.hold
-      FROM unnest(room_organizations, room_budgets, room_dates, holds) AS t(org, id, day, hold)
+      FROM (SELECT org, id, day, before - after AS hold
+            FROM unnest(room_organizations, room_budgets, room_dates, rooms_before, rooms) AS u(org, id, day, before, after)) AS t
       WHERE t.hold <> 0 AND p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day;
   END IF;
   IF has_key THEN
@@ -256,5 +285,5 @@ BEGIN
   END IF;
 
   RETURN json_build_object('occurredAt', v_at::text, 'budgets', room_budgets, 'dates', room_dates, 'fates', fates, 'places', places_held,
-    'details', details);
+    'details', details, 'waitedMs', extract(epoch FROM waited) * 1000);
 END $$;

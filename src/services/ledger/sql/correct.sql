@@ -1,7 +1,7 @@
 -- Later knowledge about settled calls: two rows each, the reversal of what stands and what is true; none where nothing differs. The difference is
--- booked where the call was. Gives the ids of the calls that were corrected. Raises WP001, with nothing done, where the price book is newer than the
+-- booked where the call was. Gives the ids of the calls that were corrected, and whether budgets have new alerts. Raises WP001, with nothing done, where the price book is newer than the
 -- one that priced them.
-CREATE OR REPLACE FUNCTION weir.correct(ends json, reason text) RETURNS SETOF weir.settled LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION weir.correct(ends json, reason text, OUT corrected text[], OUT alerted boolean) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
   x weir.call_end;
@@ -17,15 +17,17 @@ DECLARE
   on_dates date[];
   bookings weir.booking[] := '{}';
   total weir.booking[];
-  corrected text[] := '{}';
-  is_alerted boolean := false;
+  is_shared boolean;
+  waited interval;
 BEGIN
+  corrected := '{}';
+  alerted := false;
   PERFORM weir.share_budgets(array_agg(DISTINCT e.organization_id)) FROM json_populate_recordset(NULL::weir.call_end, ends) AS e;
   SELECT array_agg(DISTINCT m) INTO models FROM (
     SELECT unnest(ARRAY[e.served_model, e.model]) AS m FROM json_populate_recordset(NULL::weir.call_end, ends) AS e
     UNION SELECT l.served_model FROM json_populate_recordset(NULL::weir.call_end, ends) AS e
       JOIN llm_usage AS l ON l.organization_id = e.organization_id AND l.occurred_at = e.occurred_at AND coalesce(l.corrects_id, l.id) = e.id) AS known;
-  PERFORM weir.share_prices(models);
+  is_shared := weir.share_prices(models);
   IF EXISTS (SELECT FROM json_populate_recordset(NULL::weir.call_end, ends) AS e
       JOIN price_versions AS v ON v.model IN (e.served_model, e.model) AND v.number > e.book_number) THEN
     RAISE EXCEPTION 'the price book has changed' USING ERRCODE = 'WP001';
@@ -131,6 +133,8 @@ BEGIN
   SELECT array_agg(ROW(t.organization_id, t.budget_id, t.starts_on, t.spent, 0, t.excess)::weir.booking ORDER BY t.budget_id, t.starts_on) INTO total
     FROM (SELECT d.organization_id, d.budget_id, d.starts_on, sum(d.spent) AS spent, greatest(sum(d.spent), 0) AS excess
           FROM unnest(bookings) AS d GROUP BY d.organization_id, d.budget_id, d.starts_on) AS t;
-  IF total IS NOT NULL THEN is_alerted := weir.book(total); END IF;
-  RETURN QUERY SELECT i, false, is_alerted FROM unnest(corrected) AS i;
+  IF total IS NOT NULL THEN
+    waited := weir.lock_periods(total);
+    alerted := weir.book(total);
+  END IF;
 END $$;

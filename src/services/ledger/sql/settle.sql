@@ -1,45 +1,58 @@
 -- Settlement: one transaction. The gate is the insert into llm_usage: everything else derives from what it returned, so that settling twice is
 -- harmless, and a call in flight that is gone does not mean that it is settled. What was reserved is released with the row that holds it.
--- Gives the ids of those newly settled, and as "stale", with nothing done, those that were priced by an older book than the one that holds now.
+-- Gives the ids of those newly settled; as "stale", with nothing done, those that were priced by an older book than the one that holds now; and
+-- whether budgets have new alerts: the caller notifies who listens. "waited": for period rows.
 -- Locks are taken in the order of weir.admit.
-CREATE OR REPLACE FUNCTION weir.settle(ends json) RETURNS SETOF weir.settled LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION weir.settle(ends json, OUT settled text[], OUT stale text[], OUT alerted boolean, OUT waited interval)
+  LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
+  c weir.call_end;
   batch weir.call_end[];
   ids text[];
+  models text[];
+  oldest_book bigint;
+  newest_book bigint;
   organizations text[];
-  has_key boolean; has_answer boolean; has_stream boolean;
+  is_single boolean; is_shared boolean; is_all_new boolean; has_key boolean; has_answer boolean; has_stream boolean;
   -- by the place of the call: what its row in flight reserved, and where
   released numeric[];
   held weir.held_on[];
   lefts numeric[];
   left_percents numeric[];
-  settled text[];
-  stale text[];
   v_batch bigint;
   v_at timestamptz;
   v_expires_at timestamptz := weir.now() + interval '24 hours';
   bookings weir.booking[];
-  is_alerted boolean := false;
   r record;
 BEGIN
+  settled := '{}';
+  alerted := false;
   -- 1. Sorted once: every statement below goes through the batch in this order. And each call once: one that comes twice in a group is booked once.
-  SELECT array_agg(d.x ORDER BY (d.x).organization_id, (d.x).occurred_at, (d.x).id),
-      array_agg((d.x).id ORDER BY (d.x).organization_id, (d.x).occurred_at, (d.x).id), array_agg(DISTINCT (d.x).organization_id),
-      bool_or((d.x).streamed), bool_or((d.x).key IS NOT NULL), bool_or((d.x).answer_id IS NOT NULL)
-    INTO batch, ids, organizations, has_stream, has_key, has_answer
-    FROM (SELECT DISTINCT ON (e.id) e AS x FROM json_populate_recordset(NULL::weir.call_end, ends) AS e ORDER BY e.id) AS d;
-  IF batch IS NULL THEN RETURN; END IF;
+  is_single := json_array_length(ends) = 1;
+  IF is_single THEN
+    -- The short way of a group of one, here and below: nothing is sorted, gathered or looked up that is at hand.
+    c := json_populate_record(NULL::weir.call_end, ends -> 0);
+    batch := ARRAY[c]; ids := ARRAY[c.id]; organizations := ARRAY[c.organization_id]; models := ARRAY[c.served_model, c.model];
+    oldest_book := c.book_number; has_stream := c.streamed; has_key := c.key IS NOT NULL; has_answer := c.answer_id IS NOT NULL;
+  ELSE
+    SELECT array_agg(d.x), array_agg((d.x).id), array_agg(DISTINCT (d.x).organization_id),
+        array_agg(DISTINCT (d.x).served_model) || array_agg(DISTINCT (d.x).model), min((d.x).book_number),
+        bool_or((d.x).streamed), bool_or((d.x).key IS NOT NULL), bool_or((d.x).answer_id IS NOT NULL)
+      INTO batch, ids, organizations, models, oldest_book, has_stream, has_key, has_answer
+      FROM (SELECT DISTINCT ON (e.id) e AS x FROM json_populate_recordset(NULL::weir.call_end, ends) AS e ORDER BY e.id) AS d;
+    IF batch IS NULL THEN RETURN; END IF;
+  END IF;
 
   -- 2. No budget and no price changes until the end of this transaction.
-  PERFORM weir.share_budgets(organizations);
-  PERFORM weir.share_prices(ARRAY(SELECT x.served_model FROM unnest(batch) AS x UNION SELECT x.model FROM unnest(batch) AS x));
-  SELECT array_agg(DISTINCT x.id) INTO stale
-    FROM unnest(batch) AS x JOIN price_versions AS v ON v.model IN (x.served_model, x.model) AND v.number > x.book_number;
+  is_shared := weir.share_budgets(organizations) AND weir.share_prices(models);
+  SELECT max(v.number) INTO newest_book FROM price_versions AS v WHERE v.model = ANY (models);
+  IF newest_book > oldest_book THEN
+    SELECT array_agg(DISTINCT x.id) INTO stale
+      FROM unnest(batch) AS x JOIN price_versions AS v ON v.model IN (x.served_model, x.model) AND v.number > x.book_number;
+  END IF;
   IF stale IS NOT NULL THEN
-    RETURN QUERY SELECT i, true, false FROM unnest(stale) AS i;
-    SELECT array_agg(x ORDER BY x.organization_id, x.occurred_at, x.id), array_agg(x.id ORDER BY x.organization_id, x.occurred_at, x.id)
-      INTO batch, ids FROM unnest(batch) AS x WHERE NOT x.id = ANY (stale);
+    SELECT array_agg(x ORDER BY x.id), array_agg(x.id ORDER BY x.id) INTO batch, ids FROM unnest(batch) AS x WHERE NOT x.id = ANY (stale);
     IF batch IS NULL THEN RETURN; END IF;
   END IF;
   released := array_fill(NULL::numeric, ARRAY[cardinality(ids)]);
@@ -57,26 +70,42 @@ BEGIN
       JOIN idempotency_keys AS k ON k.organization_id = x.organization_id AND k.user_id = x.user_id AND k.key = x.key
       WHERE x.key IS NOT NULL ORDER BY k.user_id, k.key FOR UPDATE OF k;
   END IF;
-  FOR r IN
-    WITH locked AS (
-      SELECT f.organization_id, f.id FROM unnest(batch) AS x JOIN calls_in_flight AS f ON f.organization_id = x.organization_id AND f.id = x.id
-      ORDER BY f.id FOR UPDATE OF f)
-    DELETE FROM calls_in_flight AS f USING locked AS l WHERE f.organization_id = l.organization_id AND f.id = l.id
-    RETURNING array_position(ids, f.id) AS place, coalesce(f.hold, 0) AS hold, f.budget_ids, f.budget_dates, f.budget_left, f.budget_left_percent
-  LOOP
-    released[r.place] := r.hold;
-    held[r.place] := ROW(r.budget_ids, r.budget_dates)::weir.held_on;
-    lefts[r.place] := r.budget_left;
-    left_percents[r.place] := r.budget_left_percent;
-  END LOOP;
+  IF is_single THEN
+    DELETE FROM calls_in_flight AS f WHERE f.organization_id = c.organization_id AND f.id = c.id
+      RETURNING coalesce(f.hold, 0) AS hold, f.budget_ids, f.budget_dates, f.budget_left, f.budget_left_percent INTO r;
+    IF FOUND THEN
+      released := ARRAY[r.hold]; held := ARRAY[ROW(r.budget_ids, r.budget_dates)::weir.held_on]; lefts := ARRAY[r.budget_left];
+      left_percents := ARRAY[r.budget_left_percent];
+    END IF;
+  ELSE
+    FOR r IN
+      -- Arrays, and no join: what Postgres knows of this table's size is seldom true, and by it a join may go through all calls in flight.
+      WITH locked AS (
+        SELECT f.id FROM calls_in_flight AS f WHERE f.organization_id = ANY (organizations) AND f.id = ANY (ids) ORDER BY f.id FOR UPDATE)
+      DELETE FROM calls_in_flight AS f WHERE f.organization_id = ANY (organizations) AND f.id = ANY (ARRAY(SELECT l.id FROM locked AS l))
+      RETURNING array_position(ids, f.id) AS place, coalesce(f.hold, 0) AS hold, f.budget_ids, f.budget_dates, f.budget_left, f.budget_left_percent
+    LOOP
+      released[r.place] := r.hold;
+      held[r.place] := ROW(r.budget_ids, r.budget_dates)::weir.held_on;
+      lefts[r.place] := r.budget_left;
+      left_percents[r.place] := r.budget_left_percent;
+    END LOOP;
+  END IF;
 
   -- 4. The usage rows. Their batch is marked first: the time is taken behind the lock on that table, so that a reader who has seen its writers end
   -- has seen everything that was settled until then.
   v_batch := nextval('weir.usage_batch_ids');
-  LOCK TABLE usage_batches IN ROW EXCLUSIVE MODE;
-  v_at := weir.clock();
-  INSERT INTO usage_batches (organization_id, id, from_at, to_at, rows, settled_at)
-    SELECT x.organization_id, v_batch, min(x.occurred_at), max(x.occurred_at), count(*), v_at FROM unnest(batch) AS x GROUP BY x.organization_id;
+  IF is_single THEN
+    INSERT INTO usage_batches (organization_id, id, from_at, to_at, rows, settled_at)
+      VALUES (c.organization_id, v_batch, c.occurred_at, c.occurred_at, 1, weir.clock()) RETURNING settled_at INTO v_at;
+  ELSE
+    WITH clock AS MATERIALIZED (SELECT weir.clock() AS at),
+    made AS (
+      INSERT INTO usage_batches (organization_id, id, from_at, to_at, rows, settled_at)
+      SELECT x.organization_id, v_batch, min(x.occurred_at), max(x.occurred_at), count(*), (SELECT at FROM clock)
+      FROM unnest(batch) AS x GROUP BY x.organization_id RETURNING settled_at)
+    SELECT max(settled_at) INTO v_at FROM made;
+  END IF;
   WITH gate AS (
     INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, token_id, project_id, conversation_id, agent, scenario, trace_id, streamed, model,
         served_model, provider, deployment, service_tier, upstream, attempts, status, error_code, finish_reason, uncached_prompt_tokens,
@@ -101,36 +130,43 @@ BEGIN
     FROM unnest(batch) WITH ORDINALITY AS x ORDER BY x.ordinality
     ON CONFLICT (organization_id, occurred_at, id) DO NOTHING RETURNING id)
   SELECT coalesce(array_agg(id), '{}') INTO settled FROM gate;
+  -- Mostly all of them: then no list is searched for each.
+  is_all_new := cardinality(settled) = cardinality(ids);
 
-  -- 5. The books. First by the set of period rows, of which there are few: most of the sum is made there.
-  SELECT array_agg(b ORDER BY b.budget_id, b.starts_on) INTO bookings FROM (
-    SELECT w.org AS organization_id, t.budget_id, t.starts_on, sum(w.spent) AS spent, sum(w.released) AS released, sum(w.excess) AS excess
-    FROM (SELECT y.org, y.on_budgets, y.on_dates, sum(y.spent) AS spent, sum(y.released) AS released, sum(greatest(y.spent - y.released, 0)) AS excess
-          FROM (SELECT x.organization_id AS org, CASE WHEN x.id = ANY (settled) THEN coalesce(x.cost, 0) ELSE 0 END AS spent,
-                  coalesce(released[x.ordinality], 0) AS released,
-                  CASE WHEN released[x.ordinality] IS NULL THEN x.budget_ids ELSE (held[x.ordinality]).budget_ids END AS on_budgets,
-                  CASE WHEN released[x.ordinality] IS NULL THEN x.budget_dates ELSE (held[x.ordinality]).budget_dates END AS on_dates
-                FROM unnest(batch) WITH ORDINALITY AS x) AS y
-          GROUP BY y.org, y.on_budgets, y.on_dates) AS w
-    CROSS JOIN LATERAL unnest(w.on_budgets, w.on_dates) AS t(budget_id, starts_on)
-    GROUP BY w.org, t.budget_id, t.starts_on) AS b;
-  IF bookings IS NOT NULL THEN is_alerted := weir.book(bookings); END IF;
+  -- 5. The books, unless no budget applied. First by the set of period rows, of which there are few: most of the sum is made there.
+  IF NOT is_single OR coalesce((held[1]).budget_ids, c.budget_ids) <> '{}' THEN
+    SELECT array_agg(b ORDER BY b.budget_id, b.starts_on) INTO bookings FROM (
+      SELECT w.org AS organization_id, t.budget_id, t.starts_on, sum(w.spent) AS spent, sum(w.released) AS released, sum(w.excess) AS excess
+      FROM (SELECT y.org, y.on_budgets, y.on_dates, sum(y.spent) AS spent, sum(y.released) AS released, sum(greatest(y.spent - y.released, 0)) AS excess
+            FROM (SELECT x.organization_id AS org, CASE WHEN is_all_new OR x.id = ANY (settled) THEN coalesce(x.cost, 0) ELSE 0 END AS spent,
+                    coalesce(released[x.ordinality], 0) AS released,
+                    CASE WHEN released[x.ordinality] IS NULL THEN x.budget_ids ELSE (held[x.ordinality]).budget_ids END AS on_budgets,
+                    CASE WHEN released[x.ordinality] IS NULL THEN x.budget_dates ELSE (held[x.ordinality]).budget_dates END AS on_dates
+                  FROM unnest(batch) WITH ORDINALITY AS x) AS y
+            GROUP BY y.org, y.on_budgets, y.on_dates) AS w
+      CROSS JOIN LATERAL unnest(w.on_budgets, w.on_dates) AS t(budget_id, starts_on)
+      GROUP BY w.org, t.budget_id, t.starts_on) AS b;
+    IF bookings IS NOT NULL THEN
+      waited := weir.lock_periods(bookings);
+      alerted := weir.book(bookings);
+    END IF;
+  END IF;
 
   -- 6. What hangs on the call: its key, its answer, its checkpoints.
   IF has_key THEN
     UPDATE idempotency_keys AS k SET stored = x.stored, expires_at = v_expires_at
       FROM unnest(batch) AS x
       WHERE x.stored IS NOT NULL AND k.organization_id = x.organization_id AND k.user_id = x.user_id AND k.key = x.key AND k.call_id = x.id
-        AND x.id = ANY (settled);
+        AND (is_all_new OR x.id = ANY (settled));
     DELETE FROM idempotency_keys AS k USING unnest(batch) AS x
       WHERE x.key IS NOT NULL AND x.stored IS NULL AND k.organization_id = x.organization_id AND k.user_id = x.user_id AND k.key = x.key
-        AND k.call_id = x.id AND x.id = ANY (settled);
+        AND k.call_id = x.id AND (is_all_new OR x.id = ANY (settled));
   END IF;
   IF has_answer THEN
     FOR r IN
       SELECT x.*
       FROM unnest(batch) AS x JOIN conversations AS v ON v.organization_id = x.organization_id AND v.id = x.conversation_id
-      WHERE x.answer_id IS NOT NULL AND x.id = ANY (settled) ORDER BY x.occurred_at, x.id
+      WHERE x.answer_id IS NOT NULL AND (is_all_new OR x.id = ANY (settled)) ORDER BY x.occurred_at, x.id
     LOOP
       -- Only where nobody went on from elsewhere meanwhile does the answer become the conversation's head.
       UPDATE conversations AS v SET head_id = r.answer_id, updated_at = v_at
@@ -144,7 +180,6 @@ BEGIN
   IF has_stream THEN
     -- Those of a lost call stay for its subscribers; recovery removes them later.
     DELETE FROM call_checkpoints AS p USING unnest(batch) AS x
-      WHERE x.streamed AND x.status <> 'LOST' AND x.id = ANY (settled) AND p.organization_id = x.organization_id AND p.call_id = x.id;
+      WHERE x.streamed AND x.status <> 'LOST' AND (is_all_new OR x.id = ANY (settled)) AND p.organization_id = x.organization_id AND p.call_id = x.id;
   END IF;
-  RETURN QUERY SELECT i, false, is_alerted FROM unnest(settled) AS i;
 END $$;
