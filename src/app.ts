@@ -228,6 +228,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         checkpoints,
         logger,
         totalMs: config.timeouts.totalMs,
+        installation,
       },
     });
     const status = new StatusService({

@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { UpstreamError } from '../../src/services/litellm/map-error';
 import { CompletionClient } from '../../src/services/litellm/client';
 import { Answer, type Piece } from '../../src/services/chat/answer';
-import type { UpstreamRequest } from '../../src/services/litellm/upstream.types';
+import type { SpendMetadata, UpstreamRequest } from '../../src/services/litellm/upstream.types';
 import { watchLag } from '../support/lag';
 import { forever, type Script } from '../support/provider-script';
 import { startProvider, type FakeProvider } from '../support/provider';
@@ -19,12 +19,14 @@ afterAll(async () => {
   await provider.close();
 });
 
+const metadata: SpendMetadata = { weir: { installation: 'one', call: 'call_1', org: 'org_1', user: 'usr_1', operation: 'CHAT', door: 'GRAPHQL', scenario: 'DEFAULT' }, trace_id: 'trace' };
+
 async function ask(stream: boolean, script: Script, signal = new AbortController().signal): Promise<{ answer: Answer; pieces: Piece[]; error: UpstreamError | null }> {
   provider.script('test-chat', script);
   const pieces: Piece[] = [];
   const answer = new Answer((piece) => pieces.push(piece));
   const base = { model: 'test-chat', messages: [{ role: 'user' as const, content: 'hello' }], max_tokens: 10 };
-  const request: UpstreamRequest = { callId: 'call_1', apiKey: 'sk-test', metadata: {}, timeoutMs: 600_000, signal, body: stream ? { ...base, stream: true, stream_options: { include_usage: true } } : base };
+  const request: UpstreamRequest = { callId: 'call_1', apiKey: 'sk-test', metadata, timeoutMs: 600_000, signal, body: stream ? { ...base, stream: true, stream_options: { include_usage: true } } : base };
   const error = await client.run(request, answer).then(
     () => null,
     (e: unknown) => e as UpstreamError,
@@ -115,7 +117,7 @@ describe('an upstream that cannot be talked to', () => {
     const body = { model: 'm', messages: [{ role: 'user' as const, content: 'hello' }], max_tokens: 10, stream: true as const };
     const answered = new Answer();
     try {
-      return await other.run({ callId: 'call_1', apiKey: null, metadata: {}, timeoutMs: 600_000, signal: new AbortController().signal, body }, answered).then(
+      return await other.run({ callId: 'call_1', apiKey: null, metadata, timeoutMs: 600_000, signal: new AbortController().signal, body }, answered).then(
         () => null,
         (e: unknown) => e as UpstreamError,
       );

@@ -1,6 +1,6 @@
 import { mapNetworkError, UpstreamError } from '../litellm/map-error';
 import { completionBody } from '../litellm/request-body';
-import type { ModelUpstream } from '../litellm/upstream.types';
+import type { ModelUpstream, SpendMetadata } from '../litellm/upstream.types';
 import type { Viewer } from '../viewer/viewer.types';
 import type { HeldCall } from './4-hold';
 import type { Answer } from './answer';
@@ -12,17 +12,21 @@ export interface CallerKeys {
   repair(viewer: Viewer): Promise<unknown>;
 }
 
+export interface CompleteDeps { upstream: ModelUpstream; keys: CallerKeys; totalMs: number; installation: string }
+
 /**
  * Asks the upstream, whole or streamed; the answer collects what comes. Gives null, or what went wrong. Two refusals of the proxy say that
  * it knows less than we do (a plan was edited, its database was reset): then it is told once, and asked once more. Nothing else is tried again here.
  */
-export async function complete(call: HeldCall, answer: Answer, upstream: ModelUpstream, keys: CallerKeys, timeoutMs: number, signal: AbortSignal): Promise<UpstreamError | null> {
+export async function complete(call: HeldCall, answer: Answer, deps: CompleteDeps, signal: AbortSignal): Promise<UpstreamError | null> {
+  const { upstream, keys } = deps;
   const { viewer } = call.principal;
   const body = completionBody(call.input, call.model.id, call.history, call.maxTokens, call.streamed);
-  const metadata = { weir_call_id: call.id, weir_organization_id: viewer.organizationId, weir_user_id: viewer.userId, trace_id: call.traceId };
+  const metadata = spendMetadata(call, deps.installation);
   const ask = async (): Promise<UpstreamError | null> => {
     try {
-      await upstream.run({ callId: call.id, apiKey: await keys.keyFor(viewer), body, metadata, timeoutMs, signal }, answer);
+      const apiKey = await keys.keyFor(viewer);
+      await upstream.run({ callId: call.id, apiKey, body, metadata, timeoutMs: deps.totalMs, signal }, answer);
       return null;
     } catch (error) {
       if (signal.aborted) return new UpstreamError('ABORTED', 'stopped');
@@ -39,4 +43,10 @@ export async function complete(call: HeldCall, answer: Answer, upstream: ModelUp
   };
   const error = await ask();
   return error && upstream.kind === 'LITELLM' && (error.kind === 'ACCESS_DENIED' || error.kind === 'KEY_REJECTED') ? remedy() : error;
+}
+
+function spendMetadata({ id, principal: { viewer }, input, conversation, traceId }: HeldCall, installation: string): SpendMetadata {
+  const project = input.projectId ?? conversation?.conversation.projectId ?? undefined;
+  const whose = { installation, call: id, org: viewer.organizationId, user: viewer.userId, project, token: viewer.tokenId ?? undefined };
+  return { weir: { ...whose, operation: 'CHAT', door: 'GRAPHQL', scenario: input.scenario }, trace_id: traceId };
 }

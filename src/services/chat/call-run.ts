@@ -32,6 +32,8 @@ export interface CallRunDeps {
   checkpoints: Pick<Checkpoints, 'begin'>;
   logger: Logger;
   totalMs: number;
+  /** The id of this database: what the proxy keeps of a call names it. */
+  installation: string;
 }
 
 /** Where a stream's pieces go. */
@@ -98,7 +100,7 @@ export class CallRun implements RunningCall {
     const deadline = setTimeout(() => this.stop('DEADLINE'), deps.totalMs);
     let error: UpstreamError | null;
     try {
-      error = await complete(call, answer, deps.upstream, deps.keys, deps.totalMs, this.abort.signal);
+      error = await complete(call, answer, deps, this.abort.signal);
       this.answered = error?.kind !== 'ABORTED';
     } finally {
       clearTimeout(deadline);

@@ -1,4 +1,4 @@
-import type { UpstreamHead, UpstreamRequest } from './upstream.types';
+import type { SpendMetadata, UpstreamHead, UpstreamRequest } from './upstream.types';
 
 type ResponseHeaders = Record<string, string | string[] | undefined>;
 
@@ -17,12 +17,20 @@ export function proxyCost(value: unknown): string | null {
   return text.length <= 40 && /^\d+(\.\d+)?([eE][+-]?\d{1,2})?$/.test(text) && Number(text) > 0 ? text : null;
 }
 
+/** Characters of one value: ours are ids and short words, and a header is bounded. */
+const MAX_VALUE = 128;
+
+/** JSON for a header, which is ASCII: other characters are escaped, as JSON allows. */
+const asciiJson = (metadata: SpendMetadata): string =>
+  JSON.stringify(metadata, (_key, value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_VALUE) : value))
+    .replace(/[^\x20-\x7e]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** What is sent with a call to the proxy. No spend tags: a tag that matches no deployment refuses the call. */
 export const litellmRequestHeaders = (request: UpstreamRequest): Record<string, string> => ({
   'x-litellm-call-id': request.callId,
   // Should we vanish without a word, the proxy waits for the provider no longer than we would have. Seconds.
   'x-litellm-timeout': String(Math.ceil(request.timeoutMs / 1_000)),
-  'x-litellm-spend-logs-metadata': JSON.stringify(request.metadata),
+  'x-litellm-spend-logs-metadata': asciiJson(request.metadata),
 });
 
 export const litellmHead = (headers: ResponseHeaders): UpstreamHead => ({

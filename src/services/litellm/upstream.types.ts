@@ -3,13 +3,31 @@ import type { TokenBuckets } from '../pricing/pricing.types';
 
 export type CompletionBody = OpenAI.Chat.ChatCompletionCreateParams;
 
+/**
+ * Kept by the proxy beside its spend record: whose call it was, so that it can be attributed where this database has no
+ * row of it any more. What a call does not have is left out.
+ */
+export interface SpendMetadata {
+  weir: {
+    installation: string;
+    call: string;
+    org: string;
+    user: string;
+    project?: string;
+    token?: string;
+    operation: 'CHAT';
+    door: 'GRAPHQL';
+    scenario: string;
+  };
+  trace_id: string;
+}
+
 export interface UpstreamRequest {
   callId: string;
   /** The caller's virtual key, or the upstream's own key; null: none. */
   apiKey: string | null;
   body: CompletionBody;
-  /** Kept by the proxy beside its spend record. */
-  metadata: Record<string, string>;
+  metadata: SpendMetadata;
   /** How long the whole call may take. Milliseconds. */
   timeoutMs: number;
   signal: AbortSignal;

@@ -1,3 +1,4 @@
+import { newId } from '../../../src/lib/ids';
 import type { LitellmRig } from '../../support/litellm-rig';
 import { faults } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
@@ -12,15 +13,23 @@ export function spendCases(rig: LitellmRig): void {
 
   it('[20, 21, 22] a call of the product is found by its id, with the same tokens and cost, and with whose it was', async () => {
     const user = await rig.user();
-    const { data } = await rig.app.chat(user.token, ask('good morning', { traceId: 'trace-of-the-app' }));
+    const { db } = rig.database;
+    const [installation] = await db.query<{ id: string }>('SELECT id FROM installation');
+    const projectId = newId('project');
+    await db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [projectId, user.organizationId, 'A project']);
+    const { data } = await rig.app.chat(user.token, ask('good morning', { traceId: 'trace-of-the-app', projectId, scenario: 'BACKGROUND' }));
     const row = (await settledRow(rig.database.db, data!.chat.call.id)) as any;
     const { hash } = await rig.keyOf(user);
     const [spend, ...more] = await rig.litellm.spendRows(row.id);
     expect(more).toEqual([]);
     expect(spend).toMatchObject({
       litellm_call_id: row.id, api_key: hash, status: 'success', prompt_tokens: 11, completion_tokens: 4, spend: Number(row.cost), model_group: 'test-chat', model_id: row.deployment,
-      metadata: { spend_logs_metadata: { weir_call_id: row.id, weir_user_id: user.id, weir_organization_id: user.organizationId, trace_id: 'trace-of-the-app' } },
     });
+    expect(spend.metadata.spend_logs_metadata).toEqual({
+      weir: { installation: installation!.id, call: row.id, org: user.organizationId, user: user.id, project: projectId, token: row.token_id, operation: 'CHAT', door: 'GRAPHQL', scenario: 'BACKGROUND' },
+      trace_id: 'trace-of-the-app',
+    });
+    expect(row.token_id).toEqual(expect.any(String));
     // No word of what was said.
     expect(JSON.stringify(spend)).not.toContain('good morning');
   });
