@@ -21,6 +21,8 @@ export class Answer implements UpstreamSink {
   finishReason: FinishReason | null = null;
   /** performance.now() of the first piece. */
   firstPieceAt: number | null = null;
+  /** A part of the stream has named the model of its head: what its parts name are the proxy's own names. */
+  private namesHead = false;
   private readonly texts = new TextBuffer();
   private readonly reasonings = new TextBuffer();
   private readonly calls: { toolCallId: string; name: string; arguments: TextBuffer }[] = [];
@@ -30,6 +32,8 @@ export class Answer implements UpstreamSink {
     private readonly onHead: (head: UpstreamHead) => void = () => undefined,
     /** See UpstreamSink. */
     readonly behind: () => Promise<void> | null = () => null,
+    /** Whether the proxy serves a model of that name. */
+    private readonly isServed: (model: string) => boolean = () => false,
   ) {}
 
   get content(): string {
@@ -51,7 +55,23 @@ export class Answer implements UpstreamSink {
   /** After a retry nothing of the first try may be left; a retry happens before the first piece only. */
   head(head: UpstreamHead): void {
     this.headSeen = head;
+    this.namesHead = false;
     this.onHead(head);
+  }
+  /**
+   * When a provider breaks off before its first word, the proxy goes on with a fallback: the headers, which are out by
+   * then, name the first model, and the parts of the stream the one that really answers. Of its deployment, its cost
+   * and where it comes from nothing is said. A name counts only where the stream has used the proxy's name of the model
+   * before: else it may be a provider's own, which another model of the proxy can have by chance.
+   */
+  named(model: string): void {
+    const head = this.headSeen;
+    if (model === head?.servedModel) this.namesHead = true;
+    else if (head && this.namesHead && this.isServed(model)) {
+      const next = { servedModel: model, deployment: null, attempts: head.attempts + 1, cost: null };
+      this.headSeen = next;
+      this.onHead(next);
+    }
   }
   text(text: string): void {
     this.texts.add(text);

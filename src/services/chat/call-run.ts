@@ -69,6 +69,7 @@ export class CallRun implements RunningCall {
       },
       (head) => checkpoint?.head(head.servedModel, head.deployment),
       () => stream?.behind() ?? null,
+      (model) => deps.settle.modelOf(model) !== null,
     );
     this.outcome = this.run(answer, () => checkpoint?.end());
     this.done = this.outcome.then(

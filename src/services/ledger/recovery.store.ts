@@ -36,6 +36,9 @@ export interface LostRow extends SettledRow { userId: string; model: string; pro
 const MS = (interval: string): string => `(extract(epoch FROM ${interval}) * 1000)::float8`;
 
 const PROXY_NAMES = `(SELECT 'weir-' || i.id || '-' FROM installation AS i) AS "proxyNames"`;
+/** A model and its deployment belong together: where the model changed, the deployment is not known any more. */
+const SAYS_WHO = 'served_model IS NOT NULL OR deployment IS NOT NULL';
+
 
 const FLYING = `
   SELECT f.id, f.occurred_at::text AS "occurredAt", f.organization_id AS "organizationId", f.user_id AS "userId", f.token_id AS "tokenId", f.project_id AS "projectId",
@@ -73,8 +76,8 @@ export class RecoveryStore {
   async checkpoints(callIds: readonly string[]): Promise<Map<string, CheckpointText>> {
     const rows = await this.db.query<CheckpointText & { callId: string }>(
       `SELECT call_id AS "callId", string_agg(content, '' ORDER BY number) AS content, string_agg(reasoning, '' ORDER BY number) AS reasoning, max(completion_tokens) AS "completionTokens",
-         (array_agg(served_model ORDER BY number DESC) FILTER (WHERE served_model IS NOT NULL))[1] AS "servedModel",
-         (array_agg(deployment ORDER BY number DESC) FILTER (WHERE deployment IS NOT NULL))[1] AS deployment
+         (array_agg(served_model ORDER BY number DESC) FILTER (WHERE ${SAYS_WHO}))[1] AS "servedModel",
+         (array_agg(deployment ORDER BY number DESC) FILTER (WHERE ${SAYS_WHO}))[1] AS deployment
        FROM call_checkpoints WHERE call_id = ANY ($1) GROUP BY call_id`,
       [callIds],
     );

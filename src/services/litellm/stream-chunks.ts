@@ -20,6 +20,8 @@ export class StreamChunks {
   /** It said why it finished, and nothing came behind that. */
   private finished = false;
   private readonly later: Said[] = [];
+  /** The model that the last chunk named. */
+  private model: string | null = null;
 
   constructor(
     private readonly kind: 'LITELLM' | 'DIRECT',
@@ -67,6 +69,11 @@ export class StreamChunks {
       this.fail(mapStreamError(chunk.error));
       return;
     }
+    // A provider that is asked directly names its own version of the model, which says nothing of ours.
+    if (this.kind === 'LITELLM' && chunk.model !== this.model && typeof chunk.model === 'string') {
+      this.model = chunk.model;
+      this.sink.named(chunk.model);
+    }
     const choice = chunk.choices?.[0];
     if (choice) this.choice(choice);
     if (chunk.usage) {
@@ -109,7 +116,7 @@ function* partsOf(chunk: Chunk): Generator<Chunk> {
     yield chunk;
     return;
   }
-  const part = (some: object): Chunk => ({ choices: [{ delta: some }] }) as Chunk;
+  const part = (some: object): Chunk => ({ model: chunk.model, choices: [{ delta: some }] }) as Chunk;
   for (const piece of inPieces(reasoningOf(delta as WithReasoning))) yield part({ reasoning_content: piece });
   for (const piece of inPieces(delta.content ?? delta.refusal)) yield part({ content: piece });
   for (const call of delta.tool_calls ?? []) {

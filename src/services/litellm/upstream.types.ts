@@ -63,6 +63,8 @@ export interface UpstreamSink {
   head(head: UpstreamHead): void;
   text(text: string): void;
   reasoning(text: string): void;
+  /** Of a stream through a proxy: a part names a model, for the first time or another one than the part before. */
+  named(model: string): void;
   toolCall(index: number, toolCallId: string | null, name: string | null, argumentsText: string): void;
   /** The provider's own word. */
   finish(reason: string): void;

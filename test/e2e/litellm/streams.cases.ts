@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import type { TestApp } from '../../support/app';
 import { framesOf } from '../../support/litellm';
+import { PROVIDERS_SMALL } from '../../support/litellm-models';
 import type { LitellmRig } from '../../support/litellm-rig';
 import { faults, forever, gate, type Script } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
@@ -87,6 +89,59 @@ export function streamCases(rig: LitellmRig): void {
     const last = await lastOf(stream);
     expect(last).toMatchObject({ __typename: 'StreamFailed', refusal: { __typename: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', retryable: true }, partial: { answer: { content: 'One two ', complete: false } } });
     expect(await settledRow(rig.database.db, last.partial.call.id)).toMatchObject({ status: 'FAILED', error_code: 'STREAM_INTERRUPTED', usage_source: 'ESTIMATED' });
+  });
+
+  it('[63] whose provider breaks off before its first word is continued by the fallback, which only its parts name: it is booked as what it is', async () => {
+    const { db } = rig.database;
+    const { provider } = rig.litellm;
+    const held = gate();
+    // The role, without a word.
+    provider.always('test-primary', { pieces: ['', 'never'], cutAfter: 1 });
+    try {
+      const callId = `call_${randomUUID()}`;
+      const raw = await rig.litellm.complete('test-primary', { stream: true, headers: { 'x-litellm-call-id': callId } });
+      expect([raw.status, raw.headers.get('x-litellm-model-group'), raw.headers.get('x-litellm-model-id'), raw.headers.get('x-litellm-attempted-fallbacks')]).toEqual([200, 'test-primary', 'test-primary-1', '0']);
+      const frames = framesOf(raw.text);
+      const names = frames.slice(0, -1).map(({ model }) => model);
+      expect([names[0], [...new Set(names)], frames.at(-1)]).toEqual(['test-primary', ['test-primary', 'test-small'], '[DONE]']);
+      const { usage } = frames.find((frame) => frame.usage);
+      expect(usage).toMatchObject({ prompt_tokens: 11, completion_tokens: 4, prompt_tokens_details: expect.anything() });
+      expect(asMeant(usage.cost)).toBe('0.00000405');
+      const [record] = await rig.litellm.spendRows(callId);
+      expect(record).toMatchObject({ status: 'success', model_group: 'test-small', model_id: 'test-small-1', metadata: { attempted_fallbacks: 1 } });
+      expect(asMeant(record.spend)).toBe('0.00000405');
+
+      // Where the headers name a fallback already, the chunks go on naming that one.
+      provider.script('test-chat', faults.internal(), faults.internal());
+      const named = framesOf((await rig.litellm.complete('test-chat', { stream: true, more: { fallbacks: [{ 'test-chat': ['test-primary', 'test-small'] }] } })).text);
+      expect([...new Set(named.slice(0, -1).map(({ model }) => model))]).toEqual(['test-primary']);
+      expect(named.find((frame) => frame.choices?.[0]?.delta?.content)).toBeDefined();
+
+      provider.script(PROVIDERS_SMALL, { pieces: WORDS, hold: { after: 2, until: held } });
+      const key = randomUUID();
+      const asked = ask('count', { model: 'test-primary', idempotencyKey: key });
+      const user = await rig.user();
+      const stream = rig.app.connect(user.token).chatStream(asked);
+      await stream.waitFor(() => textOf(stream.events) === 'One two ', DEADLINE_MS);
+      // What is written down while it runs, should its process die.
+      const checkpoints = async (): Promise<any[]> => db.query('SELECT served_model, deployment FROM call_checkpoints WHERE call_id = $1', [stream.events[0]!.callId]);
+      expect((await waitFor(async () => ((await checkpoints()).length > 0 ? checkpoints() : null), { deadlineMs: DEADLINE_MS }))[0]).toEqual({ served_model: 'test-small', deployment: null });
+      held.open();
+      const { reply } = await lastOf(stream);
+      const told = { route: { model: 'test-primary', servedModel: 'test-small', attempts: 2 }, usage: { promptTokens: 11, completionTokens: 4, source: 'PROVIDER' }, cost: { total: '0.00000405' } };
+      expect(reply).toMatchObject({ ...told, finishReason: 'STOP', answer: { content: WORDS.join('') } });
+      const row = (await settledRow(db, reply.call.id)) as any;
+      expect(row).toMatchObject({ status: 'COMPLETED', model: 'test-primary', served_model: 'test-small', deployment: null, attempts: 2, usage_source: 'PROVIDER', cost: '0.00000405' });
+      expect(asMeant(row.proxy_cost)).toBe('0.00000405');
+      expect(await db.query('SELECT model FROM model_prices WHERE number = $1', [row.price_number])).toEqual([{ model: 'test-small' }]);
+      const [kept] = await db.query<{ stored: any }>('SELECT stored FROM idempotency_keys WHERE key = $1', [key]);
+      expect(kept!.stored).toMatchObject({ status: 'COMPLETED', reply: { route: { servedModel: 'test-small' }, call: { servedModel: 'test-small', deployment: null } } });
+      const again = await lastOf(rig.app.connect(user.token).chatStream(asked));
+      expect(again).toMatchObject({ __typename: 'StreamCompleted', reply: told });
+    } finally {
+      held.open();
+      provider.clear('test-primary');
+    }
   });
 
   it('[33] that is refused before its first chunk is refused with a status and a body, as a whole answer is', async () => {

@@ -62,6 +62,15 @@ describe('a call of a dead owner', () => {
     ]);
   });
 
+  it('is of the model that its last checkpoint names, of which no deployment is known: the first one had only begun', async () => {
+    const call = await scene.admit();
+    await scene.checkpoint(call.id, { servedModel: 'm', deployment: 'm-1' });
+    await scene.checkpoint(call.id, { number: 2, servedModel: 'fallback', deployment: null });
+    await scene.declareDead();
+    await scene.recovery({ direct: true }).recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([{ served_model: 'fallback', deployment: null }]);
+  });
+
   it("does not end with a record that another key has paid for: its checkpoint counts", async () => {
     const [stolen, own] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
     const [installation] = await scene.db.query<{ id: string }>('SELECT id FROM installation');
