@@ -144,6 +144,17 @@ describe('an upstream that cannot be talked to', () => {
 });
 
 describe('a whole answer', () => {
+  it("that is null is what a proxy makes of a provider's refusal, and from a provider itself a fault that may pass", async () => {
+    const nothing: Script = { status: 200, body: 'null' };
+    expect((await ask(false, nothing)).error).toMatchObject({ kind: 'FAILED', retryable: true });
+    const proxy = new CompletionClient({ kind: 'LITELLM', baseUrl: provider.url, timeouts: { connectMs: 500, firstByteMs: 300, idleMs: 300 } });
+    provider.script('test-chat', nothing);
+    const body = { model: 'test-chat', messages: [{ role: 'user' as const, content: 'hello' }], max_tokens: 10 };
+    const asked = proxy.run({ callId: 'call_1', apiKey: null, metadata, timeoutMs: 600_000, signal: new AbortController().signal, body }, new Answer());
+    await expect(asked).rejects.toMatchObject({ kind: 'INVALID_REQUEST', retryable: false });
+    await proxy.close();
+  });
+
   it('passes text, reasoning and tool calls', async () => {
     const { answer, error } = await ask(false, { pieces: [{ reasoning: 'hm' }, 'text', { toolCall: { id: 't1', name: 'look', arguments: '{"a":1}' } }], finishReason: 'tool_calls' });
     expect(error).toBeNull();

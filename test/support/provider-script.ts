@@ -96,5 +96,6 @@ export const faults = {
     status: 400,
     body: openaiError("This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.", 'invalid_request_error', 'context_length_exceeded'),
   }),
+  unprocessable: (): Failure => ({ status: 422, body: openaiError('This model does not take that', 'invalid_request_error') }),
   contentPolicy: (): Failure => ({ status: 400, body: openaiError('Your request was rejected as a result of our safety system.', 'invalid_request_error', 'content_policy_violation') }),
 } satisfies Record<string, (...args: never[]) => Failure>;

@@ -26,6 +26,8 @@ export interface EndState {
   stopReason: StopReason | null;
   /** We hung up, so that an upstream that had said nothing yet may have read the prompt all the same, and may charge for it. */
   hungUp: boolean;
+  /** The provider did not take the request, however the upstream says so: nothing was used. */
+  refused: boolean;
 }
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
@@ -96,6 +98,7 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
 function usageOf(call: HeldCall, answer: Answer, end: EndState, served: CatalogModel): { tokens: TokenBuckets; source: UsageSource } {
   const seen = answer.usageSeen;
   if (seen && plausible(seen.tokens, { promptBound: call.promptBound, maxTokens: call.maxTokens, contextWindow: served.contextWindow })) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
+  if (end.refused && answer.isEmpty) return { tokens: NO_TOKENS, source: 'NONE' };
   if (!answer.headSeen && !seen && !(answer.wasAsked && end.hungUp)) return { tokens: NO_TOKENS, source: 'NONE' };
   const tools = answer.toolCalls.map((tool) => tool.name + tool.arguments).join('');
   const [output, reasoning] = countEach([answer.content + tools, answer.reasoningText]) as [number, number];

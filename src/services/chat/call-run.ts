@@ -110,7 +110,10 @@ export class CallRun implements RunningCall {
     // A whole answer that did not come in time is a time-out; a stream that was cut there has something to show.
     if (error?.kind === 'ABORTED' && this.stopReason === 'DEADLINE' && answer.isEmpty) error = new UpstreamError('TIMEOUT', `no answer within ${deps.totalMs} ms`, { retryable: true });
     const refusal = error && error.kind !== 'ABORTED' ? this.refuse(error, answer) : null;
-    const end: EndState = { status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, refusal, stopReason: this.stopReason, hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT' };
+    const end: EndState = {
+      status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, refusal, stopReason: this.stopReason,
+      hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT', refused: error?.kind === 'INVALID_REQUEST',
+    };
     const reply = await settle(call, answer, end, deps.settle);
     // The client waits for the reply, and not for the line about it.
     setImmediate(() => this.log(reply, error));

@@ -84,6 +84,12 @@ function readBody(text: string): ErrorBody {
 const CONTEXT_TOO_LONG = /ContextWindowExceededError|context_length_exceeded|maximum context length|prompt is too long|input is too long|exceeds the (?:maximum|max) (?:number of )?(?:input )?tokens/i;
 const CONTENT_BLOCKED = /ContentPolicyViolationError|content_policy|content_filter|content management policy|safety system|flagged (?:as|by)|violat\w+ .{0,40}polic/i;
 
+/**
+ * A provider's 422 to a stream, where the proxy may leave out parameters (`drop_params`): it has asked twice, and has
+ * nothing to stream. A whole answer is `null` then.
+ */
+const NOTHING_TO_STREAM = "'NoneType' object has no attribute '__aiter__'";
+
 /** An HTTP answer that is not 2xx. */
 export function mapHttpError(status: number, headers: Headers, bodyText: string): UpstreamError {
   const body = readBody(bodyText);
@@ -106,6 +112,7 @@ export function mapHttpError(status: number, headers: Headers, bodyText: string)
   // "Overloaded", in the words of one large provider.
   if (status === 529 || status === 503) return make('MODEL_UNAVAILABLE', { retryable: true, retryAfterMs: wait ?? 5_000 });
   if (status === 400 || status === 422 || status === 413) return make('INVALID_REQUEST');
+  if (body.message.includes(NOTHING_TO_STREAM)) return make('INVALID_REQUEST');
   // The upstream's own credentials or address are wrong: the operator's matter, repeating does not help.
   if (status === 401 || status === 403 || status === 404) return make('FAILED');
   return make('FAILED', { retryable: true, retryAfterMs: wait });

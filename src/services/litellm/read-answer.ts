@@ -19,7 +19,7 @@ export async function readAnswer(kind: 'LITELLM' | 'DIRECT', body: Readable, max
     if (size > maxBytes) throw new UpstreamError('FAILED', `the answer is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
-  const answer = parse(Buffer.concat(chunks).toString());
+  const answer = parse(kind, Buffer.concat(chunks).toString());
   const choice = answer.choices?.[0];
   if (!choice?.message) throw new UpstreamError('FAILED', 'the upstream answered 200 without a choice', { retryable: true });
   const reasoning = reasoningOf(choice.message as WithReasoning);
@@ -34,12 +34,16 @@ export async function readAnswer(kind: 'LITELLM' | 'DIRECT', body: Readable, max
   if (usage) sink.usage(usage);
 }
 
-function parse(text: string): OpenAI.Chat.ChatCompletion {
+function parse(kind: 'LITELLM' | 'DIRECT', text: string): OpenAI.Chat.ChatCompletion {
   let answer: unknown;
   try {
     answer = JSON.parse(text);
   } catch (cause) {
     throw new UpstreamError('FAILED', `the upstream answered 200 with something that is not JSON: ${text.slice(0, 200)}`, { retryable: true, cause });
+  }
+  // A provider's 422, where the proxy may leave out parameters (`drop_params`): it has asked twice, and has no answer.
+  if (answer === null && kind === 'LITELLM') {
+    throw new UpstreamError('INVALID_REQUEST', 'the proxy answered 200 with null: the provider does not take the request');
   }
   if (typeof answer !== 'object' || answer === null) throw new UpstreamError('FAILED', 'the upstream answered 200 without an object', { retryable: true });
   // Some gateways answer a failure with 200.

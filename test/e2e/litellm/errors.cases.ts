@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ProxyAnswer } from '../../support/litellm';
 import { PROVIDER_KEY } from '../../support/litellm-models';
 import type { LitellmRig } from '../../support/litellm-rig';
@@ -5,6 +6,7 @@ import { faults, forever, gate, type Script } from '../../support/provider-scrip
 import { ask } from '../../support/stream-fixture';
 import { settledRows } from '../../support/usage-rows';
 import { waitFor } from '../../support/wait';
+import { isTerminal } from '../../support/ws-client';
 
 export function errorCases(rig: LitellmRig): void {
   const script = (...scripts: Script[]): void => rig.litellm.provider.script('test-chat', ...scripts);
@@ -172,6 +174,38 @@ export function errorCases(rig: LitellmRig): void {
     expect(raw).toMatchObject({ status: 400, body: { error: { type: 'invalid_request_error', message: expect.stringMatching(/safety system|content_policy/) } } });
     script(faults.contentPolicy());
     expect(await refused()).toMatchObject({ __typename: 'ContentBlocked', retryable: false });
+  });
+
+  it("[64] the provider's 422 is null where parameters may be left out, and a stream a 500: refused, not to be tried again, and nothing is booked", async () => {
+    for (const model of ['test-chat', 'test-primary']) rig.litellm.provider.always(model, faults.unprocessable());
+    try {
+      const before = rig.litellm.provider.requests.length;
+      const whole = await rig.litellm.complete('test-chat');
+      expect([whole.status, whole.text]).toEqual([200, 'null']);
+      // It leaves out what the provider names, which is nothing here, and asks once more.
+      expect(rig.litellm.provider.requests.slice(before).map(({ body }) => body.model)).toEqual(['test-chat', 'test-chat']);
+      // Its fallback is not asked.
+      const callId = `call_${randomUUID()}`;
+      const id = { headers: { 'x-litellm-call-id': callId } };
+      expect(await rig.litellm.complete('test-primary', id)).toMatchObject({ status: 200, text: 'null' });
+      expect(rig.litellm.provider.requests.slice(before + 2).map(({ body }) => body.model)).toEqual(['test-primary', 'test-primary']);
+      expect(await refused()).toMatchObject({ __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED', retryable: false, retryAfterMs: null });
+
+      const stream = await rig.litellm.complete('test-chat', { stream: true });
+      expect(stream).toMatchObject({ status: 500, body: { error: { message: expect.stringContaining("'NoneType' object has no attribute '__aiter__'") } } });
+      const user = await rig.user();
+      const events = rig.app.connect(user.token).chatStream(ask('hello'));
+      expect(await events.waitFor(isTerminal)).toMatchObject({ __typename: 'StreamFailed', refusal: { __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED', retryable: false }, partial: null });
+      const rows = (await settledRows(rig.database.db)).filter((row) => row.user_id === user.id);
+      expect(rows).toMatchObject([{ status: 'FAILED', error_code: 'UPSTREAM_FAILED', usage_source: 'NONE', cost: '0' }]);
+      // A later one is written down, and that is not.
+      const later = `call_${randomUUID()}`;
+      await rig.litellm.complete('test-small', { headers: { 'x-litellm-call-id': later } });
+      await rig.litellm.spendRows(later);
+      expect((await rig.litellm.ask(`/spend/logs?request_id=${callId}`)).body).toEqual([]);
+    } finally {
+      for (const model of ['test-chat', 'test-primary']) rig.litellm.provider.clear(model);
+    }
   });
 
   it('[49] a failure of the provider does not make the next call fail', async () => {
