@@ -56,7 +56,7 @@ function endOf({ world, projectId }: Scene, call: AdmittedCall): CallEnd {
   return {
     id: call.id, occurredAt: call.occurredAt, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, conversationId: null, agent: null,
     scenario: 'DEFAULT', traceId: '0'.repeat(32), streamed: false, model: 'bench', servedModel: 'bench', provider: 'bench', deployment: null, serviceTier: null, priceBook: 1, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED',
-    errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 100, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 50, reasoning: 0 }, usageSource: 'PROVIDER',
+    errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 100, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 50, reasoning: 0 }, usageSource: 'PROVIDER', cacheUse: 'NO', cachedTokens: null,
     rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1, cost: { input: cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: cost },
     proxyCost: null, latencyMs: 812, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn, facts: benchFacts(null), idempotency: null,
   };

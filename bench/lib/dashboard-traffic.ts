@@ -92,7 +92,7 @@ function endOf(call: NewCall, admitted: AdmittedCall, priceBook: number): CallEn
     id: call.id, occurredAt: admitted.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, projectId: call.projectId, conversationId: null, agent: null,
     scenario: call.scenario, traceId: call.traceId, streamed: false, model: call.model, servedModel: call.model, provider: 'load', deployment: null, serviceTier: null, priceBook, upstream: 'LITELLM', attempts: 1,
     status: 'COMPLETED', errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: randomInt(50, 5_000), cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: randomInt(10, 1_000), reasoning: 0 },
-    usageSource: 'PROVIDER', rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1,
+    usageSource: 'PROVIDER', cacheUse: 'NO', cachedTokens: null, rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1,
     cost: { input: cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: cost }, proxyCost: null, latencyMs: randomInt(300, 20_000), timeToFirstTokenMs: null, omittedMessages: 0,
     answer: null, heldOn: admitted.heldOn, facts: call, idempotency: null,
   };

@@ -1,4 +1,5 @@
 import { startLitellmRig, type LitellmRig } from '../support/litellm-rig';
+import { cacheCases } from './litellm/cache.cases';
 import { callCases } from './litellm/calls.cases';
 import { errorCases } from './litellm/errors.cases';
 import { keyCases } from './litellm/keys.cases';
@@ -51,6 +52,10 @@ describe('on a real LiteLLM', () => {
   });
   describe('our figures against its records', () => {
     reconciliationCases(rig);
+  });
+  // Starts the proxy again, with its cache on, and at the end without.
+  describe("an answer from the proxy's cache", () => {
+    cacheCases(rig);
   });
   // Last: it kills the proxy.
   describe('the proxy goes away', () => {

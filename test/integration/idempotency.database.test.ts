@@ -51,7 +51,7 @@ describe('an idempotency key in the database', () => {
     id: call.id, occurredAt: admission.kind === 'ADMITTED' ? admission.occurredAt : '', organizationId: call.organizationId, userId: call.userId, tokenId: null, projectId: null,
     conversationId: call.question?.conversationId ?? null, agent: null, scenario: 'DEFAULT', traceId: 't', streamed: false, model: 'test-chat', servedModel: 'test-chat', provider: null, deployment: null, serviceTier: null, priceBook: 0,
     upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 1, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 1, reasoning: 0 },
-    usageSource: 'PROVIDER', rawUsage: null, priceNumber: null, cost: null, proxyCost: null, latencyMs: 1, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: [], facts: callFacts(),
+    usageSource: 'PROVIDER', cacheUse: 'NO', cachedTokens: null, rawUsage: null, priceNumber: null, cost: null, proxyCost: null, latencyMs: 1, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: [], facts: callFacts(),
     idempotency: { key: call.idempotency!.key, stored: STORED }, ...fields,
   });
   const admit = async (call: NewCall): Promise<Admission> => (await calls.admit([call]))[0]!;

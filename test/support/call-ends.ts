@@ -49,6 +49,8 @@ export function callEnd(fields: Partial<CallEnd> = {}): CallEnd {
     finishReason: 'STOP',
     tokens: { uncachedPrompt: 10, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 5, reasoning: 0 },
     usageSource: 'PROVIDER',
+    cacheUse: 'NO',
+    cachedTokens: null,
     rawUsage: { prompt_tokens: 10, completion_tokens: 5, details: { audio: [0, null] } },
     priceNumber: null,
     priceBook: 0,

@@ -1,4 +1,4 @@
-import { litellmRequestHeaders } from '../../src/services/litellm/headers';
+import { litellmHead, litellmRequestHeaders } from '../../src/services/litellm/headers';
 import type { SpendMetadata, UpstreamRequest } from '../../src/services/litellm/upstream.types';
 
 const WEIR: SpendMetadata['weir'] = { installation: '7f', call: 'call_1', org: 'org_1', user: 'usr_1', operation: 'CHAT', door: 'GRAPHQL', scenario: 'DEFAULT' };
@@ -18,4 +18,9 @@ describe('what the proxy is given to keep with its record', () => {
     expect(header.length).toBeLessThan(1_000);
     expect(JSON.parse(header)).toEqual({ weir: { ...WEIR, project: 'Grün 👩🏽‍🚀\n', token: 'x'.repeat(128) }, trace_id: '"\\' });
   });
+});
+
+it("an answer of the proxy's cache is told by its header", () => {
+  expect(litellmHead({ 'x-litellm-model-group': 'm', 'x-litellm-cache-key': 'ab12' })).toMatchObject({ servedModel: 'm', fromCache: true, cost: null });
+  expect(litellmHead({ 'x-litellm-model-group': 'm', 'x-litellm-response-cost': '0.5' })).toMatchObject({ fromCache: false, cost: '0.5' });
 });

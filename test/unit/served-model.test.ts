@@ -3,7 +3,7 @@ import { Answer } from '../../src/services/chat/answer';
 import { SseReader } from '../../src/services/litellm/sse-reader';
 import type { UpstreamHead } from '../../src/services/litellm/upstream.types';
 
-const HEAD: UpstreamHead = { servedModel: 'first', deployment: 'first-1', attempts: 1, cost: null };
+const HEAD: UpstreamHead = { servedModel: 'first', deployment: 'first-1', attempts: 1, cost: null, fromCache: false };
 const ALIASES = ['first', 'second', 'third'];
 const chunk = (model: string | undefined, content: string): string => `data: ${JSON.stringify({ model, choices: [{ index: 0, delta: { content } }] })}\n\n`;
 const END = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n';
@@ -21,8 +21,8 @@ async function read(events: string, { head = HEAD, kind = 'LITELLM' as 'LITELLM'
 
 describe('a stream that the proxy goes on with on another model', () => {
   it('is of the model that its last part names: with no deployment, no cost and one try more, which is told at once', async () => {
-    const { answer, heads } = await read(chunk('first', '') + chunk('second', 'Hi'), { head: { ...HEAD, cost: '0.5' } });
-    const second = { servedModel: 'second', deployment: null, attempts: 2, cost: null };
+    const { answer, heads } = await read(chunk('first', '') + chunk('second', 'Hi'), { head: { ...HEAD, fromCache: true, cost: '0.5' } });
+    const second = { servedModel: 'second', deployment: null, attempts: 2, cost: null, fromCache: false };
     expect(answer.headSeen).toEqual(second);
     expect(heads).toMatchObject([{ servedModel: 'first' }, second]);
     expect((await read(chunk('first', '') + chunk('second', '') + chunk('third', 'Hi'))).answer.headSeen).toMatchObject({ servedModel: 'third', attempts: 3 });

@@ -56,7 +56,7 @@ it('reads what a record says, and leaves out what is none', () => {
   const row = spendRow({ callId: 'call_1', requestId: 'r1', startTime: '2026-11-20T10:00:00.123Z', keyAlias: 'weir-1-usr_1', teamId: 'weir-1-pln_1', promptTokens: 1_200, cachedTokens: 1_000, completionTokens: 50, spend: 6e-8, cacheReadCost: 5e-8 });
   expect(readListedRecords([row, null, 3, {}, { request_id: 'x', startTime: 'yesterday' }])).toMatchObject([{
     requestId: 'r1', callId: 'call_1', startedMs: START + 123, keyAlias: 'weir-1-usr_1', teamId: 'weir-1-pln_1', state: 'REPORTED', hasDetails: true, totalTokens: 1_250, spend: '0.00000006',
-    cacheReadCost: '0.00000005', cacheWriteCost: null, fromProxyCache: false, servedModel: 'm', tokens: { uncachedPrompt: 200, cacheRead: 1_000, output: 50 },
+    cacheReadCost: '0.00000005', cacheWriteCost: null, fromCache: false, servedModel: 'm', tokens: { uncachedPrompt: 200, cacheRead: 1_000, output: 50 },
   }]);
   // Without a zone it is UTC all the same.
   expect(readListedRecords([{ ...row, startTime: '2026-11-20T10:00:00.123' }])[0]!.startedMs).toBe(START + 123);

@@ -16,7 +16,7 @@ const NONE = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour
 
 it('reads who served a call, its tokens in disjoint buckets, and the proxy\'s own cost', () => {
   expect(read([row()])).toEqual({
-    servedModel: 'test-chat', deployment: 'test-chat-1', attempts: 3, cost: '0.00036', raw: expect.objectContaining({ prompt_tokens: 100 }),
+    servedModel: 'test-chat', deployment: 'test-chat-1', attempts: 3, cost: '0.00036', fromCache: false, raw: expect.objectContaining({ prompt_tokens: 100 }),
     tokens: { ...NONE, uncachedPrompt: 60, cacheRead: 40, output: 15, reasoning: 5 },
   });
 });
@@ -29,6 +29,11 @@ it('says that nothing was used of a call that failed without tokens, and that it
   const zeros = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0, spend: 0 };
   expect(read([row({ ...zeros, status: 'failure' }, { usage_object: null })])).toMatchObject({ tokens: NONE, cost: null });
   expect(read([row(zeros, { usage_object: zeros })])).toMatchObject({ tokens: null });
+});
+
+it('knows an answer from the proxy\'s cache, whose tokens are those of the first one and which cost nothing', () => {
+  expect(read([row({ cache_hit: 'True', spend: 0 })])).toMatchObject({ fromCache: true, cost: '0', tokens: { uncachedPrompt: 60 } });
+  for (const cache_hit of ['None', 'False', '', null, undefined]) expect(read([row({ cache_hit })])).toMatchObject({ fromCache: false, cost: '0.00036' });
 });
 
 it('does not believe absurd figures', () => {
@@ -59,7 +64,7 @@ it.each([[[]], [null], [{}], ['nothing']])('knows nothing from %j', (answer) => 
 });
 
 it('survives rows of any shape', () => {
-  expect(read([null, 3, { metadata: 'text', model_group: '' }])).toEqual({ servedModel: null, deployment: null, attempts: 1, tokens: null, raw: null, cost: null });
+  expect(read([null, 3, { metadata: 'text', model_group: '' }])).toEqual({ servedModel: null, deployment: null, attempts: 1, tokens: null, raw: null, cost: null, fromCache: false });
 });
 
 it('reads the begin of the newest record, and writes times as the proxy takes them', () => {

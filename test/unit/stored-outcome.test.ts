@@ -45,7 +45,8 @@ describe('the stored end of a call', () => {
 
   it('is kept when money was spent or may have been, and frees the key when nothing was', () => {
     for (const usageSource of ['PROVIDER', 'ESTIMATED', 'RECONCILED'] as const) for (const status of ['COMPLETED', 'STOPPED', 'FAILED', 'LOST'] as const) expect(keepOutcome({ status, usageSource })).toBe(true);
-    for (const status of ['STOPPED', 'FAILED'] as const) expect(keepOutcome({ status, usageSource: 'NONE' })).toBe(false);
+    for (const status of ['STOPPED', 'FAILED'] as const) for (const usageSource of ['NONE', 'CACHE'] as const) expect(keepOutcome({ status, usageSource })).toBe(false);
+    for (const status of ['COMPLETED', 'LOST'] as const) expect(keepOutcome({ status, usageSource: 'CACHE' })).toBe(true);
     for (const status of ['LOST', 'COMPLETED'] as const) expect(keepOutcome({ status, usageSource: 'NONE' })).toBe(true);
   });
 

@@ -111,6 +111,7 @@ export const UsageSourceEnum = graphEnum('UsageSource', 'Where token counts come
   PROVIDER: 'The provider reported them.',
   ESTIMATED: 'Counted here: the provider did not report them, as when a stream is cut.',
   RECONCILED: "Corrected later from the proxy's spend record.",
+  CACHE: "The proxy's response cache answered: nothing was used, nothing was charged.",
   NONE: 'None are known: the call runs, or nothing was produced.',
 });
 

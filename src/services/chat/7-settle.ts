@@ -3,7 +3,7 @@ import type { Message } from '../conversation/conversation.types';
 import { priceUsage, type Prices } from '../pricing/price-usage';
 import type { TokenBuckets } from '../pricing/pricing.types';
 import type { CatalogModel } from '../model/model.types';
-import type { CallRecord, UsageSource } from '../usage/usage.types';
+import type { CallRecord } from '../usage/usage.types';
 import type { HeldCall } from './4-hold';
 import type { Answer } from './answer';
 import type { CallEnd } from './call.types';
@@ -46,16 +46,19 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
   const { viewer } = call.principal;
   const head = answer.headSeen;
   const servedModel = head?.servedModel ?? call.model.id;
-  const usage = usageOf(call, answer, end, deps.modelOf(servedModel) ?? call.model);
+  const served = deps.modelOf(servedModel) ?? call.model;
+  const { source: usageSource, cacheUse, cachedTokens, tokens } = usageOf(call, answer, end, served);
   const used = {
     organizationId: viewer.organizationId, occurredAt: call.occurredAt, model: call.model.id, servedModel, deployment: head?.deployment ?? null,
-    serviceTier: answer.usageSeen?.serviceTier ?? null, tokens: usage.tokens, usageSource: usage.source, heldOn: call.heldOn,
+    serviceTier: answer.usageSeen?.serviceTier ?? null, tokens, usageSource, heldOn: call.heldOn,
   };
   const keepAnswer = call.conversation && call.questionId && !(end.status === 'FAILED' && answer.isEmpty);
   return {
     id: call.id,
     ...used,
     ...priceUsage(used, deps.prices),
+    cacheUse,
+    cachedTokens,
     userId: viewer.userId,
     tokenId: viewer.tokenId,
     projectId: call.input.projectId ?? call.conversation?.conversation.projectId ?? null,
@@ -64,14 +67,15 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
     scenario: call.input.scenario,
     traceId: call.traceId,
     streamed: call.streamed,
-    provider: (deps.modelOf(servedModel) ?? call.model).provider,
+    provider: served.provider,
     upstream: call.upstream,
     attempts: head?.attempts ?? 1,
     status: end.status,
     errorCode: end.errorCode,
     finishReason: finishOf(answer, end),
     rawUsage: answer.usageSeen?.raw ?? null,
-    proxyCost: answer.usageSeen?.cost ?? head?.cost ?? null,
+    // With an answer from its cache the proxy repeats what the first one cost, and charges nothing.
+    proxyCost: cacheUse === 'HIT' ? '0' : (answer.usageSeen?.cost ?? head?.cost ?? null),
     latencyMs: Math.round(endedAt - call.startedAt),
     timeToFirstTokenMs: !call.streamed || answer.firstPieceAt === null ? null : Math.round(answer.firstPieceAt - call.startedAt),
     omittedMessages: call.omittedMessages,
@@ -94,8 +98,17 @@ function describeEnd(call: HeldCall, answer: Answer, end: EndState, endedAt: num
   };
 }
 
+type Usage = Pick<CallEnd, 'tokens' | 'cacheUse' | 'cachedTokens'> & { source: CallEnd['usageSource'] };
+
+/** Of an answer from the proxy's cache nothing was used; what the first one used stands beside it. */
+function usageOf(call: HeldCall, answer: Answer, end: EndState, served: CatalogModel): Usage {
+  const counted = countOf(call, answer, end, served);
+  if (!answer.headSeen?.fromCache) return { ...counted, cacheUse: 'NO', cachedTokens: null };
+  return { tokens: NO_TOKENS, source: 'CACHE', cacheUse: 'HIT', cachedTokens: counted.tokens };
+}
+
 /** What the provider said, unless it cannot be; else what can be counted here. Nothing was used where the upstream refused before it began. */
-function usageOf(call: HeldCall, answer: Answer, end: EndState, served: CatalogModel): { tokens: TokenBuckets; source: UsageSource } {
+function countOf(call: HeldCall, answer: Answer, end: EndState, served: CatalogModel): Pick<Usage, 'tokens' | 'source'> {
   const seen = answer.usageSeen;
   if (seen && plausible(seen.tokens, { promptBound: call.promptBound, maxTokens: call.maxTokens, contextWindow: served.contextWindow })) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
   if (end.refused && answer.isEmpty) return { tokens: NO_TOKENS, source: 'NONE' };

@@ -68,7 +68,7 @@ export class Answer implements UpstreamSink {
     const head = this.headSeen;
     if (model === head?.servedModel) this.namesHead = true;
     else if (head && this.namesHead && this.isServed(model)) {
-      const next = { servedModel: model, deployment: null, attempts: head.attempts + 1, cost: null };
+      const next = { servedModel: model, deployment: null, attempts: head.attempts + 1, cost: null, fromCache: false };
       this.headSeen = next;
       this.onHead(next);
     }

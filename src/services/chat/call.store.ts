@@ -158,6 +158,15 @@ const readBudget = (row: BudgetJson): Budget => ({
   resetsAt: new Date(row.resetsAt),
 });
 
+/** What the proxy's response cache had to do with it; ends of before the columns have neither. */
+const cacheRow = ({ cacheUse, cachedTokens: saved }: CallEnd): Record<string, unknown> => ({
+  cache_use: cacheUse === 'NO' ? undefined : cacheUse,
+  ...(saved && {
+    cached_uncached_prompt_tokens: saved.uncachedPrompt, cached_cache_read_tokens: saved.cacheRead, cached_cache_write_tokens: saved.cacheWrite,
+    cached_cache_write_one_hour_tokens: saved.cacheWriteOneHour, cached_output_tokens: saved.output, cached_reasoning_tokens: saved.reasoning,
+  }),
+});
+
 const settleRow = (end: CallEnd): Record<string, unknown> => ({
   organization_id: end.organizationId, occurred_at: end.occurredAt, id: end.id, user_id: end.userId, token_id: end.tokenId, project_id: end.projectId,
   conversation_id: end.conversationId, agent: end.agent, scenario: end.scenario, trace_id: end.traceId, streamed: end.streamed, model: end.model,
@@ -170,6 +179,7 @@ const settleRow = (end: CallEnd): Record<string, unknown> => ({
   time_to_first_token_ms: end.timeToFirstTokenMs, omitted_messages: end.omittedMessages, answer_id: end.answer?.id, question_id: end.answer?.questionId,
   content: end.answer?.content, reasoning: end.answer?.reasoning, tool_calls: end.answer?.toolCalls?.length ? end.answer.toolCalls : undefined, complete: end.answer?.complete,
   key: end.idempotency?.key, stored: end.idempotency?.stored ?? undefined, budget_ids: end.heldOn.map(({ budgetId }) => budgetId), budget_dates: end.heldOn.map(({ startsOn }) => startsOn),
+  ...cacheRow(end),
   ...(end.facts && factRow(end.facts)),
 });
 

@@ -125,6 +125,10 @@ export interface CallEnd {
   finishReason: string | null;
   tokens: TokenBuckets;
   usageSource: UsageSource;
+  /** The proxy's response cache. HIT: it has answered; ASKED: the request asked for it, and it had nothing; NO: neither. */
+  cacheUse: 'ASKED' | 'HIT' | 'NO';
+  /** Of a HIT: what the call would have used without the cache; null also where that is not known. */
+  cachedTokens: TokenBuckets | null;
   rawUsage: Record<string, unknown> | null;
   priceNumber: number | null;
   cost: CostParts | null;

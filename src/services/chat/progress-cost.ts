@@ -8,9 +8,11 @@ export function progressCost(call: HeldCall, prices: Pick<Prices, 'forCall' | 'n
   let promptTokens: number | null = null;
   return (tokens, head) => {
     promptTokens ??= countPromptTokens([...call.history, ...call.input.messages], call.input);
+    // Of an answer from the proxy's cache nothing is paid.
+    const usageSource = head?.fromCache ? ('CACHE' as const) : ('ESTIMATED' as const);
     const used = {
       organizationId: call.principal.viewer.organizationId, occurredAt: call.occurredAt, model: call.model.id, servedModel: head?.servedModel ?? call.model.id, deployment: head?.deployment ?? null,
-      serviceTier: null, tokens: { uncachedPrompt: promptTokens, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, ...tokens }, usageSource: 'ESTIMATED', heldOn: call.heldOn,
+      serviceTier: null, tokens: { uncachedPrompt: promptTokens, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, ...tokens }, usageSource, heldOn: call.heldOn,
     };
     return priceUsage(used, prices).cost?.total ?? null;
   };

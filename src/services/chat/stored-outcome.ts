@@ -1,5 +1,5 @@
 import type { Conversation } from '../conversation/conversation.types';
-import type { Upstream } from '../usage/usage.types';
+import { isFree, type Upstream } from '../usage/usage.types';
 import type { HeldCall } from './4-hold';
 import type { CallOutcome } from './call-run';
 import type { CallEnd } from './call.types';
@@ -52,7 +52,8 @@ export const isLost = (stored: unknown): boolean => {
  * Whether the end is kept for repetitions. What cost money, or may have, is. Where a call was refused or stopped before anything was spent, the
  * key is free again: a repetition is a new try. LOST is kept always: that nothing was spent is then the knowledge of the moment, and may be corrected.
  */
-export const keepOutcome = ({ status, usageSource }: Pick<CallEnd, 'usageSource' | 'status'>): boolean => usageSource !== 'NONE' || (status !== 'FAILED' && status !== 'STOPPED');
+export const keepOutcome = ({ status, usageSource }: Pick<CallEnd, 'usageSource' | 'status'>): boolean =>
+  !isFree(usageSource) || (status !== 'FAILED' && status !== 'STOPPED');
 
 /** How a call ended, from what its settlement knows. `partial` is null when nothing came. */
 export function outcomeOf(reply: ChatReply, refusal: Refusal | null, stopReason: StopReason | null): CallOutcome {

@@ -35,7 +35,7 @@ export class LaterRecords {
       const found = await this.deps.records.spendRecord(row.id, ownerOf(row));
       this.asked.set(row.id, timesDue(row.settledMs));
       const record = found && believed(found, { model: row.model, promptBound: row.promptTokens, maxTokens: row.completionTokens }, this.deps);
-      if (!record?.tokens) continue;
+      if (!record || (!record.tokens && !record.fromCache)) continue;
       const settled = await this.deps.store.settledCall(row);
       if (settled) corrected += (await this.deps.correct([correctedEnd(settled, record, this.deps)], 'SPEND_RECORD')).length;
     }

@@ -35,6 +35,8 @@ const BEFORE_FIRST_CHECKPOINT = 1_024;
 export interface Known {
   source: UsageSource;
   tokens: TokenBuckets;
+  /** Of an answer from the proxy's cache: what the first one used. */
+  cachedTokens?: TokenBuckets | null;
   record?: SpendRecord | null;
   checkpoint?: CheckpointText | null;
 }
@@ -42,8 +44,14 @@ export interface Known {
 export const nothingUsed: Known = { source: 'NONE', tokens: NO_TOKENS };
 export const isNothing = (tokens: TokenBuckets): boolean => Object.values(tokens).every((n) => n === 0);
 
-/** The proxy's record, as far as it can be used. */
-export const fromRecord = (record: SpendRecord, checkpoint: CheckpointText | null): Known => ({ source: 'RECONCILED', tokens: record.tokens!, record, checkpoint });
+/** The record says what was used: something, or nothing because the answer came from the proxy's cache. */
+export const tellsUsage = ({ fromCache, tokens }: SpendRecord): boolean => fromCache || (tokens !== null && !isNothing(tokens));
+
+/** The proxy's record, as far as it can be used: of one that `tellsUsage`. */
+export const fromRecord = (record: SpendRecord, checkpoint: CheckpointText | null): Known =>
+  record.fromCache
+    ? { source: 'CACHE', tokens: NO_TOKENS, cachedTokens: record.tokens, record, checkpoint }
+    : { source: 'RECONCILED', tokens: record.tokens!, record, checkpoint };
 
 /** What the stream had written down; what came behind the last checkpoint is not in it. */
 export function fromCheckpoint(call: FlyingCall, checkpoint: CheckpointText): Known {
@@ -89,11 +97,14 @@ export const neverAskedEnd = (call: FlyingCall, deps: PricingDeps): CallEnd => (
   idempotency: call.idempotencyKey === null ? null : { key: call.idempotencyKey, stored: null },
 });
 
+/** A settled call without what it used and costs. */
+export type SettledEnd = Omit<CallEnd, 'tokens' | 'cacheUse' | 'cachedTokens' | 'cost' | 'priceBook'>;
+
 /** What a record that came late makes of a call that was settled as LOST. */
-export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'>, record: SpendRecord, deps: PricingDeps): CallEnd {
+export function correctedEnd(settled: SettledEnd, record: SpendRecord, deps: PricingDeps): CallEnd {
   // Where the record does not tell the tier, what the call itself was told stands.
   const told = record.serviceTier === undefined ? { ...record, serviceTier: settled.serviceTier } : record;
-  const known: Known = isNothing(record.tokens!) ? { ...nothingUsed, record: told } : fromRecord(told, null);
+  const known: Known = tellsUsage(told) ? fromRecord(told, null) : { ...nothingUsed, record: told };
   return {
     ...settled,
     ...servedBy(settled, record.servedModel ?? settled.servedModel, record.deployment ?? settled.deployment, known, deps),
@@ -102,13 +113,18 @@ export function correctedEnd(settled: Omit<CallEnd, 'tokens' | 'cost' | 'priceBo
   };
 }
 
-type Priced = Pick<CallEnd, 'servedModel' | 'deployment' | 'provider' | 'tokens' | 'usageSource' | 'serviceTier' | 'priceNumber' | 'cost' | 'priceBook'>;
+type Priced = Pick<
+  CallEnd,
+  'servedModel' | 'deployment' | 'provider' | 'tokens' | 'usageSource' | 'cacheUse' | 'cachedTokens' | 'serviceTier' | 'priceNumber' | 'cost' | 'priceBook'
+>;
 
 function servedBy(call: Pick<CallEnd, 'model' | 'organizationId' | 'occurredAt' | 'heldOn'>, model: string | null, deployment: string | null, known: Known, deps: PricingDeps): Priced {
   const servedModel = model ?? call.model;
   const used = { servedModel, deployment, serviceTier: known.record?.serviceTier ?? null, tokens: known.tokens, usageSource: known.source };
   return {
     ...used,
+    cacheUse: known.source === 'CACHE' ? 'HIT' : 'NO',
+    cachedTokens: known.cachedTokens ?? null,
     ...priceUsage({ ...call, ...used }, deps.prices),
     provider: (deps.modelOf(servedModel) ?? deps.modelOf(call.model))?.provider ?? null,
   };

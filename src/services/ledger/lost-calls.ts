@@ -1,7 +1,7 @@
 import type { Logger } from '../../lib/logger';
 import type { CallEnd } from '../chat/call.types';
 import type { SpendRecord, SpendRecords } from '../litellm/spend-record';
-import { atMost, atMostUntilDeath, believed, fromCheckpoint, fromRecord, isNothing, lostEnd, neverAskedEnd, nothingUsed, ownerOf, type BeliefDeps, type Known, type PricingDeps } from './lost-call';
+import { atMost, atMostUntilDeath, believed, fromCheckpoint, fromRecord, lostEnd, neverAskedEnd, nothingUsed, ownerOf, tellsUsage, type BeliefDeps, type Known, type PricingDeps } from './lost-call';
 import type { CheckpointText, FlyingCall, RecoveryStore } from './recovery.store';
 
 export interface LostCallsDeps extends PricingDeps {
@@ -99,7 +99,7 @@ export class LostCalls {
       const checkpoint = checkpoints.get(call.id) ?? null;
       const found = this.hasRecords(call) ? await this.ask(call, counts) : null;
       if (found === 'UNKNOWN' && call.overdueMs < this.timing.giveUpMs) return void (counts.waiting += 1);
-      if (found && found !== 'UNKNOWN' && found.tokens && !isNothing(found.tokens)) ends.push(lostEnd(call, fromRecord(found, checkpoint), this.deps));
+      if (found && found !== 'UNKNOWN' && tellsUsage(found)) ends.push(lostEnd(call, fromRecord(found, checkpoint), this.deps));
       else if (checkpoint) ends.push(lostEnd(call, fromCheckpoint(call, checkpoint), this.deps));
       // It was asked, and how much it used cannot be told from the record.
       else if (found && found !== 'UNKNOWN' && !found.tokens) ends.push(lostEnd(call, { ...atMost(call), record: found }, this.deps));
@@ -146,7 +146,7 @@ export class LostCalls {
     const { recordDelayMs, withoutCostMs, giveUpMs } = this.timing;
     const found = await this.ask(call, counts);
     const record = found === 'UNKNOWN' ? null : found;
-    if (record?.tokens && !isNothing(record.tokens)) return { known: fromRecord(record, checkpoint) };
+    if (record && tellsUsage(record)) return { known: fromRecord(record, checkpoint) };
     if (call.watchedMs < recordDelayMs) return { waitMs: recordDelayMs - call.watchedMs };
     if (checkpoint) return { known: fromCheckpoint(call, checkpoint) };
     // It failed before anything was used; or it has ended, and how much it used cannot be told from the record.
@@ -194,7 +194,7 @@ export class LostCalls {
       ends.filter(({ id }) => !pending.has(id)).map(async (end) => {
         try {
           const isNew = (await this.settleOne(end)).length > 0;
-          if (isNew) counts[end.status === 'FAILED' ? 'neverAsked' : end.usageSource === 'RECONCILED' ? 'reconciled' : end.usageSource === 'NONE' ? 'withoutCost' : 'estimated'] += 1;
+          if (isNew) counts[countOf(end)] += 1;
         } catch (error) {
           counts.unsettled += 1;
           this.deps.logger.error({ callId: end.id, err: error }, 'a lost call could not be settled, and is tried again');
@@ -212,6 +212,12 @@ export class LostCalls {
       return this.deps.calls.settle([{ ...end, rawUsage: null, answer: null }]);
     }
   }
+}
+
+function countOf({ status, usageSource }: CallEnd): keyof LostCounts {
+  if (status === 'FAILED') return 'neverAsked';
+  if (usageSource === 'NONE') return 'withoutCost';
+  return usageSource === 'ESTIMATED' ? 'estimated' : 'reconciled';
 }
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

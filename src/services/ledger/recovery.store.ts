@@ -1,5 +1,6 @@
 import type { Db } from '../../entities/data-source';
-import type { CallEnd, HeldOn, NewCall } from '../chat/call.types';
+import type { HeldOn, NewCall } from '../chat/call.types';
+import type { SettledEnd } from './lost-call';
 
 /** A call in flight, with what its usage row needs, and how long ago things happened to it: milliseconds by the database's clock. */
 export interface FlyingCall extends Omit<NewCall, 'question' | 'deadlineMs' | 'idempotency'> {
@@ -35,10 +36,10 @@ export interface LostRow extends SettledRow { userId: string; model: string; pro
 
 const MS = (interval: string): string => `(extract(epoch FROM ${interval}) * 1000)::float8`;
 
-const PROXY_NAMES = `(SELECT 'weir-' || i.id || '-' FROM installation AS i) AS "proxyNames"`;
 /** A model and its deployment belong together: where the model changed, the deployment is not known any more. */
 const SAYS_WHO = 'served_model IS NOT NULL OR deployment IS NOT NULL';
 
+const PROXY_NAMES = `(SELECT 'weir-' || i.id || '-' FROM installation AS i) AS "proxyNames"`;
 
 const FLYING = `
   SELECT f.id, f.occurred_at::text AS "occurredAt", f.organization_id AS "organizationId", f.user_id AS "userId", f.token_id AS "tokenId", f.project_id AS "projectId",
@@ -54,7 +55,7 @@ type FlyingRow = FlyingCall & { budgetIds: string[]; budgetDates: string[] };
 const readFlying = ({ budgetIds, budgetDates, ...call }: FlyingRow): FlyingCall => ({ ...call, heldOn: heldOn(budgetIds, budgetDates) });
 const heldOn = (ids: string[], dates: string[]): HeldOn[] => ids.map((budgetId, i) => ({ budgetId, startsOn: dates[i]! }));
 
-type UsageRow = Omit<CallEnd, 'tokens' | 'cost' | 'answer' | 'heldOn' | 'facts' | 'idempotency'> & { budgetIds: string[]; budgetDates: string[] };
+type UsageRow = Omit<SettledEnd, 'answer' | 'heldOn' | 'facts' | 'idempotency'> & { budgetIds: string[]; budgetDates: string[] };
 
 /** What recovery reads and cleans up. It writes ends of calls through the settlement only. */
 export class RecoveryStore {
@@ -98,7 +99,7 @@ export class RecoveryStore {
   }
 
   /** A settled call as its end was told; tokens and cost are for the caller to fill in. null: it is not there. */
-  async settledCall(row: SettledRow): Promise<Omit<CallEnd, 'tokens' | 'cost' | 'priceBook'> | null> {
+  async settledCall(row: SettledRow): Promise<SettledEnd | null> {
     const [found] = await this.db.query<UsageRow>(
       `SELECT id, occurred_at::text AS "occurredAt", organization_id AS "organizationId", user_id AS "userId", token_id AS "tokenId", project_id AS "projectId",
          conversation_id AS "conversationId", agent, scenario, trace_id AS "traceId", streamed, model, served_model AS "servedModel", provider, deployment, service_tier AS "serviceTier", upstream, attempts, status,

@@ -75,7 +75,8 @@ export class CompletionClient implements ModelUpstream {
   }
 
   private headOf(headers: Dispatcher.ResponseData['headers']): UpstreamHead {
-    return this.kind === 'LITELLM' ? litellmHead(headers) : { servedModel: null, deployment: null, attempts: 1, cost: null };
+    if (this.kind === 'LITELLM') return litellmHead(headers);
+    return { servedModel: null, deployment: null, attempts: 1, cost: null, fromCache: false };
   }
 
   private async httpError(response: Dispatcher.ResponseData): Promise<UpstreamError> {

@@ -38,4 +38,6 @@ export const litellmHead = (headers: ResponseHeaders): UpstreamHead => ({
   deployment: one(headers, 'x-litellm-model-id'),
   attempts: 1 + count(headers, 'x-litellm-attempted-retries') + count(headers, 'x-litellm-attempted-fallbacks'),
   cost: proxyCost(one(headers, 'x-litellm-response-cost')),
+  // Only an answer from the cache has this header.
+  fromCache: one(headers, 'x-litellm-cache-key') !== null,
 });

@@ -26,8 +26,6 @@ export interface ListedRecord extends SpendRecord, RecordPayer {
   /** Part of `spend`, where the record tells: what cached tokens cost. */
   cacheReadCost: string | null;
   cacheWriteCost: string | null;
-  /** The proxy answered by itself, from its own cache. */
-  fromProxyCache: boolean;
 }
 
 /** `length` counts those too that could not be read; `total` is told up to 10,000 only. */
@@ -102,7 +100,6 @@ function readListed(row: Shape): ListedRecord | null {
     spend,
     cacheReadCost: plain(proxyCost(breakdown.cache_read_cost)),
     cacheWriteCost: plain(proxyCost(breakdown.cache_creation_cost)),
-    fromProxyCache: String(row.cache_hit).toLowerCase() === 'true',
   };
 }
 

@@ -16,6 +16,8 @@ export interface SpendRecord {
   serviceTier?: string | null;
   /** Dollars as the proxy computed them, decimal text. */
   cost: string | null;
+  /** The proxy answered from its response cache: `tokens` are those of the first answer, and nothing was charged. */
+  fromCache: boolean;
 }
 
 /** Who has paid for a record: alias of the key and id of the team; null: none, or a key that the proxy does not know. */
@@ -67,6 +69,7 @@ export function readRow(value: unknown): SpendRecord {
   const metadata = part(row.metadata);
   // Without a usage object, as of a call that was cut off before its first token, the row's own columns have the proxy's count.
   const usage = readUsage(metadata.usage_object, 'LITELLM', false) ?? readUsage({ prompt_tokens: row.prompt_tokens, completion_tokens: row.completion_tokens }, 'LITELLM', false);
+  const fromCache = String(row.cache_hit).toLowerCase() === 'true';
   const failedUnused = row.status === 'failure' && !row.total_tokens;
   return {
     servedModel: text(row.model_group),
@@ -75,7 +78,8 @@ export function readRow(value: unknown): SpendRecord {
     tokens: usage?.tokens ?? (failedUnused ? NO_TOKENS : null),
     raw: usage?.raw ?? null,
     serviceTier: text(usage?.raw.service_tier) === null ? undefined : usage!.serviceTier,
-    cost: proxyCost(row.spend),
+    cost: fromCache ? '0' : proxyCost(row.spend),
+    fromCache,
   };
 }
 

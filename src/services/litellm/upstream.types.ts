@@ -43,6 +43,8 @@ export interface UpstreamHead {
   attempts: number;
   /** Dollars as the proxy computed them, decimal text; null: not told, or no price. */
   cost: string | null;
+  /** The proxy has answered from its response cache: no provider was asked, and nothing is charged. */
+  fromCache: boolean;
 }
 
 export interface UpstreamUsage {
@@ -61,10 +63,10 @@ export interface UpstreamSink {
   /** The request goes out now: from here on a provider may be working on it. */
   asked(): void;
   head(head: UpstreamHead): void;
-  text(text: string): void;
-  reasoning(text: string): void;
   /** Of a stream through a proxy: a part names a model, for the first time or another one than the part before. */
   named(model: string): void;
+  text(text: string): void;
+  reasoning(text: string): void;
   toolCall(index: number, toolCallId: string | null, name: string | null, argumentsText: string): void;
   /** The provider's own word. */
   finish(reason: string): void;

@@ -1,3 +1,4 @@
+import { isFree, type UsageSource } from '../usage/usage.types';
 import { priceCall } from './price-call';
 import type { CostParts, PriceRecord, TokenBuckets } from './pricing.types';
 
@@ -19,8 +20,7 @@ export interface UsedCall {
   deployment: string | null;
   serviceTier: string | null;
   tokens: TokenBuckets;
-  /** NONE: nothing was used, which costs nothing, whatever a request costs. */
-  usageSource: string;
+  usageSource: UsageSource;
   /** The budgets that the call was held on. */
   heldOn: readonly unknown[];
 }
@@ -43,7 +43,13 @@ export function priceUsage(call: UsedCall, prices: Pick<Prices, 'forCall' | 'num
     (call.heldOn.length > 0 ? prices.forCall(call.model, null, call.organizationId, at, call.serviceTier) : null);
   return {
     priceNumber: record?.number ?? null,
-    cost: record && (call.usageSource === 'NONE' ? NO_COST : priceCall(call.tokens, record.rates)),
+    cost: costOf(call, record),
     priceBook: prices.number,
   };
+}
+
+function costOf({ usageSource, tokens }: UsedCall, record: PriceRecord | null): CostParts | null {
+  // That an answer from the cache costs nothing is known without a price.
+  if (usageSource === 'CACHE') return NO_COST;
+  return record && (isFree(usageSource) ? NO_COST : priceCall(tokens, record.rates));
 }

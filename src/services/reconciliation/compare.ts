@@ -40,7 +40,7 @@ export function compareCall(call: OurCall, records: readonly ListedRecord[], { p
   if (call.corrected) add('TOKENS_DIFFER', best, `Replaced by a correction on ${call.corrected.at.toISOString()}: ${call.totalTokens} tokens.`, call.corrected, true);
   if (!sameUsage(call, best)) {
     const isWanted = replaces(call, best);
-    if (isWanted && isPlausible(best)) correction = best;
+    if (isWanted && (best.fromCache || isPlausible(best))) correction = best;
     add('TOKENS_DIFFER', best, correction ? planned : isWanted ? implausibleRecord(call, best) : tokensResolution(call, best, wasRefusedHere(call, best)));
   } else if (best.state !== 'REFUSED' && !agrees(call.cost, best.spend)) {
     add('COST_DIFFERS', best, costResolution(call, best));
@@ -53,7 +53,7 @@ export function compareCall(call: OurCall, records: readonly ListedRecord[], { p
 
 /** null: the proxy has no price. It writes zero for that, which a call with tokens does not cost. */
 export function costOf(record: ListedRecord): string | null {
-  const isUnpriced = record.spend === '0' && record.totalTokens > 0 && record.state !== 'REFUSED' && !record.fromProxyCache;
+  const isUnpriced = record.spend === '0' && record.totalTokens > 0 && record.state !== 'REFUSED' && !record.fromCache;
   return isUnpriced ? null : record.spend;
 }
 
@@ -65,19 +65,23 @@ const sameTokens = (a: TokenBuckets, b: TokenBuckets): boolean =>
 
 /** Of a call that was refused the proxy counts the prompt, and charges nothing. */
 function sameUsage(call: OurCall, record: ListedRecord): boolean {
+  // Of an answer from its cache the proxy repeats what the first one used, and charges nothing.
+  if (record.fromCache && call.usageSource === 'CACHE') return true;
   if (record.state === 'REFUSED') return call.totalTokens === 0;
   return record.tokens ? sameTokens(call.tokens, record.tokens) : call.totalTokens === 0;
 }
 
-/** What the provider has told us, or the proxy before: no estimate any more. */
-const stands = ({ usageSource }: OurCall): boolean => usageSource === 'PROVIDER' || usageSource === 'RECONCILED';
+/** What the provider has told us, or the proxy, in its answer or before: no estimate any more. */
+const stands = ({ usageSource }: OurCall): boolean => ['PROVIDER', 'RECONCILED', 'CACHE'].includes(usageSource);
 
 /**
  * Whether the record is better than what is booked, which only an estimate, or nothing, can be. Of a call that nobody saw end everything that the proxy knows is
  * better, as recovery has it; else only what the provider has told the proxy.
  */
 function replaces(call: OurCall, record: ListedRecord): boolean {
-  if (stands(call) || !record.tokens || wasRefusedHere(call, record)) return false;
+  if (stands(call)) return false;
+  if (record.fromCache) return true;
+  if (!record.tokens || wasRefusedHere(call, record)) return false;
   if (call.status === 'LOST') return true;
   return record.state === 'REPORTED' && (record.hasDetails || !call.streamed);
 }

@@ -9,6 +9,7 @@ export const ON_DEMAND = 'An estimate of ours, where the proxy has what was used
 
 export function missingAtProxy(call: OurCall): string {
   if (call.usageSource === 'NONE') return 'It failed before the proxy wrote anything about it: nothing was used, and nothing is booked.';
+  if (call.usageSource === 'CACHE') return 'The proxy has lost its record. It had answered from its own cache: nothing is booked.';
   if (call.usageSource === 'PROVIDER') return 'The proxy has lost its record, or has removed it by its own retention. What the provider reported stands.';
   return 'The proxy has no record of it that could replace the estimate, which stands.';
 }
@@ -33,6 +34,7 @@ export const secondRecord = (call: OurCall): string => `The proxy charged a seco
 /** Why tokens differ, and stay so. */
 export function tokensResolution(call: OurCall, record: ListedRecord, refusedHere: boolean): string {
   if (refusedHere) return 'The provider told figures that cannot be of this call, and the proxy wrote them down: they were refused here, and the estimate stands.';
+  if (call.usageSource === 'CACHE') return 'The proxy answered from its cache, and its record does not say so. Nothing is booked.';
   const ours = call.usageSource === 'PROVIDER' ? 'What the provider reported stands.' : call.usageSource === 'RECONCILED' ? 'What the proxy had told before stands.' : call.usageSource === 'NONE' ? 'No answer came, and nothing is booked.' : 'The estimate here is another one, and stands.';
   if (record.state === 'CUT_OFF') return `The proxy's record is an estimate of its own: the call was cut off. ${ours}`;
   if (record.state === 'BROKE_OFF') return `The proxy's record is an estimate of its own: the provider failed in the middle. ${ours}`;
@@ -49,7 +51,7 @@ const parts = (tokens: OurCall['tokens']): string => `${tokens.cacheRead} cached
 export function costResolution(call: OurCall, record: ListedRecord): string {
   const { price, tokens } = call;
   if (call.cost === null) return 'No price was known here. A price that is set for the time of the call books it.';
-  if (record.fromProxyCache) return 'The proxy answered from its own cache.';
+  if (record.fromCache) return 'The proxy answered from its own cache.';
   if (record.spend === '0') return 'The proxy knows no price of it, and wrote down zero.';
   if (!price) return 'It was priced here without a record of the price book.';
   const by = `record ${price.number} of the price book`;

@@ -2,7 +2,7 @@ import { ID_PREFIXES } from '../../lib/ids';
 import type { ChatEvent, ChatReply, FinishReason, Refusal, StopReason } from '../chat/chat.types';
 import type { CallOutcome } from '../chat/call-run';
 import type { Conversation, Message, ToolCall } from '../conversation/conversation.types';
-import type { CallRecord } from '../usage/usage.types';
+import { isFree, type CallRecord } from '../usage/usage.types';
 import { lostOutcome, readOutcome } from '../chat/stored-outcome';
 import type { KeptEnd } from './kept.store';
 
@@ -89,7 +89,7 @@ function unmarked(outcome: CallOutcome): CallOutcome {
 
 function failed(call: CallRecord, end: KeptEnd): Refusal {
   // Its key, if it had one, is free.
-  if (call.usageSource === 'NONE') return { kind: 'UpstreamFailed', code: 'UPSTREAM_FAILED', message: 'The call ended before anything was spent: repeat the request.', retryable: true, retryAfterMs: 1_000, upstream: call.upstream, attempts: end.attempts, callId: call.id };
+  if (isFree(call.usageSource)) return { kind: 'UpstreamFailed', code: 'UPSTREAM_FAILED', message: 'The call ended before anything was spent: repeat the request.', retryable: true, retryAfterMs: 1_000, upstream: call.upstream, attempts: end.attempts, callId: call.id };
   const code = call.errorCode === 'UPSTREAM_TIMEOUT' || call.errorCode === 'STREAM_INTERRUPTED' ? call.errorCode : 'UPSTREAM_FAILED';
   return { kind: 'UpstreamFailed', code, message: 'The upstream failed before the end of the answer.', retryable: false, retryAfterMs: null, upstream: call.upstream, attempts: end.attempts, callId: call.id };
 }

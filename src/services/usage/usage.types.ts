@@ -1,7 +1,9 @@
 import type { CostParts, TokenBuckets } from '../pricing/pricing.types';
 
 export type CallStatus = 'RUNNING' | 'COMPLETED' | 'STOPPED' | 'FAILED' | 'LOST';
-export type UsageSource = 'PROVIDER' | 'ESTIMATED' | 'RECONCILED' | 'NONE';
+export type UsageSource = 'PROVIDER' | 'ESTIMATED' | 'RECONCILED' | 'CACHE' | 'NONE';
+/** Nothing was used, or nobody is paid for it: the call costs nothing, whatever a request costs. */
+export const isFree = (source: UsageSource): boolean => source === 'NONE' || source === 'CACHE';
 export type Upstream = 'LITELLM' | 'DIRECT';
 export type Scenario = 'DEFAULT' | 'BACKGROUND' | 'THINK' | 'LONG_CONTEXT' | 'REVIEW' | 'PLAN';
 export type UsageDimension = 'ORGANIZATION' | 'USER' | 'PROJECT' | 'MODEL' | 'PROVIDER' | 'SCENARIO' | 'AGENT' | 'UPSTREAM' | 'STATUS';

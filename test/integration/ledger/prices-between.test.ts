@@ -72,12 +72,12 @@ it('an end that does not say which prices it knew, as from the journal of an ear
   expect(await scene.figures(model)).toMatchObject({ cost: '9' });
 });
 
-it.each(['RECONCILIATION', 'SPEND_RECORD'])('what the provider said is not replaced for the reason %s, also where it was said meanwhile', async (reason) => {
+it.each([['RECONCILIATION', 'PROVIDER', 5], ['SPEND_RECORD', 'PROVIDER', 5], ['RECONCILIATION', 'CACHE', 0]] as const)('for the reason %s it does not replace what was said meanwhile by the %s', async (reason, usageSource, n) => {
   await scene.setPrice({ model, ...PAST, inputPerMillion: '1000000' });
   const end = await scene.settle({ ...call(), usageSource: 'ESTIMATED', status: 'LOST' });
-  await scene.a.calls.correct([scene.end({ ...end, status: 'COMPLETED', usageSource: 'PROVIDER', tokens: tokens(5) })], 'JOURNAL');
+  await scene.a.calls.correct([scene.end({ ...end, status: 'COMPLETED', usageSource, tokens: tokens(n) })], 'JOURNAL');
   expect(await scene.a.calls.correct([scene.end({ ...end, usageSource: 'RECONCILED', tokens: tokens(3) })], reason)).toEqual([]);
-  expect((await rows()).at(-1)).toMatchObject({ cost: '5', usage_source: 'PROVIDER' });
+  expect((await rows()).at(-1)).toMatchObject({ cost: String(n), usage_source: usageSource });
 });
 
 it('a call is priced again while every connection of reports is taken', async () => {

@@ -16,7 +16,7 @@ import { callFacts } from '../../support/call-ends';
 /** Dollars: a token of the prompt costs one, a token of the answer a hundred. */
 export const RATES = { input: '1', output: '100' };
 export const record = (fields: Partial<SpendRecord> & { prompt?: number; output?: number } = {}): SpendRecord => ({
-  servedModel: 'm', deployment: 'm-1', attempts: 1, raw: { prompt_tokens: 7 }, cost: '0.5', serviceTier: null,
+  servedModel: 'm', deployment: 'm-1', attempts: 1, raw: { prompt_tokens: 7 }, cost: '0.5', serviceTier: null, fromCache: false,
   tokens: { uncachedPrompt: fields.prompt ?? 7, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: fields.output ?? 5, reasoning: 0 },
   ...fields,
 });

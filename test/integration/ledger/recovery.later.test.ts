@@ -70,6 +70,16 @@ describe('what is known later', () => {
     expect(await Promise.all([stolen, absurd, paid].map(async (id) => (await scene.usage(id)).length))).toEqual([1, 1, 3]);
   });
 
+  it("a record of an answer from the proxy's cache corrects the call to nothing, also where its figures cannot be", async () => {
+    const budget = await scene.budget();
+    const [id, absurd] = [await lose(), await lose()];
+    scene.records.byCall.set(id, record({ cost: '0', fromCache: true })).set(absurd, record({ output: 90_000_000, cost: '0', fromCache: true }));
+    await at(1.1);
+    await scene.recovery().recovery.look();
+    for (const call of [id, absurd]) expect((await scene.usage(call)).at(-1)).toMatchObject({ kind: 'CORRECTION', usage_source: 'CACHE', total_tokens: 0, cost: '0', proxy_cost: '0' });
+    expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 0 });
+  });
+
   it('asks four times within a day: after one, five and thirty minutes, and six hours', async () => {
     const id = await lose();
     const { recovery } = scene.recovery();
@@ -105,7 +115,7 @@ describe('what is known later', () => {
     const end: CallEnd = {
       id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: null, projectId: null, conversationId: null, agent: null, scenario: 'DEFAULT',
       traceId: call.traceId, streamed: true, model: 'm', servedModel: 'm', provider: null, deployment: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP',
-      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', rawUsage: null, serviceTier: null, priceBook: 1, priceNumber: 1,
+      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', cacheUse: 'NO', cachedTokens: null, rawUsage: null, serviceTier: null, priceBook: 1, priceNumber: 1,
       cost: { input: '11', cacheRead: '0', cacheWrite: '0', output: '2000', reasoning: '0', request: '0', total: '2011' }, proxyCost: null, latencyMs: 90_000, timeToFirstTokenMs: 10, omittedMessages: 0,
       answer: null, heldOn: [], facts: callFacts(), idempotency: null,
     };
@@ -277,7 +287,7 @@ it('the SQL that docs/recovery.md gives an operator runs, and shows what it says
   await scene.recovery().recovery.look();
   const [settled] = await new RecoveryStore(scene.db).lostWithoutRecord(1);
   const end = (await new RecoveryStore(scene.db).settledCall(settled!))!;
-  await scene.store.correct([{ ...end, priceBook: 1, usageSource: 'RECONCILED', tokens: record().tokens!, cost: { input: '7', cacheRead: '0', cacheWrite: '0', output: '500', reasoning: '0', request: '0', total: '507' } }], 'SPEND_RECORD');
+  await scene.store.correct([{ ...end, priceBook: 1, usageSource: 'RECONCILED', tokens: record().tokens!, cacheUse: 'NO', cachedTokens: null, cost: { input: '7', cacheRead: '0', cacheWrite: '0', output: '500', reasoning: '0', request: '0', total: '507' } }], 'SPEND_RECORD');
   const [owners, dead, rows, corrections] = await Promise.all(statements.map((statement) => scene.db.query<any>(statement)));
   expect(owners).toMatchObject([{ id: 'gone', calls: '1' }]);
   expect(dead).toMatchObject([{ id: waits.id }]);

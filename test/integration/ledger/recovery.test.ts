@@ -62,6 +62,19 @@ describe('a call of a dead owner', () => {
     ]);
   });
 
+  it("ends without tokens and cost where the record says that the proxy's cache has answered", async () => {
+    const budget = await scene.budget();
+    const call = await scene.admit({ upstream: 'LITELLM', hold: '5000' });
+    await scene.checkpoint(call.id);
+    scene.records.byCall.set(call.id, record({ servedModel: 'fallback', deployment: 'f-1', prompt: 8, output: 6, cost: '0', fromCache: true }));
+    await scene.declareDead();
+    await scene.recovery().recovery.look();
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'LOST', usage_source: 'CACHE', served_model: 'fallback', deployment: 'f-1', total_tokens: 0, cost: '0', proxy_cost: '0', raw_usage: { prompt_tokens: 7 } },
+    ]);
+    expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 0 });
+  });
+
   it('is of the model that its last checkpoint names, of which no deployment is known: the first one had only begun', async () => {
     const call = await scene.admit();
     await scene.checkpoint(call.id, { servedModel: 'm', deployment: 'm-1' });

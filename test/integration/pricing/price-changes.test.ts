@@ -71,6 +71,19 @@ describe('a corrected price', () => {
     expect(await scene.setPrice({ model, inputPerMillion: '1000000', perRequest: '0.25' })).toMatchObject({ affectedCalls: 1, costBefore: '5.25', costAfter: '10.25' });
   });
 
+  it("of an answer from the proxy's cache stays nothing, whatever a request costs: with a price, without one, and in parts", async () => {
+    await call('10', 0, { usageSource: 'CACHE', cacheUse: 'HIT' });
+    expect(await scene.figures(model)).toEqual({ cost: '0', unpriced: 0, priced: 1 });
+    await call('10', 10);
+    await scene.setPrice({ model, inputPerMillion: '500000', perRequest: '0.25' });
+    expect(await scene.figures(model)).toEqual({ cost: '5.25', unpriced: 0, priced: 2 });
+    await call('10', 0, { usageSource: 'CACHE', cacheUse: 'HIT' });
+    expect(await scene.setPrice({ model, inputPerMillion: '500000', perRequest: '2' })).toMatchObject({ costBefore: '5.25', costAfter: '7' });
+    expect(await scene.figures(model)).toEqual({ cost: '7', unpriced: 0, priced: 3 });
+    const rows = await scene.db.query(`SELECT c.cost::text, c.cost_request::text FROM llm_usage AS u CROSS JOIN LATERAL weir.cost_as_of(u, NULL) AS c WHERE u.served_model = $1 AND u.usage_source = 'CACHE'`, [model]);
+    expect(rows).toEqual([{ cost: '0', cost_request: '0' }, { cost: '0', cost_request: '0' }]);
+  });
+
   it('that says what is known already, or that others go before, affects no call', async () => {
     await scene.setPrice({ model, inputPerMillion: '1' });
     await call('10', 10);

@@ -37,6 +37,14 @@ describe('what agrees', () => {
     expect(await differences()).toEqual([]);
   });
 
+  it("an answer from the proxy's cache agrees: here it has nothing, there the tokens of the first answer and no cost", async () => {
+    const call = await scene.call({ usage_source: 'CACHE', uncached_prompt_tokens: 0, output_tokens: 0, cost: '0', cost_input: '0', cost_output: '0' });
+    scene.record(call, { spend: 0, cacheHit: true });
+    const { edges, summary } = await scene.compare();
+    expect([edges, summary]).toEqual([[], { comparedCalls: 1, differences: 0, ourCost: '0', proxyCost: '0', comparedUpTo: TO }]);
+    expect(await correct()).toMatchObject({ corrected: 0 });
+  });
+
   it('a call without a price on either side agrees', async () => {
     scene.record(await scene.call({ cost: null, cost_input: null, cost_output: null, price_number: null }), { spend: 0 });
     const { edges, summary } = await scene.compare();
@@ -209,6 +217,16 @@ describe('estimates', () => {
     scene.record(call, { promptTokens: 9_000_000, spend: 9 });
     expect(await correct()).toMatchObject({ corrected: 0 });
     expect(await differences()).toMatchObject([{ resolution: expect.stringContaining('cannot be of this call') }]);
+  });
+
+  it("become nothing where the proxy's cache has answered; of one that is known to be from there the record is believed in nothing else", async () => {
+    const lost = await scene.call({ status: 'LOST', usage_source: 'ESTIMATED', output_tokens: 900, cost: '0.00901' });
+    scene.record(lost, { spend: 0, cacheHit: true });
+    const hit = await scene.call({ occurred_at: '2026-11-20T11:00:00Z', usage_source: 'CACHE', uncached_prompt_tokens: 0, output_tokens: 0, cost: '0', cost_input: '0', cost_output: '0' });
+    scene.record(hit);
+    expect(await correct()).toMatchObject({ corrected: 1 });
+    expect(await scene.usage(lost.id)).toMatchObject([{ usage_source: 'ESTIMATED' }, { cost: '-0.00901' }, { usage_source: 'CACHE', total_tokens: 0, cost: '0', proxy_cost: '0' }]);
+    expect((await differences()).filter(({ isReplaced }) => !isReplaced)).toMatchObject([{ kind: 'TOKENS_DIFFER', callId: hit.id, resolution: expect.stringContaining('its record does not say so') }]);
   });
 
   it('one that cannot be written keeps no other from it', async () => {

@@ -114,7 +114,7 @@ describe('what was booked stands', () => {
       told = true;
       const settled = (await new RecoveryStore(db).settledCall({ id: call.id, occurredAt: call.occurred_at, organizationId: call.organization_id }))!;
       const tokens = { uncachedPrompt: 10, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 500, reasoning: 0 };
-      const end = correctedEnd(settled, { servedModel: 'm', deployment: null, attempts: 1, tokens, raw: null, cost: null }, { prices: scene.prices, modelOf: () => null });
+      const end = correctedEnd(settled, { servedModel: 'm', deployment: null, attempts: 1, tokens, raw: null, cost: null, fromCache: false }, { prices: scene.prices, modelOf: () => null });
       await store.correct([{ ...end, status: 'COMPLETED', usageSource: 'PROVIDER' }], 'JOURNAL');
     };
     // Only the window of the call, so that the first question is asked behind its reading.

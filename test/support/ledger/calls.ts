@@ -79,6 +79,8 @@ export const endOf = (call: NewCall, fields: EndFields): CallEnd => ({
   finishReason: null,
   tokens: { uncachedPrompt: 10, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 5, reasoning: 0 },
   usageSource: 'PROVIDER',
+  cacheUse: 'NO',
+  cachedTokens: null,
   rawUsage: null,
   priceNumber: null,
   cost: fields.cost === null ? null : { total: fields.cost, input: fields.cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0' },

@@ -52,8 +52,8 @@ BEGIN
     IF NOT u.served_model = ANY (models) THEN
       RAISE EXCEPTION 'a call was corrected to another model meanwhile' USING ERRCODE = 'WP001';
     END IF;
-    -- What the provider said stands, also where it was said while an estimate was being looked up.
-    CONTINUE WHEN reason IN ('RECONCILIATION', 'SPEND_RECORD') AND u.usage_source = 'PROVIDER';
+    -- What the provider said stands, also where it was said while an estimate was being looked up; so does an answer of the proxy's cache.
+    CONTINUE WHEN reason IN ('RECONCILIATION', 'SPEND_RECORD') AND u.usage_source IN ('PROVIDER', 'CACHE');
     was := weir.cost_as_of(ROW(u.organization_id, u.occurred_at, u.served_model, u.deployment, u.service_tier, u.book_number, u.usage_source, u.sign,
       u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens,
       u.price_number, u.cost, u.cost_input, u.cost_cache_read, u.cost_cache_write, u.cost_output, u.cost_reasoning, u.cost_request)::weir.priced_call, NULL);
