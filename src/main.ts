@@ -1,5 +1,6 @@
 import { createApp } from './app';
 import { ConfigError, readConfig, type Config } from './config';
+import { EarlierRelease } from './entities/earlier-release';
 import { migrate } from './entities/migrate';
 import { createLogger, type Logger } from './lib/logger';
 import { createRedactor, passwordsOf } from './lib/redact';
@@ -74,7 +75,7 @@ async function retry<T>(logger: Logger, what: string, limitMs: number, work: () 
       return await work();
     } catch (error) {
       const { code, message } = error as { code?: string; message?: string };
-      if (waitedMs >= limitMs || WILL_NOT_PASS.has(code ?? '')) throw error;
+      if (waitedMs >= limitMs || error instanceof EarlierRelease || WILL_NOT_PASS.has(code ?? '')) throw error;
       logger.warn({ waitedMs, code, reason: message }, `waiting for ${what}`);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
@@ -82,8 +83,8 @@ async function retry<T>(logger: Logger, what: string, limitMs: number, work: () 
 }
 
 main().catch((error: unknown) => {
-  // Mistakes of the configuration are for a person, not for a log collector.
-  if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
+  // Mistakes of the configuration, and a database of another release, are for a person, not for a log collector.
+  if (error instanceof ConfigError || error instanceof EarlierRelease) process.stderr.write(`${error.message}\n`);
   else createLogger({ level: 'error' }).error({ err: error }, 'start-up failed');
   process.exitCode = 1;
   setTimeout(() => process.exit(1), 500).unref();

@@ -26,6 +26,8 @@ export interface DatabaseOptions {
   poolSize: number;
   /** Milliseconds after which Postgres gives a statement up, and a second later we do; 0: never. Default: 14 s. */
   statementTimeoutMs?: number;
+  /** Milliseconds that a statement waits for a lock; default: as long as it may take. */
+  lockTimeoutMs?: number;
   applicationName?: string;
 }
 
@@ -65,7 +67,7 @@ export const buildDataSource = (options: DatabaseOptions): DataSource =>
     logging: false,
     poolSize: options.poolSize,
     applicationName: options.applicationName ?? 'weir',
-    extra: connectionOf(SESSION, options.statementTimeoutMs ?? STATEMENT_MS),
+    extra: connectionOf(options.lockTimeoutMs ? `${SESSION} -c lock_timeout=${options.lockTimeoutMs}` : SESSION, options.statementTimeoutMs ?? STATEMENT_MS),
   });
 
 export async function openDatabase(options: DatabaseOptions, onPoolError: (error: Error) => void): Promise<Db> {

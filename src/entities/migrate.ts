@@ -1,13 +1,20 @@
 import type { QueryRunner } from 'typeorm';
 import { buildDataSource, type DatabaseOptions } from './data-source';
+import { earlierRelease } from './earlier-release';
 import { hashOf, readSqlFile, SQL_FILES } from './sql-files';
 
 /** One number for all versions of the program: a process that migrates waits for another one that migrates already. */
 const MIGRATION_LOCK = 4_761_100;
+/**
+ * Milliseconds that a migration waits for a table: behind it everything else that wants the table would wait as well. One that does not get it fails,
+ * nothing is changed, and the program tries again.
+ */
+const LOCK_MS = 5_000;
 
 /**
  * Brings the database up to date and returns how many migrations ran. TypeORM takes no lock itself: two processes that start at once would
- * both run the same migration. Here the second waits, and then finds nothing to do.
+ * both run the same migration. Here the second waits, and then finds nothing to do. Throws EarlierRelease, and changes nothing, where the
+ * database has the schema of a release that cannot be taken over.
  */
 export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<number> {
   // A migration of a big table takes longer than any statement of the server may. Two connections: the lock's own and the migrations'.
@@ -15,8 +22,12 @@ export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<nu
   await dataSource.initialize();
   try {
     const lock = dataSource.createQueryRunner();
+    await lock.query('SET lock_timeout = 0');
     await lock.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     try {
+      const earlier = await earlierRelease(dataSource, dataSource.migrations);
+      if (earlier) throw earlier;
+      await lock.query('SET lock_timeout = DEFAULT');
       const done = (await dataSource.runMigrations({ transaction: 'each' })).length;
       await loadSqlFiles(lock);
       return done;

@@ -45,8 +45,8 @@ export async function complete(call: HeldCall, answer: Answer, deps: CompleteDep
   return error && upstream.kind === 'LITELLM' && (error.kind === 'ACCESS_DENIED' || error.kind === 'KEY_REJECTED') ? remedy() : error;
 }
 
-function spendMetadata({ id, principal: { viewer }, input, conversation, traceId }: HeldCall, installation: string): SpendMetadata {
+function spendMetadata({ id, principal: { viewer }, input, conversation, facts, traceId }: HeldCall, installation: string): SpendMetadata {
   const project = input.projectId ?? conversation?.conversation.projectId ?? undefined;
   const whose = { installation, call: id, org: viewer.organizationId, user: viewer.userId, project, token: viewer.tokenId ?? undefined };
-  return { weir: { ...whose, operation: 'CHAT', door: 'GRAPHQL', scenario: input.scenario }, trace_id: traceId };
+  return { weir: { ...whose, operation: facts.operation, door: facts.door, scenario: input.scenario }, trace_id: traceId };
 }
