@@ -1,6 +1,8 @@
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { earlierReleaseAt } from '../entities/earlier-release';
 import { canConnect } from './databases.store';
+import { keepAside } from './earlier-data';
 import { startPostgres, type RunningPostgres } from './postgres';
 import type { Progress } from './progress';
 import type { HomeSecrets } from './secrets';
@@ -22,10 +24,12 @@ export interface EmbeddedOptions {
   shutdown: Shutdown;
 }
 
-/** The Postgres under WEIR_HOME, with Weir's database and LiteLLM's. */
+/** The Postgres under WEIR_HOME, with Weir's database and LiteLLM's. One with the data of an earlier release is kept aside, and a new one begins. */
 export async function openEmbedded({ home, secrets, resetPassword, progress, shutdown }: EmbeddedOptions): Promise<LaunchDatabase> {
-  const starting = progress.step('database', () =>
-    startPostgres({
+  const onNotice = (text: string): void => progress.line(`  - ${text}`);
+  let running: RunningPostgres | null = null;
+  const startOne = async (): Promise<RunningPostgres> =>
+    (running = await startPostgres({
       folder: path.join(home, 'postgres'),
       password: secrets.postgresPassword,
       resetPassword,
@@ -33,18 +37,27 @@ export async function openEmbedded({ home, secrets, resetPassword, progress, shu
         { name: 'weir', password: secrets.weirDatabasePassword, makesRoles: true },
         { name: 'litellm', password: secrets.litellmDatabasePassword },
       ],
-      onNotice: (text) => progress.line(`  - ${text}`),
-    }),
-  );
-  let running: RunningPostgres | null = null;
+      onNotice,
+    }));
+  const starting = progress.step('database', async () => {
+    const found = await startOne();
+    const earlier = await earlierReleaseAt(found.url('weir', secrets.weirDatabasePassword)).catch(async (error: unknown) => {
+      await found.stop();
+      throw error;
+    });
+    if (!earlier) return found;
+    await found.stop();
+    keepAside(home, earlier).forEach(onNotice);
+    return startOne();
+  });
   shutdown.add('postgres', { title: 'the database', stop: async () => (await starting.catch(() => null))?.stop(), kill: () => running?.kill() });
-  running = await starting;
-  void running.exited.then(() => {
+  const server = await starting;
+  void server.exited.then(() => {
     if (shutdown.signal.aborted) return;
     progress.line(`The embedded Postgres ended by itself; ${path.join(home, 'postgres', 'postgres.log')} says why.`);
     void shutdown.stop(1);
   });
-  return { url: running.url('weir', secrets.weirDatabasePassword), litellmUrl: running.url('litellm', secrets.litellmDatabasePassword) };
+  return { url: server.url('weir', secrets.weirDatabasePassword), litellmUrl: server.url('litellm', secrets.litellmDatabasePassword) };
 }
 
 /** Milliseconds: a database that is being started beside us. */
