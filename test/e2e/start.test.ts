@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import { freePort } from '../../src/launch/ports';
 import { isAlive } from '../../src/launch/processes';
 import { ROOT, npmStart, processesOf, type Started } from '../support/npm-start';
-import { createTestDatabase } from '../support/database';
+import { asAdmin, createTestDatabase } from '../support/database';
+import { EARLIER_MIGRATIONS } from '../support/earlier-release';
 import { LITELLM_HOME, installLitellmOnce } from '../support/litellm-install';
 import { waitFor } from '../support/wait';
 
@@ -125,6 +126,31 @@ test('a data folder that was cut off in the middle of its making is made anew, a
   await startAndWait();
   expect(await modelsOf(readDemo().tokens.free!)).not.toEqual([]);
   expect(fs.readdirSync(path.join(home, 'postgres')).filter((name) => name.startsWith('data.broken-'))).toHaveLength(1);
+});
+
+test('data of the release before is kept aside: it says so, and the same tokens work on a new database', async () => {
+  const first = await startAndWait();
+  const before = readDemo();
+  await asAdmin(fs.readFileSync(path.join(home, 'database-url'), 'utf8').trim(), EARLIER_MIGRATIONS);
+  first.ctrlC();
+  await first.exited;
+
+  const second = await startAndWait();
+  expect(second.output()).toMatch(new RegExp(`data of Weir 0\\.1\\.0[\\s\\S]*${path.join(home, 'postgres.old')}:[\\s\\S]*docs/releases\\.md`));
+  expect(fs.existsSync(path.join(home, 'postgres.old/data/PG_VERSION'))).toBe(true);
+  expect(readDemo().tokens).toEqual(before.tokens);
+  expect((await ask(CHAT, before.tokens.pro!)).chat.__typename).toBe('ChatReply');
+});
+
+test('with DATABASE_URL a database of the release before is refused in one sentence, and nothing is moved', async () => {
+  const database = await createTestDatabase();
+  await database.db.query(EARLIER_MIGRATIONS);
+  const one = start({ DATABASE_URL: database.url });
+  expect(await one.exited).toBe(1);
+  expect(one.output()).toContain('point DATABASE_URL at an empty database');
+  expect(one.output()).not.toMatch(/^\s+at /m);
+  expect(fs.readdirSync(home).filter((name) => name.startsWith('postgres'))).toEqual([]);
+  await database.close();
 });
 
 test('a stop in the middle of the start ends what was started by then', async () => {
