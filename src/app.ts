@@ -77,7 +77,7 @@ export interface App {
   running: RunningCalls;
 }
 
-export const VERSION = '0.1.0';
+export const VERSION = '0.2.0';
 
 /** Milliseconds for each part to close: one that waits for a database which does not answer must not use up the time of the others. */
 const CLOSE_MS = 1_500;
