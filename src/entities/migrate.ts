@@ -18,7 +18,7 @@ const LOCK_MS = 5_000;
  */
 export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<number> {
   // A migration of a big table takes longer than any statement of the server may. Two connections: the lock's own and the migrations'.
-  const dataSource = buildDataSource({ url: options.url, poolSize: 2, statementTimeoutMs: 0, applicationName: 'weir-migrate' });
+  const dataSource = buildDataSource({ url: options.url, poolSize: 2, statementTimeoutMs: 0, lockTimeoutMs: LOCK_MS, applicationName: 'weir-migrate' });
   await dataSource.initialize();
   try {
     const lock = dataSource.createQueryRunner();

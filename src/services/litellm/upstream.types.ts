@@ -15,7 +15,7 @@ export interface SpendMetadata {
     user: string;
     project?: string;
     token?: string;
-    operation: 'CHAT';
+    operation: 'CHAT' | 'EMBEDDING';
     door: 'GRAPHQL';
     scenario: string;
   };
