@@ -87,7 +87,7 @@ async function saveAndUpdates(scene: Scene): Promise<number> {
 }
 
 const entityOf = (end: CallEnd): Record<string, unknown> => ({
-  organizationId: end.organizationId, occurredAt: new Date(end.occurredAt), id: end.id, userId: end.userId, tokenId: end.tokenId, projectId: end.projectId, scenario: end.scenario, traceId: end.traceId,
+  organizationId: end.organizationId, occurredAt: new Date(end.occurredAt), id: end.id, userId: end.userId, tokenId: end.tokenId, projectId: end.projectId, scenario: end.scenario, door: 'GRAPHQL', operation: 'CHAT', traceId: end.traceId,
   streamed: false, model: end.model, servedModel: end.servedModel, provider: end.provider, upstream: end.upstream, attempts: 1, status: end.status, finishReason: end.finishReason,
   uncachedPromptTokens: 100, cacheReadTokens: 0, cacheWriteTokens: 0, cacheWriteOneHourTokens: 0, outputTokens: 50, reasoningTokens: 0, usageSource: end.usageSource, rawUsage: end.rawUsage,
   priceNumber: '1', cost: end.cost!.total, costInput: end.cost!.total, costCacheRead: '0', costCacheWrite: '0', costOutput: '0', costReasoning: '0', costRequest: '0', latencyMs: end.latencyMs, omittedMessages: 0, batchId: '0',
@@ -100,11 +100,12 @@ async function copyRows(url: string, scene: Scene): Promise<number> {
   const file = path.join(os.tmpdir(), `weir-bench-copy-${process.pid}.csv`);
   const count = 50_000;
   const { world, projectId } = scene;
-  const lines = Array.from({ length: count }, () => `${world.organizationId},${new Date().toISOString()},${newId('call')},${world.member.id},${world.member.tokenId},${projectId},DEFAULT,${'0'.repeat(32)},f,bench,bench,bench,DIRECT,1,COMPLETED,STOP,100,0,0,0,50,0,PROVIDER,"{""prompt_tokens"": 100, ""completion_tokens"": 50, ""total_tokens"": 150}",1,${dollars()},0.1,0,0,0,0,0,812,0`);
+  const lines = Array.from({ length: count }, () => `${world.organizationId},${new Date().toISOString()},${newId('call')},${world.member.id},${world.member.tokenId},${projectId},DEFAULT,GRAPHQL,CHAT,req_0123456789,pln_0123456789abcdef,${world.member.tokenId},1000,100,0.00123456,100,${'0'.repeat(32)},f,bench,bench,bench,DIRECT,1,COMPLETED,STOP,100,0,0,0,50,0,PROVIDER,"{""prompt_tokens"": 100, ""completion_tokens"": 50, ""total_tokens"": 150}",1,${dollars()},0.1,0,0,0,0,0,812,0`);
   writeFileSync(file, lines.join('\n'), { mode: 0o644 });
   const startedAt = performance.now();
   await client.query(
-    `COPY llm_usage (organization_id, occurred_at, id, user_id, token_id, project_id, scenario, trace_id, streamed, model, served_model, provider, upstream, attempts, status, finish_reason,
+    `COPY llm_usage (organization_id, occurred_at, id, user_id, token_id, project_id, scenario, door, operation, request_id, plan_id, session_id,
+       max_tokens, prompt_tokens_estimate, hold, asked_input_tokens, trace_id, streamed, model, served_model, provider, upstream, attempts, status, finish_reason,
        uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, raw_usage, price_number, cost, cost_input, cost_cache_read,
        cost_cache_write, cost_output, cost_reasoning, cost_request, latency_ms, batch_id) FROM '${file}' WITH (FORMAT csv)`,
   );

@@ -26,6 +26,8 @@ export class CallInFlight {
   @Column({ type: 'text', name: 'user_id' }) userId!: string;
   @Column({ type: 'text', name: 'token_id' }) tokenId!: string;
   @Column({ type: 'text' }) scenario!: string;
+  @Column({ type: 'text' }) door!: string;
+  @Column({ type: 'text' }) operation!: string;
   @Column({ type: 'text', name: 'trace_id' }) traceId!: string;
   @Column({ type: 'text' }) model!: string;
   @Column({ type: 'text' }) upstream!: string;
@@ -44,6 +46,8 @@ export class LlmUsage {
   @Column({ type: 'text', name: 'user_id' }) userId!: string;
   @Column({ type: 'text', name: 'token_id' }) tokenId!: string;
   @Column({ type: 'text' }) scenario!: string;
+  @Column({ type: 'text' }) door!: string;
+  @Column({ type: 'text' }) operation!: string;
   @Column({ type: 'text', name: 'trace_id' }) traceId!: string;
   @Column({ type: 'boolean' }) streamed!: boolean;
   @Column({ type: 'text' }) model!: string;

@@ -46,7 +46,7 @@ async function main(): Promise<void> {
         const started = Date.now();
         const call = await inFlight.save(
           inFlight.create({
-            id: randomUUID(), occurredAt: new Date(started), organizationId: user.organizationId, userId: user.id, tokenId: token.id, scenario: 'DEFAULT', traceId: randomUUID(), model: input.model,
+            id: randomUUID(), occurredAt: new Date(started), organizationId: user.organizationId, userId: user.id, tokenId: token.id, scenario: 'DEFAULT', door: 'GRAPHQL', operation: 'CHAT', traceId: randomUUID(), model: input.model,
             upstream: 'DIRECT', streamed: false, maxTokens: input.maxTokens ?? 4096, promptTokensEstimate: 24, owner: 'typical', deadlineAt: new Date(started + 600_000),
           }),
         );
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
         const latencyMs = Date.now() - started;
         await usages.save(
           usages.create({
-            id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, scenario: call.scenario, traceId: call.traceId, streamed: false,
+            id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, scenario: call.scenario, door: 'GRAPHQL', operation: 'CHAT', traceId: call.traceId, streamed: false,
             model: call.model, servedModel: completion.model, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', finishReason: choice.finish_reason, uncachedPromptTokens: usage.prompt_tokens,
             cacheReadTokens: 0, cacheWriteTokens: 0, cacheWriteOneHourTokens: 0, outputTokens: usage.completion_tokens, reasoningTokens: 0, usageSource: 'PROVIDER', rawUsage: usage, latencyMs,
           }),

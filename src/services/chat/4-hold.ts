@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { AppError, notFound } from '../../errors';
-import { newId } from '../../lib/ids';
+import { newId, newTraceId } from '../../lib/ids';
 import type { Conversation } from '../conversation/conversation.types';
 import type { CatalogModel, CatalogSnapshot } from '../model/model.types';
 import type { PriceBook } from '../pricing/price-book';
@@ -79,7 +78,7 @@ export async function hold(prepared: PreparedCall, deps: HoldDeps, streamed: boo
   const { input, principal, conversation, context, model } = prepared;
   const { viewer, plan } = principal;
   const id = newId('call');
-  const traceId = input.traceId ?? context.traceparentId ?? randomBytes(16).toString('hex');
+  const traceId = input.traceId ?? context.traceparentId ?? newTraceId();
   const messages = conversation ? input.messages.map(toStored) : [];
   const prompt = new PromptBound([...prepared.history, ...input.messages], input);
   const { byId } = deps.catalog.snapshot();
