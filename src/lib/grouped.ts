@@ -2,31 +2,32 @@ interface Waiting<T, R> { item: T; resolve(result: R): void; reject(error: unkno
 
 /**
  * Group commit: whatever queued while the last group was being written goes into the next. No timer, and every caller waits for its own
- * durable commit: alone it costs nothing extra, and under load one round trip serves many. A group that fails is tried again item by
+ * durable commit: alone it costs nothing extra, and under load one round trip serves many. With several lanes as many groups are under way at a
+ * time, each of what has queued until then. A group that fails is tried again item by
  * item, so that one that cannot be written keeps no other from it, unless the failure is one of all (`isForAll`).
  */
 export class Grouped<T, R> {
   private readonly queue: Waiting<T, R>[] = [];
-  private working = false;
+  private working = 0;
 
   /** `work` answers in the order of its items, and must be harmless to repeat. */
   constructor(
     private readonly work: (items: T[]) => Promise<R[]>,
-    /** `maxItems` bounds the statement's size. */
-    private readonly options: { maxItems?: number; isForAll?: (error: unknown) => boolean } = {},
+    /** `maxItems` bounds the statement's size; `lanes`: groups at a time, 1 unless it is given. */
+    private readonly options: { maxItems?: number; lanes?: number; isForAll?: (error: unknown) => boolean } = {},
   ) {}
 
   add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.queue.push({ item, resolve, reject });
-      if (!this.working) void this.drain();
+      if (this.working < (this.options.lanes ?? 1)) void this.drain();
     });
   }
 
   private async drain(): Promise<void> {
-    this.working = true;
+    this.working += 1;
     while (this.queue.length > 0) await this.write(this.queue.splice(0, this.options.maxItems ?? 256));
-    this.working = false;
+    this.working -= 1;
   }
 
   private async write(group: Waiting<T, R>[]): Promise<void> {

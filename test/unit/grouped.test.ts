@@ -16,6 +16,24 @@ describe('Grouped', () => {
     expect(groups).toEqual([[1], [2, 3, 4], [5]]);
   });
 
+  it('has as many groups under way as it has lanes', async () => {
+    const groups: number[][] = [];
+    const gates = [gate(), gate()];
+    const grouped = new Grouped(async (items: number[]) => {
+      groups.push(items);
+      await gates[groups.length - 1]?.opened;
+      return items;
+    }, { maxItems: 2, lanes: 2 });
+    const all = [1, 2, 3, 4, 5].map((n) => grouped.add(n));
+    expect(groups).toEqual([[1], [2]]);
+    gates[1]!.open();
+    await all[1];
+    await all[4];
+    expect(groups).toEqual([[1], [2], [3, 4], [5]]);
+    gates[0]!.open();
+    expect(await Promise.all(all)).toEqual([1, 2, 3, 4, 5]);
+  });
+
   it('lets nobody fail for somebody else', async () => {
     const grouped = new Grouped(async (items: string[]) => {
       if (items.includes('bad')) throw new Error('bad is in it');

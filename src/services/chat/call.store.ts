@@ -4,10 +4,10 @@ import { AppError } from '../../errors';
 import { canonicalDecimal } from '../../lib/decimal';
 import { Grouped } from '../../lib/grouped';
 import { violatedConstraint } from '../../lib/pg-error';
-import { storableJson } from '../../lib/storable';
 import type { Budget } from '../budget/budget.types';
 import type { Prices } from '../pricing/price-usage';
-import type { Admission, CallEnd, CallFacts, HeldOn, NewCall, Question, StoredMessage } from './call.types';
+import { admitJson, arrayOf, placed, settleJson } from './call-json';
+import type { Admission, CallEnd, HeldOn, NewCall } from './call.types';
 import type { StopReason } from './chat.types';
 import { reprice } from './reprice';
 
@@ -45,36 +45,6 @@ const isForAll = (error: unknown): boolean => {
   const code = String((error as { code?: unknown }).code ?? '');
   return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57|08|53)/.test(code);
 };
-
-/** Empty lists and what is not known are left out: the function fills them in. */
-const factRow = (facts: CallFacts): Record<string, unknown> => ({
-  door: facts.door, operation: facts.operation, request_id: facts.requestId ?? undefined, plan_id: facts.planId ?? undefined, session_id: facts.sessionId ?? undefined,
-  end_user: facts.endUser ?? undefined, tags: facts.tags.length > 0 ? facts.tags : undefined, call_hash: facts.callHash ?? undefined, max_tokens: facts.maxTokens,
-  prompt_tokens_estimate: facts.promptTokensEstimate, hold: facts.hold ?? undefined, asked_input_tokens: facts.askedInputTokens ?? undefined,
-  reasoning_effort: facts.reasoningEffort ?? undefined, route_version: facts.routeVersion ?? undefined, route_rule: facts.routeRule ?? undefined,
-  route_flags: facts.routeFlags.length > 0 ? facts.routeFlags : undefined,
-});
-
-const admitRow = (call: NewCall, nr: number, again: boolean): Record<string, unknown> => ({
-  nr, again, id: call.id, organization_id: call.organizationId, user_id: call.userId, token_id: call.tokenId, project_id: call.projectId,
-  conversation_id: call.question?.conversationId, question_id: call.question?.messages.at(-1)?.id, parent_id: call.question?.parentId, branch_ids: call.question?.branchIds,
-  messages: call.question ? questionRows(call.question) : undefined, agent: call.agent, scenario: call.scenario, trace_id: call.traceId, model: call.model, upstream: call.upstream,
-  streamed: call.streamed, owner: call.owner, deadline_ms: call.deadlineMs, ...factRow(call),
-  key: call.idempotency?.key, input_hash: call.idempotency?.inputHash,
-});
-
-/** Each message follows the one before it. */
-function questionRows(question: Question): Record<string, unknown>[] {
-  let parentId = question.parentId;
-  return question.messages.map((message: StoredMessage) => {
-    const row = {
-      id: message.id, parent_id: parentId, role: message.role, content: message.content, parts: message.parts ?? undefined, tool_calls: message.toolCalls ?? undefined,
-      tool_call_id: message.toolCallId, name: message.name,
-    };
-    parentId = message.id;
-    return row;
-  });
-}
 
 /** How long the statement took until here, inside Postgres. Its commit comes after that. */
 const STATEMENT_MS = `extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 * 1000 AS "statementMs"`;
@@ -158,38 +128,23 @@ const readBudget = (row: BudgetJson): Budget => ({
   resetsAt: new Date(row.resetsAt),
 });
 
-/** What the proxy's response cache had to do with it; ends of before the columns have neither. */
-const cacheRow = ({ cacheUse, cachedTokens: saved }: CallEnd): Record<string, unknown> => ({
-  cache_use: cacheUse === 'NO' ? undefined : cacheUse,
-  ...(saved && {
-    cached_uncached_prompt_tokens: saved.uncachedPrompt, cached_cache_read_tokens: saved.cacheRead, cached_cache_write_tokens: saved.cacheWrite,
-    cached_cache_write_one_hour_tokens: saved.cacheWriteOneHour, cached_output_tokens: saved.output, cached_reasoning_tokens: saved.reasoning,
-  }),
-});
+/**
+ * Two groups of each kind are under way at a time: while Postgres writes one, this process reads the answer of the other and prepares the next. Calls of
+ * a group are granted in the order of arrival; of two groups the later one may be first. 128 calls are written in some 8 ms, which bounds
+ * what others wait behind them.
+ */
+const GROUPS = { isForAll, lanes: 2, maxItems: 128 };
 
-const settleRow = (end: CallEnd): Record<string, unknown> => ({
-  organization_id: end.organizationId, occurred_at: end.occurredAt, id: end.id, user_id: end.userId, token_id: end.tokenId, project_id: end.projectId,
-  conversation_id: end.conversationId, agent: end.agent, scenario: end.scenario, trace_id: end.traceId, streamed: end.streamed, model: end.model,
-  served_model: end.servedModel, provider: end.provider, deployment: end.deployment, upstream: end.upstream, attempts: end.attempts, status: end.status,
-  error_code: end.errorCode, finish_reason: end.finishReason, uncached_prompt_tokens: end.tokens.uncachedPrompt, cache_read_tokens: end.tokens.cacheRead,
-  cache_write_tokens: end.tokens.cacheWrite, cache_write_one_hour_tokens: end.tokens.cacheWriteOneHour, output_tokens: end.tokens.output,
-  reasoning_tokens: end.tokens.reasoning, usage_source: end.usageSource, raw_usage: end.rawUsage, price_number: end.priceNumber, service_tier: end.serviceTier, book_number: end.priceBook ?? 0, cost: end.cost?.total,
-  cost_input: end.cost?.input, cost_cache_read: end.cost?.cacheRead, cost_cache_write: end.cost?.cacheWrite, cost_output: end.cost?.output,
-  cost_reasoning: end.cost?.reasoning, cost_request: end.cost?.request, proxy_cost: end.proxyCost, latency_ms: end.latencyMs,
-  time_to_first_token_ms: end.timeToFirstTokenMs, omitted_messages: end.omittedMessages, answer_id: end.answer?.id, question_id: end.answer?.questionId,
-  content: end.answer?.content, reasoning: end.answer?.reasoning, tool_calls: end.answer?.toolCalls?.length ? end.answer.toolCalls : undefined, complete: end.answer?.complete,
-  key: end.idempotency?.key, stored: end.idempotency?.stored ?? undefined, budget_ids: end.heldOn.map(({ budgetId }) => budgetId), budget_dates: end.heldOn.map(({ startsOn }) => startsOn),
-  ...cacheRow(end),
-  ...(end.facts && factRow(end.facts)),
-});
+/** With its text for the database. */
+interface Written<T> { item: T; json: string }
 
 /** The only writer of calls in flight and of usage rows. What comes at the same time shares a commit. */
 export class CallStore {
-  private readonly admissions = new Grouped((calls: NewCall[]) => this.writeCalls(calls), { isForAll });
+  private readonly admissions = new Grouped((calls: Written<NewCall>[]) => this.writeCalls(calls), GROUPS);
   /** Calls whose first try was not answered: it may have been carried out. */
   private readonly asked = new WeakSet<NewCall>();
   private reloading: Promise<void> | null = null;
-  private readonly settlements = new Grouped((ends: CallEnd[]) => this.writeEnds(ends), { isForAll });
+  private readonly settlements = new Grouped((ends: Written<CallEnd>[]) => this.writeEnds(ends), GROUPS);
 
   /** `prices`: what ends are priced by again when the price book has changed before they were settled. */
   constructor(
@@ -217,7 +172,7 @@ export class CallStore {
     return whenFree(async () => {
       for (let tries = 1; ; tries += 1) {
         try {
-          const [row] = await this.db.query<{ corrected: string[] }>(CORRECT, [storableJson(ends.map(settleRow)), reason]);
+          const [row] = await this.db.query<{ corrected: string[] }>(CORRECT, [arrayOf(ends.map(settleJson)), reason]);
           return row!.corrected;
         } catch (error) {
           if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
@@ -253,9 +208,10 @@ export class CallStore {
 
   private async admitOne(call: NewCall): Promise<Admission> {
     const startedAt = performance.now();
+    const written = { item: call, json: admitJson(call) };
     for (let failures = 0; ; ) {
       try {
-        const admission = await this.admissions.add(call);
+        const admission = await this.admissions.add(written);
         // What went first in its group has ended with that group: the next round decides.
         if (admission) return admission;
       } catch (error) {
@@ -280,7 +236,7 @@ export class CallStore {
   private settleOne(end: CallEnd): Promise<boolean> {
     return whenFree(async () => {
       for (let tries = 1; ; tries += 1) {
-        const settled = await this.settlements.add(end);
+        const settled = await this.settlements.add({ item: end, json: settleJson(end) });
         if (settled !== 'STALE') return settled;
         if (tries === MAX_PRICINGS) throw new Error(`call ${end.id} was priced ${tries} times, and each time the price book had changed`);
         await this.repriceAll([end]);
@@ -289,15 +245,15 @@ export class CallStore {
   }
 
   /** Repeated after a lost acknowledgement, a call is not written twice. */
-  private async writeCalls(calls: NewCall[]): Promise<(Admission | null)[]> {
-    const rows = calls.map((call, i) => admitRow(call, i + 1, this.asked.has(call)));
-    for (const call of calls) this.asked.add(call);
+  private async writeCalls(calls: Written<NewCall>[]): Promise<(Admission | null)[]> {
+    const json = arrayOf(calls.map(({ item, json: row }, i) => placed(row, i + 1, this.asked.has(item))));
+    for (const { item } of calls) this.asked.add(item);
     const startedAt = performance.now();
-    const [row] = await this.db.hot<{ answer: AdmissionSql; statementMs: number }>('admit', ADMIT, [storableJson(rows)]);
+    const [row] = await this.db.hot<{ answer: AdmissionSql; statementMs: number }>('admit', ADMIT, [json]);
     this.report({ what: 'admission', calls: calls.length, startedAt, statementMs: row!.statementMs, waitedMs: row!.answer.waitedMs });
-    return calls.map((call, i) => {
-      this.asked.delete(call);
-      return readAdmission(row!.answer, i, call);
+    return calls.map(({ item }, i) => {
+      this.asked.delete(item);
+      return readAdmission(row!.answer, i, item);
     });
   }
 
@@ -307,17 +263,17 @@ export class CallStore {
   }
 
   /** Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was not the first. */
-  private async writeEnds(all: CallEnd[]): Promise<(boolean | 'STALE')[]> {
-    const firsts = new Map<string, CallEnd>();
-    for (const end of all) if (!firsts.has(end.id)) firsts.set(end.id, end);
-    const ends = [...firsts.values()];
+  private async writeEnds(all: Written<CallEnd>[]): Promise<(boolean | 'STALE')[]> {
+    const firsts = new Map<string, Written<CallEnd>>();
+    for (const end of all) if (!firsts.has(end.item.id)) firsts.set(end.item.id, end);
+    const json = arrayOf([...firsts.values()].map((end) => end.json));
     const startedAt = performance.now();
-    const [row] = await this.db.hot<SettlementSql>('settle', SETTLE, [storableJson(ends.map(settleRow))]);
+    const [row] = await this.db.hot<SettlementSql>('settle', SETTLE, [json]);
     const { settled, stale, statementMs, waitedMs } = row!;
-    this.report({ what: 'settlement', calls: ends.length, startedAt, statementMs, waitedMs });
+    this.report({ what: 'settlement', calls: firsts.size, startedAt, statementMs, waitedMs });
     const found = new Map<string, true | 'STALE'>();
     for (const id of settled) found.set(id, true);
     for (const id of stale ?? []) found.set(id, 'STALE');
-    return all.map((end) => (firsts.get(end.id) === end ? (found.get(end.id) ?? false) : false));
+    return all.map((end) => (firsts.get(end.item.id) === end ? (found.get(end.item.id) ?? false) : false));
   }
 }

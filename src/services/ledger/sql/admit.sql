@@ -43,10 +43,10 @@ BEGIN
     batch := ARRAY[c]; ids := ARRAY[c.id]; organizations := ARRAY[c.organization_id];
     has_again := c.again; has_key := c.key IS NOT NULL; has_question := c.messages IS NOT NULL;
   ELSE
-    SELECT array_agg(x), array_agg(x.id), array_agg(DISTINCT x.organization_id), bool_or(x.again), bool_or(x.key IS NOT NULL),
-        bool_or(x.messages IS NOT NULL)
+    SELECT array_agg(d.x), array_agg((d.x).id), array_agg(DISTINCT (d.x).organization_id), bool_or((d.x).again),
+        bool_or((d.x).key IS NOT NULL), bool_or((d.x).messages IS NOT NULL)
       INTO batch, ids, organizations, has_again, has_key, has_question
-      FROM (SELECT e.* FROM json_populate_recordset(NULL::weir.new_call, calls) AS e ORDER BY e.nr) AS x;
+      FROM (SELECT e AS x FROM json_populate_recordset(NULL::weir.new_call, calls) AS e ORDER BY e.nr) AS d;
   END IF;
   fates := array_fill(NULL::text, ARRAY[cardinality(ids)]);
   details := array_fill(NULL::json, ARRAY[cardinality(ids)]);
