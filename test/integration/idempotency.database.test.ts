@@ -212,7 +212,7 @@ describe('an idempotency key in the database', () => {
 
   it('is read once for many who ask at once', async () => {
     await runCall();
-    const names = Array.from({ length: 10 }, (_, i) => ({ userId: user.id, key: i % 2 ? 'k' : 'unknown' }));
+    const names = Array.from({ length: 10 }, (_, i) => ({ organizationId: user.organizationId, userId: user.id, key: i % 2 ? 'k' : 'unknown' }));
     const rows = await keys.read(names);
     expect(rows.map((row) => row?.inputHash ?? null)).toEqual(names.map(({ key }) => (key === 'k' ? HASH : null)));
     expect(rows[1]).toMatchObject({ ended: true, expired: false, stored: STORED });

@@ -41,6 +41,7 @@ describe('a stop of a call that another process runs', () => {
     await stops.start();
     return { stops, stopped, calls, logger };
   }
+  const named = (id: string) => ({ organizationId: scene.world.organizationId, id });
   const callOf = async ({ calls }: Replica, owner: string): Promise<string> => {
     const { id } = await scene.admit({ owner });
     calls.add(id);
@@ -52,7 +53,7 @@ describe('a stop of a call that another process runs', () => {
     const id = await callOf(a, 'a1');
     const other = await callOf(b, 'b1');
     const begin = performance.now();
-    const answer = b.stops.stop(id, 'CLIENT');
+    const answer = b.stops.stop(named(id), 'CLIENT');
     await waitFor(() => a.stopped.length === 1, { deadlineMs: 5_000 });
     expect(a.stopped).toEqual([[id, 'CLIENT']]);
     expect(await answer).toBe(true);
@@ -62,23 +63,23 @@ describe('a stop of a call that another process runs', () => {
 
   it('of two who ask, the first one counts', async () => {
     const { id } = await scene.admit({ owner: 'a2' });
-    await scene.store.requestStop(id, 'ADMINISTRATOR');
+    await scene.store.requestStop(named(id), 'ADMINISTRATOR');
     const b = await replica('b2');
-    const answers = Promise.all([b.stops.stop(id, 'CLIENT'), b.stops.stop(id, 'CLIENT')]);
-    const asked = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM calls_in_flight WHERE id%'`;
+    const answers = Promise.all([b.stops.stop(named(id), 'CLIENT'), b.stops.stop(named(id), 'CLIENT')]);
+    const asked = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM calls_in_flight WHERE organization_id%'`;
     await waitFor(async () => (await scene.db.query(asked)).length > 0);
     // It hears of all of them at once.
     const a = await replica('a2', { runs: [id] });
     expect(await answers).toEqual([true, true]);
     expect(a.stopped).toEqual([[id, 'ADMINISTRATOR']]);
-    expect(await b.stops.stop(id, 'CLIENT')).toBe(false);
+    expect(await b.stops.stop(named(id), 'CLIENT')).toBe(false);
   });
 
   it('that is asked for while the call is being admitted is found by looking', async () => {
     const a = await replica('a3', { lookEveryMs: 20 });
     const { id } = await scene.admit({ owner: 'a3' });
     const b = await replica('b3');
-    const answer = b.stops.stop(id, 'CLIENT');
+    const answer = b.stops.stop(named(id), 'CLIENT');
     await waitFor(async () => (await scene.store.requestedStops('a3')).length === 1);
     a.calls.add(id);
     expect(await within(answer, 5_000, 'the stop')).toBe(true);
@@ -89,7 +90,7 @@ describe('a stop of a call that another process runs', () => {
     const id = await callOf(a, 'a4');
     const listeners = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-stops'`;
     expect(await scene.db.query(`SELECT pg_terminate_backend(pid) FROM (${listeners}) l`)).toHaveLength(1);
-    await scene.store.requestStop(id, 'CLIENT');
+    await scene.store.requestStop(named(id), 'CLIENT');
     await waitFor(() => a.stopped.length === 1, { deadlineMs: 5_000 });
     expect(a.logger.lines).toEqual([expect.objectContaining({ level: 'warn', message: 'the connection that listens for stops was lost' })]);
   });

@@ -3,7 +3,7 @@ import type { KeyName, KeyRow } from '../../src/services/chat/idempotency.store'
 import type { Logger } from '../../src/lib/logger';
 import type { RunningCall } from '../../src/services/running-calls';
 
-const NAME: KeyName = { userId: 'usr_1', key: 'k' };
+const NAME: KeyName = { organizationId: 'org_1', userId: 'usr_1', key: 'k' };
 const row = (fields: Partial<KeyRow> = {}): KeyRow => ({ callId: 'call_1', inputHash: 'h', firstUsedAt: new Date(0), ended: false, expired: false, stored: null, ...fields });
 
 describe('waiting for the end of a call of the same key', () => {

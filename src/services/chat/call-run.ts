@@ -60,7 +60,7 @@ export class CallRun implements RunningCall {
     /** Shows what comes. */
     stream: ShownStream | null = null,
   ) {
-    const checkpoint = stream && deps.checkpoints.begin(call.id, stream.log);
+    const checkpoint = stream && deps.checkpoints.begin({ organizationId: call.principal.viewer.organizationId, id: call.id }, stream.log);
     const meter = stream && this.meter(stream, () => answer.headSeen);
     const answer: Answer = new Answer(
       (piece) => {

@@ -135,6 +135,9 @@ const readBudget = (row: BudgetJson): Budget => ({
  */
 const GROUPS = { isForAll, lanes: 2, maxItems: 128 };
 
+/** A call of an organisation. */
+export interface CallName { organizationId: string; id: string }
+
 /** With its text for the database. */
 interface Written<T> { item: T; json: string }
 
@@ -183,10 +186,10 @@ export class CallStore {
   }
 
   /** Asks whoever runs a call to stop it, and tells its process so; of several reasons the first one counts. false: it is not in flight. */
-  async requestStop(id: string, reason: StopReason): Promise<boolean> {
+  async requestStop({ organizationId, id }: CallName, reason: StopReason): Promise<boolean> {
     const asked = await this.db.query(
-      `WITH asked AS (UPDATE calls_in_flight SET stop_reason = coalesce(stop_reason, $2) WHERE id = $1 RETURNING owner) SELECT pg_notify('${STOPS_CHANNEL}', owner) FROM asked`,
-      [id, reason],
+      `WITH asked AS (UPDATE calls_in_flight SET stop_reason = coalesce(stop_reason, $2) WHERE organization_id = $3 AND id = $1 RETURNING owner) SELECT pg_notify('${STOPS_CHANNEL}', owner) FROM asked`,
+      [id, reason, organizationId],
     );
     return asked.length > 0;
   }
@@ -196,8 +199,8 @@ export class CallStore {
     return this.db.query('SELECT id, stop_reason AS reason FROM calls_in_flight WHERE owner = $1 AND stop_reason IS NOT NULL', [owner]);
   }
 
-  async isInFlight(id: string): Promise<boolean> {
-    return (await this.db.query('SELECT FROM calls_in_flight WHERE id = $1', [id])).length > 0;
+  async isInFlight({ organizationId, id }: CallName): Promise<boolean> {
+    return (await this.db.query('SELECT FROM calls_in_flight WHERE organization_id = $1 AND id = $2', [organizationId, id])).length > 0;
   }
 
   /** Monthly partitions of `llm_usage`, the current month's and the following ones. Gives how many were made. */

@@ -130,7 +130,7 @@ export class ChatService implements ChatServiceApi {
     const call = running ? null : await this.deps.usage.call(viewer, callId);
     if (!call?.streamed || !mayStop(viewer, call)) throw notFound('streamId');
     if (call.status !== 'RUNNING') return { streamId, stopped: false };
-    const asked = await this.deps.remoteStops.stop(callId, call.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR');
+    const asked = await this.deps.remoteStops.stop({ organizationId: call.organizationId, id: callId }, call.userId === viewer.userId ? 'CLIENT' : 'ADMINISTRATOR');
     // It may have come to its own end before it was reached.
     return { streamId, stopped: asked && (await this.deps.usage.call(viewer, callId))?.status === 'STOPPED' };
   }

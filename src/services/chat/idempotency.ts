@@ -44,7 +44,7 @@ export class Idempotency {
 
   /** To be asked before the call is prepared: a repetition is answered also when plan, models or conversation have moved on. null: the key is free. */
   async find(viewer: Viewer, key: string, inputHash: string): Promise<KeyUse | null> {
-    const row = await this.rows.add({ userId: viewer.userId, key });
+    const row = await this.rows.add(nameOf(viewer, key));
     if (!row || row.expired) return null;
     const { callId, firstUsedAt, stored } = row;
     if (row.inputHash !== inputHash) return { kind: 'CONFLICT', firstUsedAt };
@@ -53,7 +53,7 @@ export class Idempotency {
 
   /** Waits for the end of the key's running call. RELEASED: nothing was spent, and the key is free. Throws SERVICE_UNAVAILABLE: see KeyWaits. */
   async follow(viewer: Viewer, key: string, callId: string, signal?: AbortSignal): Promise<CallOutcome | 'RELEASED'> {
-    const row = await this.waits.wait({ userId: viewer.userId, key }, callId, signal);
+    const row = await this.waits.wait(nameOf(viewer, key), callId, signal);
     return row ? readOutcome(row.stored) : 'RELEASED';
   }
 
@@ -62,6 +62,8 @@ export class Idempotency {
     return this.waits.stop();
   }
 }
+
+const nameOf = ({ organizationId, userId }: Viewer, key: string): KeyName => ({ organizationId, userId, key });
 
 export const idempotencyConflict = (firstUsedAt: Date): Refusal => ({
   kind: 'IdempotencyConflict', code: 'IDEMPOTENCY_CONFLICT', message: 'This idempotency key was used with other input.', retryable: false, retryAfterMs: null, firstUsedAt,

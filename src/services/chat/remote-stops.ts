@@ -2,7 +2,7 @@ import { Listener } from '../../entities/listening-connection';
 import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import type { RunningCalls } from '../running-calls';
-import { STOPS_CHANNEL, type CallStore } from './call.store';
+import { STOPS_CHANNEL, type CallName, type CallStore } from './call.store';
 import type { StopReason } from './chat.types';
 
 /** How often an owner looks for requests without being told. Milliseconds. */
@@ -67,11 +67,11 @@ export class RemoteStops {
   }
 
   /** Has a call of another process stopped, and waits for its end. false: it had ended before. Throws SERVICE_UNAVAILABLE when its process does not react. */
-  async stop(callId: string, reason: StopReason): Promise<boolean> {
+  async stop(call: CallName, reason: StopReason): Promise<boolean> {
     const { store } = this.deps;
-    if (!(await store.requestStop(callId, reason))) return false;
+    if (!(await store.requestStop(call, reason))) return false;
     for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += ASK_EVERY_MS) {
-      if (!(await store.isInFlight(callId))) return true;
+      if (!(await store.isInFlight(call))) return true;
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server that runs this stream does not answer; it is asked to stop it.', retryAfterMs: 5_000 });

@@ -1,5 +1,6 @@
 import type { Logger } from '../../lib/logger';
 import { countEach } from '../../lib/token-estimate';
+import type { CallName } from '../chat/call.store';
 import { channelOf, describe, lengthOf, type ChannelName, type KeptPiece } from '../streams/kept-pieces';
 import type { PieceLog } from '../streams/piece-log';
 import { isTerminal } from '../streams/stream.types';
@@ -51,8 +52,8 @@ export class Checkpoints {
   }
 
   /** `log`: of the stream, whose first event is told from the call itself. */
-  begin(callId: string, log: PieceLog): CheckpointHandle {
-    const stream = new StreamText(callId, log, this.deps.everyCharacters ?? 4_096, () => {
+  begin(call: CallName, log: PieceLog): CheckpointHandle {
+    const stream = new StreamText(call, log, this.deps.everyCharacters ?? 4_096, () => {
       this.streams.delete(stream);
       if (this.streams.size === 0) this.stopTimer();
     });
@@ -158,7 +159,7 @@ class StreamText implements CheckpointHandle {
   private failed = false;
 
   constructor(
-    private readonly callId: string,
+    private readonly call: CallName,
     private readonly log: PieceLog,
     private readonly everyCharacters: number,
     private readonly onEnd: () => void,
@@ -207,8 +208,8 @@ class StreamText implements CheckpointHandle {
     const firstSeq = this.rowSeq + 1;
     this.rowSeq += whole;
     for (const tokens of countEach([texts.content, texts.reasoning, texts.tools])) this.completionTokens += tokens;
-    const { callId, completionTokens, servedModel, deployment, rowSeq: lastSeq } = this;
-    return { callId, number: (this.number += 1), ...texts, firstSeq, lastSeq, pieces, completionTokens, servedModel, deployment };
+    const { call, completionTokens, servedModel, deployment, rowSeq: lastSeq } = this;
+    return { organizationId: call.organizationId, callId: call.id, number: (this.number += 1), ...texts, firstSeq, lastSeq, pieces, completionTokens, servedModel, deployment };
   }
 
   private isTaken(index: number): boolean {

@@ -92,7 +92,7 @@ export class LostCalls {
     this.nobodysSince = new Map(nobodys.map(({ id }) => [id, this.nobodysSince.get(id) ?? nowMs]));
     if (certain.length === 0) return;
 
-    const checkpoints = await this.deps.store.checkpoints(certain.map(({ id }) => id));
+    const checkpoints = await this.deps.store.checkpoints(certain);
     const ends: CallEnd[] = [];
     await inParallel(certain, async (call) => {
       // One that did run after all, and whose end could be written nowhere, has left something.
@@ -122,7 +122,7 @@ export class LostCalls {
 
   private async endBatch(calls: WatchedCall[], counts: LostCounts): Promise<number> {
     if (calls.length === 0) return AGAIN_MS;
-    const checkpoints = await this.deps.store.checkpoints(calls.filter(({ streamed }) => streamed).map(({ id }) => id));
+    const checkpoints = await this.deps.store.checkpoints(calls.filter(({ streamed }) => streamed));
     // Before any call is asked for: a record that comes between would else be one that is missing.
     const newestMs = await this.newestRecordAgeMs(calls);
     let soonestMs = AGAIN_MS;

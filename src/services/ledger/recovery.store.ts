@@ -74,13 +74,14 @@ export class RecoveryStore {
     return (await this.db.query<FlyingRow>(`${FLYING} WHERE f.owner = $1 ORDER BY f.id`, [owner])).map(readFlying);
   }
 
-  async checkpoints(callIds: readonly string[]): Promise<Map<string, CheckpointText>> {
+  async checkpoints(calls: readonly { organizationId: string; id: string }[]): Promise<Map<string, CheckpointText>> {
     const rows = await this.db.query<CheckpointText & { callId: string }>(
       `SELECT call_id AS "callId", string_agg(content, '' ORDER BY number) AS content, string_agg(reasoning, '' ORDER BY number) AS reasoning, max(completion_tokens) AS "completionTokens",
          (array_agg(served_model ORDER BY number DESC) FILTER (WHERE ${SAYS_WHO}))[1] AS "servedModel",
          (array_agg(deployment ORDER BY number DESC) FILTER (WHERE ${SAYS_WHO}))[1] AS deployment
-       FROM call_checkpoints WHERE call_id = ANY ($1) GROUP BY call_id`,
-      [callIds],
+       FROM unnest($1::text[], $2::text[]) AS asked(organization_id, id)
+       JOIN call_checkpoints AS c ON c.organization_id = asked.organization_id AND c.call_id = asked.id GROUP BY c.organization_id, c.call_id`,
+      [calls.map(({ organizationId }) => organizationId), calls.map(({ id }) => id)],
     );
     return new Map(rows.map(({ callId, ...text }) => [callId, text]));
   }
@@ -116,10 +117,10 @@ export class RecoveryStore {
   /** Checkpoints of calls that have ended: of lost ones when their end is older than `keptMs`, of others when they were written in the moment of the settlement, and so not removed with it. Gives how many went. */
   async removeOrphans(keptMs: number, limit: number): Promise<number> {
     const rows = await this.db.query(
-      `DELETE FROM call_checkpoints WHERE (call_id, number) IN (
-         SELECT c.call_id, c.number FROM call_checkpoints AS c
-         WHERE NOT EXISTS (SELECT FROM calls_in_flight AS f WHERE f.id = c.call_id)
-           AND c.call_id NOT IN (SELECT u.id FROM llm_usage AS u WHERE u.status = 'LOST' AND u.kind = 'CALL' AND u.settled_at > weir.now() - make_interval(secs => $1 / 1000.0))
+      `DELETE FROM call_checkpoints WHERE (organization_id, call_id, number) IN (
+         SELECT c.organization_id, c.call_id, c.number FROM call_checkpoints AS c
+         WHERE NOT EXISTS (SELECT FROM calls_in_flight AS f WHERE f.organization_id = c.organization_id AND f.id = c.call_id)
+           AND NOT EXISTS (SELECT FROM llm_usage AS u WHERE u.organization_id = c.organization_id AND u.id = c.call_id AND u.status = 'LOST' AND u.kind = 'CALL' AND u.settled_at > weir.now() - make_interval(secs => $1 / 1000.0))
          LIMIT $2) RETURNING call_id`,
       [keptMs, limit],
     );
@@ -129,8 +130,8 @@ export class RecoveryStore {
   /** Idempotency keys whose day is over. Those that an admission holds at this moment are left for the next time. Gives how many went. */
   async removeExpiredKeys(limit: number): Promise<number> {
     const rows = await this.db.query(
-      `DELETE FROM idempotency_keys WHERE (user_id, key) IN (
-         SELECT user_id, key FROM idempotency_keys WHERE expires_at < weir.now() ORDER BY user_id, key LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING call_id`,
+      `DELETE FROM idempotency_keys WHERE (organization_id, user_id, key) IN (
+         SELECT organization_id, user_id, key FROM idempotency_keys WHERE expires_at < weir.now() ORDER BY user_id, key LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING call_id`,
       [limit],
     );
     return rows.length;

@@ -80,7 +80,7 @@ export class KeptStreams {
     const conversation = call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
     const stream = new KeptStream(callId, { kind: 'StreamStarted', streamId: streamIdOfCall(callId), callId, model: call.model, conversation }, () => this.watch(watched));
     const watched: Watched = { stream, viewer, call, stopReason: null, idle: 0 };
-    const [look] = await this.deps.store.look([{ callId, afterRow: 0 }]);
+    const [look] = await this.deps.store.look([{ organizationId: call.organizationId, callId, afterRow: 0 }]);
     await this.take(watched, look!);
     const refused = this.watch(watched);
     if (refused) throw refused;
@@ -117,7 +117,7 @@ export class KeptStreams {
     }
     const running = [...this.watched.values()].filter(({ stream }) => !stream.isWhole);
     try {
-      const looks = running.length === 0 ? [] : await this.deps.store.look(running.map(({ stream }) => ({ callId: stream.callId, afterRow: stream.lastRow })));
+      const looks = running.length === 0 ? [] : await this.deps.store.look(running.map(({ stream, call }) => ({ organizationId: call.organizationId, callId: stream.callId, afterRow: stream.lastRow })));
       for (const look of looks) {
         const watched = this.watched.get(look.callId);
         if (watched) await this.take(watched, look);
@@ -139,7 +139,7 @@ export class KeptStreams {
     if (flight && !isLate) return;
     const conversation = call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
     if (flight) return stream.end(lostEnd(call, stream.keptText, null, conversation));
-    const [ended, end] = await Promise.all([this.deps.call(viewer, stream.callId), this.deps.store.end(stream.callId)]);
+    const [ended, end] = await Promise.all([this.deps.call(viewer, stream.callId), this.deps.store.end(call.organizationId, stream.callId)]);
     // By the time of the look it had no row in flight: a row that is not there yet is of another moment, and comes with the next look.
     if (!ended || ended.status === 'RUNNING' || !end) return;
     stream.end(knownEnd({ call: ended, end, conversation, kept: stream.keptText, stopReason: watched.stopReason }));

@@ -30,7 +30,7 @@ export class StreamEnds {
 
   /** By stream id. One statement. */
   async look(streamIds: readonly string[]): Promise<Map<string, StreamState>> {
-    const looks = await this.deps.store.look(streamIds.map((id) => ({ callId: callIdOfStream(id), afterRow: NO_ROWS })));
+    const looks = await this.deps.store.look(streamIds.map((id) => ({ organizationId: null, callId: callIdOfStream(id), afterRow: NO_ROWS })));
     const decisionMs = this.deps.decisionMs ?? DECISION_MS;
     return new Map(
       looks.map(({ callId, flight }) => {
@@ -48,7 +48,7 @@ export class StreamEnds {
     if (!call) return null;
     const conversation = call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
     if (state === 'LATE') return { event: terminalEvent(lostEnd(call, kept, null, conversation).outcome), isLost: true };
-    const end = await this.deps.store.end(callId);
+    const end = await this.deps.store.end(call.organizationId, callId);
     if (!end || call.status === 'RUNNING') return null;
     const { outcome, answer } = knownEnd({ call, end, conversation, kept, stopReason });
     const rest = answer && restOf(answer, kept);

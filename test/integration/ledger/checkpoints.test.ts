@@ -47,7 +47,7 @@ afterEach(async () => {
 function begin(callId: string) {
   const log = new PieceLog();
   log.append({ kind: 'StreamStarted', streamId: 's', callId, model: 'm', conversation: null });
-  return { ...bound(checkpoints.begin(callId, log)), log, piece: (event: NewEvent) => void log.append(event) };
+  return { ...bound(checkpoints.begin({ organizationId: scene.world.organizationId, id: callId }, log)), log, piece: (event: NewEvent) => void log.append(event) };
 }
 const bound = (handle: CheckpointHandle) => ({ head: handle.head.bind(handle), end: handle.end.bind(handle) });
 /** What somebody gets who puts the rows back together: each event by itself. */
@@ -60,7 +60,7 @@ async function rebuilt(callId: string): Promise<ChatEvent[]> {
 }
 const text = (content: string) => ({ kind: 'TextDelta', text: content }) as const;
 const rows = (callId: string): Promise<any[]> => scene.db.query('SELECT * FROM call_checkpoints WHERE call_id = $1 ORDER BY number', [callId]);
-const whole = async (callId: string) => (await new RecoveryStore(scene.db).checkpoints([callId])).get(callId);
+const whole = async (callId: string) => (await new RecoveryStore(scene.db).checkpoints([{ organizationId: scene.world.organizationId, id: callId }])).get(callId);
 
 it('puts what came since the last one into a row: text, reasoning, tool calls, whom it came from, and the tokens so far', async () => {
   const { id } = await scene.admit();

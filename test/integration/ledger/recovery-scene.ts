@@ -104,7 +104,7 @@ export class RecoveryScene {
   }
 
   checkpoint(callId: string, fields: Partial<NewCheckpoint> = {}): Promise<void> {
-    return this.checkpointStore.write([{ callId, number: 1, content: 'Half an ans', reasoning: '', tools: '', firstSeq: 2, lastSeq: 2, pieces: [11], completionTokens: 3, servedModel: null, deployment: null, ...fields }]);
+    return this.checkpointStore.write([{ organizationId: this.world.organizationId, callId, number: 1, content: 'Half an ans', reasoning: '', tools: '', firstSeq: 2, lastSeq: 2, pieces: [11], completionTokens: 3, servedModel: null, deployment: null, ...fields }]);
   }
 
   /** All rows of a call, its corrections included, in the order in which they were made. */
