@@ -43,8 +43,8 @@ describe('a big call that does not fit, with a small one behind it in the same g
 });
 
 describe('a limit that is lowered while admission waits for the period row', () => {
-  const LOCK = String.raw`PERFORM FROM unnest\(room_budgets, room_dates\)[^;]*FOR NO KEY UPDATE OF p;`;
-  const READ = String.raw`SELECT array_agg\(w\.id ORDER BY w\.nr\)[^;]*;`;
+  const LOCK = String.raw`PERFORM FROM unnest\(room_organizations, room_budgets, room_dates\)[^;]*FOR NO KEY UPDATE OF p;`;
+  const READ = String.raw`SELECT array_agg\(w\.org ORDER BY w\.nr\)[^;]*;`;
   const READ_FIRST: Mutation[] = [[new RegExp(`(${LOCK})([\\s\\S]*?)(${READ})`), '$3 $1 $2']];
   async function play(): Promise<string[]> {
     const budgetId = await scene.budget({ limit: '100' });
@@ -72,8 +72,8 @@ describe('a limit that is lowered while admission waits for the period row', () 
 describe('a period row that two replicas make at the same moment', () => {
   // The row of the other one is not in the snapshot of the statement that waited for it.
   const SAME_STATEMENT: Mutation[] = [[
-    /INSERT INTO budget_periods \(budget_id, starts_on, starts_at, ends_at\)([\s\S]*?)DO NOTHING;/,
-    `WITH made AS (INSERT INTO budget_periods (budget_id, starts_on, starts_at, ends_at)$1DO NOTHING RETURNING budget_id, starts_on),
+    /INSERT INTO budget_periods \(organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit\)([\s\S]*?)DO NOTHING;/,
+    `WITH made AS (INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit)$1DO NOTHING RETURNING budget_id, starts_on),
       seen AS (SELECT budget_id, starts_on FROM made UNION SELECT budget_id, starts_on FROM budget_periods)
       SELECT array_agg(t.id), array_agg(t.day) INTO room_budgets, room_dates FROM unnest(room_budgets, room_dates) AS t(id, day) JOIN seen AS s ON s.budget_id = t.id AND s.starts_on = t.day;`,
   ]];
@@ -161,7 +161,7 @@ describe('an idempotency key', () => {
   });
 
   it('from two replicas would give two calls with DO NOTHING', async () => {
-    const doNothing: Mutation[] = [[/ON CONFLICT \(user_id, key\) DO UPDATE SET[\s\S]*?(?=\s+-- Whether|\s+RETURNING)/, 'ON CONFLICT (user_id, key) DO NOTHING']];
+    const doNothing: Mutation[] = [[/ON CONFLICT \(organization_id, user_id, key\) DO UPDATE SET[\s\S]*?(?=\s+-- Whether|\s+RETURNING)/, 'ON CONFLICT (organization_id, user_id, key) DO NOTHING']];
     expect(await withMistake(base.db, 'weir.admit', doNothing, () => fromTwoReplicas('COMMIT'))).toEqual(['ADMITTED']);
   });
 

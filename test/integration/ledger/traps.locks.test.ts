@@ -91,7 +91,7 @@ describe('sixteen writers with the same cells in random order', () => {
 
   it('would, if settlement locked the rows in another order than admission', async () => {
     // Chance decides who meets whom: a storm without a deadlock proves nothing, and is followed by another one.
-    const found = await withMistake(base.db, 'weir.book', [[/ORDER BY p\.budget_id, p\.starts_on FOR NO KEY UPDATE/, 'ORDER BY p.budget_id DESC, p.starts_on FOR NO KEY UPDATE']], async () => {
+    const found = await withMistake(base.db, 'weir.lock_periods', [[/ORDER BY p\.budget_id, p\.starts_on FOR NO KEY UPDATE/, 'ORDER BY p.budget_id DESC, p.starts_on FOR NO KEY UPDATE']], async () => {
       for (let seed = 2; seed < 30; seed += 1) {
         const deadlocks = (await storm(seed)).filter((error) => error.startsWith('40P01'));
         if (deadlocks.length > 0) return deadlocks;

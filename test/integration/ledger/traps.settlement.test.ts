@@ -17,7 +17,7 @@ afterAll(() => base.close());
 const rowsOf = async (): Promise<{ kind: string; cost: string }[]> => scene.db.query('SELECT kind, trim_scale(cost)::text AS cost FROM llm_usage WHERE organization_id = $1 ORDER BY correction, kind DESC', [scene.organizationId]);
 
 describe('a call that is settled twice', () => {
-  const ALWAYS_NEW: Mutation[] = [[/CASE WHEN x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'coalesce(x.cost, 0)']];
+  const ALWAYS_NEW: Mutation[] = [[/CASE WHEN is_all_new OR x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'coalesce(x.cost, 0)']];
   async function play(): Promise<{ spent: string; held: string }> {
     const budgetId = await scene.budget({ limit: '100' });
     const [call] = await scene.admitted(scene.call('60'));
@@ -57,7 +57,7 @@ describe('a call that comes twice in one group', () => {
       model: 'm', served_model: 'm', upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 1,
       reasoning_tokens: 0, usage_source: 'PROVIDER', cost: '40', omitted_messages: 0, budget_ids: call!.heldOn.map(({ budgetId }) => budgetId), budget_dates: call!.heldOn.map(({ startsOn }) => startsOn),
     };
-    expect(await scene.db.query('SELECT id FROM weir.settle($1::json) AS id', [JSON.stringify([row, row])])).toEqual([{ id: row.id }]);
+    expect(await scene.db.query('SELECT settled FROM weir.settle($1::json)', [JSON.stringify([row, row])])).toEqual([{ settled: [row.id] }]);
     return scene.money(budgetId);
   }
 
@@ -71,7 +71,7 @@ describe('a call that comes twice in one group', () => {
 });
 
 describe('a call whose row in flight is gone', () => {
-  const GONE_IS_SETTLED: Mutation[] = [[/CASE WHEN x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'CASE WHEN released[x.ordinality] IS NOT NULL THEN coalesce(x.cost, 0) ELSE 0 END']];
+  const GONE_IS_SETTLED: Mutation[] = [[/CASE WHEN is_all_new OR x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'CASE WHEN released[x.ordinality] IS NOT NULL THEN coalesce(x.cost, 0) ELSE 0 END']];
   async function play(): Promise<{ spent: string; held: string }> {
     const budgetId = await scene.budget({ limit: '100' });
     const [call] = await scene.admitted(scene.call('60'));
@@ -94,7 +94,7 @@ describe('a call whose row in flight is gone', () => {
 });
 
 describe('a budget that is made while calls run', () => {
-  const NOT_TOLD: Mutation[] = [[/(UPDATE calls_in_flight AS f SET budget_ids = f\.budget_ids \|\| a\.ids[\s\S]*?)WHERE f\.id = a\.id;/, '$1WHERE false;']];
+  const NOT_TOLD: Mutation[] = [[/(UPDATE calls_in_flight AS f SET budget_ids = f\.budget_ids \|\| a\.ids[\s\S]*?)WHERE f\.organization_id = v_organization AND f\.id = a\.id;/, '$1WHERE false;']];
   async function play(): Promise<{ spent: string; held: string }[]> {
     const calls = await scene.admitted(scene.call('60'), scene.call('30'), scene.call('5'));
     await scene.a.settle([scene.end(calls[2]!, '3')]);

@@ -42,22 +42,20 @@ const LOG = `
     RETURN answer;
   END $$;
   ALTER FUNCTION weir.settle(json) RENAME TO settle_unwatched;
-  CREATE FUNCTION weir.settle(ends json) RETURNS SETOF weir.settled LANGUAGE plpgsql VOLATILE AS $$
+  CREATE FUNCTION weir.settle(ends json, OUT settled text[], OUT stale text[], OUT alerted boolean, OUT waited interval) LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
     v_at timestamptz := proof.begin();
-    ids text[] := ARRAY(SELECT s.id FROM weir.settle_unwatched(ends) AS s);
   BEGIN
-    INSERT INTO proof.log (organization_id, kind, at, input, output) VALUES (ends -> 0 ->> 'organization_id', 'settle', v_at, ends, to_json(ids));
-    RETURN QUERY SELECT i, false FROM unnest(ids) AS i;
+    SELECT s.* INTO settled, stale, alerted, waited FROM weir.settle_unwatched(ends) AS s;
+    INSERT INTO proof.log (organization_id, kind, at, input, output) VALUES (ends -> 0 ->> 'organization_id', 'settle', v_at, ends, to_json(settled));
   END $$;
   ALTER FUNCTION weir.correct(json, text) RENAME TO correct_unwatched;
-  CREATE FUNCTION weir.correct(ends json, reason text) RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
+  CREATE FUNCTION weir.correct(ends json, reason text, OUT corrected text[], OUT alerted boolean) LANGUAGE plpgsql VOLATILE AS $$
   DECLARE
     v_at timestamptz := proof.begin();
-    ids text[] := ARRAY(SELECT weir.correct_unwatched(ends, reason));
   BEGIN
-    INSERT INTO proof.log (organization_id, kind, at, input, output) VALUES (ends -> 0 ->> 'organization_id', 'correct', v_at, ends, to_json(ids));
-    RETURN QUERY SELECT unnest(ids);
+    SELECT c.* INTO corrected, alerted FROM weir.correct_unwatched(ends, reason) AS c;
+    INSERT INTO proof.log (organization_id, kind, at, input, output) VALUES (ends -> 0 ->> 'organization_id', 'correct', v_at, ends, to_json(corrected));
   END $$;
   -- The last step of an edit, which began with proof.begin() and weir.lock_budgets: the budgets as they are now, and the periods of those that were
   -- filled. Whoever waits for the lock takes the seconds of it into account; by this clock, too, it may be the next period by then.

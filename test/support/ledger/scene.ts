@@ -76,7 +76,7 @@ export class Scene {
     await this.db.transaction(async (tx) => {
       await tx.query('SELECT weir.lock_budgets($1)', [this.organizationId]);
       await tx.query('INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount, time_zone) VALUES ($1, $2, $3, $4, $5, $6, $7)', [id, this.organizationId, scope, subject, period, limit, zone]);
-      if (fill) await tx.query('SELECT weir.fill_budgets($1)', [[id]]);
+      if (fill) await tx.query('SELECT weir.fill_budgets($1, $2)', [this.organizationId, [id]]);
     });
     return id;
   }

@@ -50,8 +50,12 @@ export class World {
     await this.lane.setClock(new Date(this.atMs).toISOString());
     await db.transaction(async (tx) => {
       await tx.query('INSERT INTO organizations (id, name) VALUES ($1, $1)', [this.organizationId]);
-      await tx.query(`INSERT INTO plans (id, name, models, monthly_budget) SELECT t.id, t.id, '{}', t.budget FROM unnest($1::text[], $2::numeric[]) AS t(id, budget)`, [this.plans, [this.random.chance(0.3) ? this.limit() : null, null]]);
-      await tx.query(`INSERT INTO users (id, organization_id, name, role, plan_id) SELECT id, $2, 'Ada', 'MEMBER', $3 FROM unnest($1::text[]) AS id`, [this.users.map(({ id }) => id), this.organizationId, this.plans[0]]);
+      for (const [plan, budget] of [[this.plans[0], this.random.chance(0.3) ? this.limit() : null], [this.plans[1], null]]) {
+        await tx.query(`SELECT weir.put_plan($1, $1, '{}', NULL, NULL, NULL, NULL, NULL, $2)`, [plan, budget]);
+      }
+      await tx.query(`SELECT weir.put_user($2, id, 'Ada', NULL, NULL, 'MEMBER', $3) FROM unnest($1::text[]) AS id`, [
+        this.users.map(({ id }) => id), this.organizationId, this.plans[0],
+      ]);
       await tx.query('INSERT INTO conversations (id, organization_id, user_id) SELECT t.id, $3, t.user_id FROM unnest($1::text[], $2::text[]) AS t(id, user_id)', [this.users.map(({ conversationId }) => conversationId), this.users.map(({ id }) => id), this.organizationId]);
       for (let count = this.random.int(0, 5); count > 0; count -= 1) await this.insertBudget(tx, this.planBudget());
       await tx.query('SELECT proof.edited($1, NULL)', [this.organizationId]);
@@ -83,16 +87,16 @@ export class World {
         const refill: string[] = [];
         if (kind === 'create') {
           await this.insertBudget(tx, planned);
-          await tx.query('SELECT weir.fill_budgets($1)', [[planned[0]]]);
-        } else if (kind === 'plan') await tx.query('UPDATE plans SET monthly_budget = $2 WHERE id = $1', [this.plans[nth % 2], limit]);
-        else if (kind === 'user') await tx.query('UPDATE users SET plan_id = $2 WHERE id = $1', [this.users[nth % this.users.length]!.id, this.plans[nth % 2]]);
+          await tx.query('SELECT weir.fill_budgets($1, $2)', [this.organizationId, [planned[0]]]);
+        } else if (kind === 'plan') await tx.query(`SELECT weir.put_plan($1, $1, '{}', NULL, NULL, NULL, NULL, NULL, $2)`, [this.plans[nth % 2], limit]);
+        else if (kind === 'user') await tx.query(`SELECT weir.change_user($1, $2, 'MEMBER', $3, false)`, [this.organizationId, this.users[nth % this.users.length]!.id, this.plans[nth % 2]]);
         else if (id && kind === 'remove') await tx.query('DELETE FROM budgets WHERE id = $1', [id]);
         else if (id && kind === 'limit') {
           await tx.query('UPDATE budgets SET limit_amount = $2 WHERE id = $1', [id, limit ?? '0']);
-          await tx.query('SELECT weir.check_alerts($1)', [[id]]);
+          await tx.query('SELECT weir.check_alerts($1, $2)', [this.organizationId, [id]]);
         } else if (id && kind === 'period') {
           await tx.query('UPDATE budgets SET period = $2, time_zone = $3 WHERE id = $1', [id, period, zone]);
-          await tx.query('SELECT weir.fill_budgets($1)', [[id]]);
+          await tx.query('SELECT weir.fill_budgets($1, $2)', [this.organizationId, [id]]);
           refill.push(id);
         }
         const after = await tx.query<{ id: string }>('SELECT id FROM budgets WHERE organization_id = $1', [this.organizationId]);
