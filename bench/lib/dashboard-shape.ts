@@ -87,7 +87,7 @@ export const projectIds = Array.from({ length: PROJECTS }, (_, i) => idOf('prj',
 export const tokenIdOf = (user: number): string => idOf('tok', user);
 export const PLAN_ID = idOf('pln', 1);
 
-export const viewerOf = (role: Viewer['role'], organizationId: string, userId: string): Viewer => ({ userId, organizationId, role, planId: PLAN_ID, tokenId: null, expiresAtMs: null });
+export const viewerOf = (role: Viewer['role'], organizationId: string, userId: string): Viewer => ({ userId, organizationId, role, planId: PLAN_ID, tokenId: null, sessionId: null, expiresAtMs: null });
 export const OPERATOR = viewerOf('OPERATOR', organizations[0]!.id, userIds[0]!);
 
 /** Calls by hour of the day (UTC), as shares of a day so far: quiet at night, busy from 8 to 17. */

@@ -82,10 +82,12 @@ export class SeedStore {
     ]);
   }
 
-  /** Null: there is none any more. */
+  /** Of any organisation, since none is remembered from start to start. Null: there is none any more. */
   async findUser(externalId: string): Promise<{ organizationId: string; id: string } | null> {
     const { rows } = await this.client.query(
-      'SELECT organization_id AS "organizationId", id FROM users WHERE external_id = $1 AND deleted_at IS NULL ORDER BY created_at LIMIT 1',
+      `SELECT u.organization_id AS "organizationId", u.id
+       FROM organizations AS o JOIN users AS u ON u.organization_id = o.id AND u.external_id = $1
+       WHERE u.deleted_at IS NULL ORDER BY u.created_at LIMIT 1`,
       [externalId],
     );
     return (rows[0] as { organizationId: string; id: string } | undefined) ?? null;

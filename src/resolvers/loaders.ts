@@ -4,7 +4,8 @@ import type { Budget } from '../services/budget/budget.types';
 import type { Conversation } from '../services/conversation/conversation.types';
 import type { Plan } from '../services/plan/plan.types';
 import type { CallRecord, UsageFigures } from '../services/usage/usage.types';
-import type { ApiTokenRow, OrganizationRow, ProjectRow, UserRow, VirtualKeyInfo } from '../services/viewer/viewer.types';
+import { scopeOf } from '../services/viewer/scope';
+import type { ApiTokenRow, OrganizationRow, ProjectRow, UserRef, UserRow, VirtualKeyInfo } from '../services/viewer/viewer.types';
 
 type Batch<V> = (ids: readonly string[]) => Promise<V[]>;
 
@@ -15,28 +16,36 @@ function loader<V>(context: RequestContext, name: string, batch: Batch<V>): Data
   return found;
 }
 
+/** The same for what is asked by the whole row, which says more than its id. */
+function ofRows<K extends { id: string }, V>(context: RequestContext, name: string, batch: (rows: readonly K[]) => Promise<V[]>): DataLoader<K, V, string> {
+  let found = context.loaders.get(name) as DataLoader<K, V, string> | undefined;
+  if (!found) context.loaders.set(name, (found = new DataLoader(batch, { cacheKeyFn: ({ id }) => id })));
+  return found;
+}
+
 /** For what services give one by one: still once per id and operation. One failure is one field's error, not the batch's. */
 const each =
   <V>(load: (id: string) => Promise<V>): ((ids: readonly string[]) => Promise<V[]>) =>
   async (ids) =>
     (await Promise.allSettled(ids.map(load))).map((result) => (result.status === 'fulfilled' ? result.value : result.reason)) as V[];
 
-// The three by bare id ask no questions: only for ids that stand in a row which the viewer has been shown. Ids from outside go through `visible*`.
+// Only for ids that stand in a row which the viewer has been shown: they are looked for in its organisation, for operators in all of them. Ids from outside go through `visible*`.
 export const organizationOf = (context: RequestContext): DataLoader<string, OrganizationRow | null> =>
   loader(context, 'organization', (ids) => context.services.people.organizationsById(ids));
 
-export const userOf = (context: RequestContext): DataLoader<string, UserRow | null> => loader(context, 'user', (ids) => context.services.people.usersById(ids));
+export const userOf = (context: RequestContext): DataLoader<string, UserRow | null> => 
+  loader(context, 'user', (ids) => context.services.people.usersById(ids, scopeOf(context.viewer)));
 
 export const projectOf = (context: RequestContext): DataLoader<string, ProjectRow | null> =>
-  loader(context, 'project', (ids) => context.services.people.projectsById(ids));
+  loader(context, 'project', (ids) => context.services.people.projectsById(ids, scopeOf(context.viewer)));
 
 export const planOf = (context: RequestContext): DataLoader<string, Plan | null> => loader(context, 'plan', each((id) => context.services.plans.byId(id)));
 
-export const apiTokensOf = (context: RequestContext): DataLoader<string, ApiTokenRow[]> =>
-  loader(context, 'apiTokens', (ids) => context.services.people.apiTokensOf(context.viewer, ids));
+export const apiTokensOf = (context: RequestContext): DataLoader<UserRef, ApiTokenRow[], string> =>
+  ofRows(context, 'apiTokens', (users) => context.services.people.apiTokensOf(context.viewer, users));
 
-export const virtualKeyOf = (context: RequestContext): DataLoader<string, VirtualKeyInfo | null> =>
-  loader(context, 'virtualKey', (ids) => context.services.keys.infoOf(ids));
+export const virtualKeyOf = (context: RequestContext): DataLoader<UserRef, VirtualKeyInfo | null, string> =>
+  ofRows(context, 'virtualKey', (users) => context.services.keys.infoOf(users));
 
 /** Asks as the viewer: null for conversations of others. */
 export const conversationOf = (context: RequestContext): DataLoader<string, Conversation | null> =>
@@ -55,11 +64,8 @@ export const budgetOf = (context: RequestContext): DataLoader<string, Budget | n
   loader(context, 'budget', each((id) => context.services.budgets.get(context.viewer, id)));
 
 /** Only for budgets that the viewer has been shown. */
-export function spentTodayOf(context: RequestContext): DataLoader<Budget, string, string> {
-  let found = context.loaders.get('spentToday') as DataLoader<Budget, string, string> | undefined;
-  if (!found) context.loaders.set('spentToday', (found = new DataLoader((budgets) => context.services.budgets.spentToday(budgets), { cacheKeyFn: ({ id }) => id })));
-  return found;
-}
+export const spentTodayOf = (context: RequestContext): DataLoader<Budget, string, string> =>
+  ofRows(context, 'spentToday', (budgets) => context.services.budgets.spentToday(budgets));
 
 export const plansThatAllow = (context: RequestContext): DataLoader<string, Plan[]> =>
   loader(context, 'plansThatAllow', each((id) => context.services.models.plansThatAllow(id)));

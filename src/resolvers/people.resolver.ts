@@ -114,11 +114,11 @@ export class PeopleResolver {
 
   @FieldResolver(() => [ApiTokenType], { description: "The user's tokens, newest first; empty where the caller may not see them." })
   apiTokens(@Root() user: UserRow, @Ctx() context: RequestContext): Promise<ApiTokenType[]> {
-    return apiTokensOf(context).load(user.id);
+    return apiTokensOf(context).load(user);
   }
 
   @FieldResolver(() => VirtualKeyType, { nullable: true, description: 'The key at the proxy; null before the first call.' })
   virtualKey(@Root() user: UserRow, @Ctx() context: RequestContext): Promise<VirtualKeyType | null> {
-    return virtualKeyOf(context).load(user.id);
+    return virtualKeyOf(context).load(user);
   }
 }

@@ -8,7 +8,7 @@ import type { ModelPriceEdit, PriceChangeResult, PriceRecord } from './pricing/p
 import type { ReconciliationPage } from './reconciliation/reconciliation.types';
 import type { ExportDownload, ExportRequest } from './usage/export.types';
 import type { CallRecord, Upstream, UsageFigures, UsageFilter, UsageQuery, UsageReport } from './usage/usage.types';
-import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRow, Viewer, VirtualKeyInfo } from './viewer/viewer.types';
+import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRef, UserRow, Viewer, VirtualKeyInfo } from './viewer/viewer.types';
 
 export interface PageArgs { first: number; after?: string | null }
 export interface PlanEdit { id?: string | null; name: string; models: string[]; defaultModel?: string | null; limits?: Partial<PlanLimits> | null }
@@ -25,8 +25,10 @@ export interface AuthServiceApi {
 /** Organisations, projects, users and their tokens. Every method checks role and organisation itself. */
 export interface PeopleServiceApi {
   organizationsById(ids: readonly string[]): Promise<(OrganizationRow | null)[]>;
-  usersById(ids: readonly string[]): Promise<(UserRow | null)[]>;
-  projectsById(ids: readonly string[]): Promise<(ProjectRow | null)[]>;
+  /** Of the organisation; null: of any. Deleted users come as empty rows. */
+  usersById(ids: readonly string[], organizationId: string | null): Promise<(UserRow | null)[]>;
+  /** Of the organisation; null: of any. */
+  projectsById(ids: readonly string[], organizationId: string | null): Promise<(ProjectRow | null)[]>;
   /** As `node(id)` and references by id see them: null for what the viewer may not see. Members see themselves; others their organisation; operators all. */
   visibleUser(viewer: Viewer, id: string): Promise<UserRow | null>;
   visibleProject(viewer: Viewer, id: string): Promise<ProjectRow | null>;
@@ -44,7 +46,7 @@ export interface PeopleServiceApi {
   createApiToken(viewer: Viewer, input: NewApiToken): Promise<{ token: ApiTokenRow; secret: string }>;
   revokeApiToken(viewer: Viewer, id: string): Promise<ApiTokenRow>;
   /** Tokens of each user, newest first; empty for users whose tokens the viewer may not see. */
-  apiTokensOf(viewer: Viewer, userIds: readonly string[]): Promise<ApiTokenRow[][]>;
+  apiTokensOf(viewer: Viewer, users: readonly UserRef[]): Promise<ApiTokenRow[][]>;
 }
 export interface PlanServiceApi {
   /** All plans, by name; from memory. */
@@ -68,7 +70,7 @@ export interface PriceServiceApi {
 }
 export interface KeyServiceApi {
   /** Per user: what may be shown of the key at the proxy; null before the first call. */
-  infoOf(userIds: readonly string[]): Promise<(VirtualKeyInfo | null)[]>;
+  infoOf(users: readonly UserRef[]): Promise<(VirtualKeyInfo | null)[]>;
 }
 export interface ConversationServiceApi {
   create(viewer: Viewer, input: { title?: string | null; projectId?: string | null }): Promise<Conversation>;

@@ -27,15 +27,17 @@ interface Given { role?: string; content?: string; partsOf?: number }
 async function write(messages: Given[]): Promise<string[]> {
   const ids = messages.map(() => newId('message'));
   await database.db.query(
-    `INSERT INTO messages (id, conversation_id, parent_id, role, content, parts)
-     SELECT id, $1, parent_id, role, content, CASE WHEN size > 0 THEN jsonb_build_array(jsonb_build_object('text', repeat('x', size))) END
-     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[]) AS m(id, parent_id, role, content, size)`,
-    [conversationId, ids, ids.map((_, i) => ids[i - 1] ?? null), messages.map((m) => m.role ?? 'USER'), messages.map((m) => m.content ?? 'x'), messages.map((m) => m.partsOf ?? 0)],
+    `INSERT INTO messages (organization_id, id, conversation_id, parent_id, position, role, content, parts)
+     SELECT $1, id, $2, parent_id, place, role, content,
+       CASE WHEN size > 0 THEN jsonb_build_array(jsonb_build_object('text', repeat('x', size))) END
+     FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
+       WITH ORDINALITY AS m(id, parent_id, role, content, size, place)`,
+    [world.organizationId, conversationId, ids, ids.map((_, i) => ids[i - 1] ?? null), messages.map((m) => m.role ?? 'USER'), messages.map((m) => m.content ?? 'x'), messages.map((m) => m.partsOf ?? 0)],
   );
   return ids;
 }
 const branch = async (after: string | null = null) => {
-  const found = (await store.branch(conversationId, world.member.id, after))!;
+  const found = (await store.branch(world.member.viewer, conversationId, after))!;
   return { ...found, kept: found.messages.map(({ id }) => id) };
 };
 const turns = (count: number, size: number): Given[] => Array.from({ length: count }, (_, i) => ({ role: i % 2 ? 'ASSISTANT' : 'USER', content: 'y'.repeat(size) }));
@@ -82,7 +84,7 @@ describe('a branch that a call continues', () => {
     expect(await branch()).toMatchObject({ ids: [], kept: [], omitted: 0 });
     const [elsewhere] = await write([{}]);
     const other = await service.create(world.member.viewer, {});
-    expect(await store.branch(other.id, world.member.id, elsewhere!)).toBeNull();
+    expect(await store.branch(world.member.viewer, other.id, elsewhere!)).toBeNull();
   });
 });
 

@@ -39,7 +39,7 @@ export async function createUser(db: Db, fields: UserFields): Promise<TestUser> 
   await db.query('SELECT weir.put_user($1, $2, $3, $4, $5, $6, $7)', [organizationId, id, name, email, externalId, role, planId]);
   if (blocked) await db.query('UPDATE users SET blocked = true WHERE organization_id = $1 AND id = $2', [organizationId, id]);
   const { token, tokenId } = await createToken(db, { organizationId, id }, tokenExpiresAt);
-  return { id, organizationId, planId, role, token, tokenId, viewer: { userId: id, organizationId, role, planId, tokenId, expiresAtMs: tokenExpiresAt?.getTime() ?? null } };
+  return { id, organizationId, planId, role, token, tokenId, viewer: { userId: id, organizationId, role, planId, tokenId, sessionId: null, expiresAtMs: tokenExpiresAt?.getTime() ?? null } };
 }
 
 export async function createToken(db: Db, user: { organizationId: string; id: string }, expiresAt: Date | null = null): Promise<{ token: string; tokenId: string }> {

@@ -111,7 +111,7 @@ export function tinySchema(): GraphQLSchema {
   });
 }
 
-export const viewerOf = (userId: string, fields: Partial<Viewer> = {}): Viewer => ({ userId, organizationId: 'org_1', role: 'MEMBER' as Role, planId: 'pln_1', tokenId: `tok_${userId}`, expiresAtMs: null, ...fields });
+export const viewerOf = (userId: string, fields: Partial<Viewer> = {}): Viewer => ({ userId, organizationId: 'org_1', role: 'MEMBER' as Role, planId: 'pln_1', tokenId: `tok_${userId}`, sessionId: null, expiresAtMs: null, ...fields });
 
 export interface TestStream {
   iterator: AbortableIterator<unknown>;

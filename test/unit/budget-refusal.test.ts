@@ -36,7 +36,7 @@ function refuse({ asked = model('dear'), models = [], input: fields = {}, maxTok
   const call: NotHeld = {
     admission: { kind: 'BUDGET_EXCEEDED', budget: on, room, onlyHeld },
     needed: found ? worstCaseCost(promptBound, maxTokens, found) : '1',
-    prepared: { principal: { viewer: { userId: 'usr_1', organizationId: 'org_1', role: 'MEMBER', planId: 'pro', tokenId: null, expiresAtMs: null }, plan }, model: asked, maxTokens, history: [], input },
+    prepared: { principal: { viewer: { userId: 'usr_1', organizationId: 'org_1', role: 'MEMBER', planId: 'pro', tokenId: null, sessionId: null, expiresAtMs: null }, plan }, model: asked, maxTokens, history: [], input },
     promptBound,
     plan,
     catalog: { models: all, byId: new Map(all.map((one) => [one.id, one])), asOf: new Date(), stale: false, source: 'PROXY' },

@@ -4,7 +4,7 @@ import type { Role, Viewer } from '../../src/services/viewer/viewer.types';
 import { memoryLogger } from '../support/log';
 import { waitFor } from '../support/wait';
 
-const viewer = (userId: string, role: Role = 'MEMBER', organizationId = 'org_1'): Viewer => ({ userId, organizationId, role, planId: 'pln', tokenId: null, expiresAtMs: null });
+const viewer = (userId: string, role: Role = 'MEMBER', organizationId = 'org_1'): Viewer => ({ userId, organizationId, role, planId: 'pln', tokenId: null, sessionId: null, expiresAtMs: null });
 const EVERY_MS = 30;
 
 /** Figures by scope, who asked for them, and how often. */

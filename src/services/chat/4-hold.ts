@@ -144,7 +144,7 @@ function factsOf(prepared: PreparedCall, hold: string | null): CallFacts {
     operation: 'CHAT',
     requestId: context.requestId,
     planId: viewer.planId,
-    sessionId: viewer.tokenId,
+    sessionId: viewer.sessionId ?? viewer.tokenId,
     endUser: null,
     tags: [],
     callHash: prepared.idempotency?.inputHash ?? null,

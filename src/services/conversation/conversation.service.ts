@@ -18,43 +18,43 @@ export class ConversationService implements ConversationServiceApi {
   }
 
   async rename(viewer: Viewer, id: string, title: string): Promise<Conversation> {
-    const conversation = await this.deps.store.rename(id, viewer.userId, title);
+    const conversation = await this.deps.store.rename(viewer, id, title);
     if (!conversation) throw notFound('id');
     return conversation;
   }
 
   /** Erases the messages; usage rows stay. */
   async remove(viewer: Viewer, id: string): Promise<string> {
-    if (!(await this.deps.store.remove(id, viewer.userId))) throw notFound('id');
+    if (!(await this.deps.store.remove(viewer, id))) throw notFound('id');
     return id;
   }
 
   get(viewer: Viewer, id: string): Promise<Conversation | null> {
-    return this.deps.store.find(id, viewer.userId);
+    return this.deps.store.find(viewer, id);
   }
 
   async list(viewer: Viewer, { first, after }: PageArgs): Promise<Page<Conversation>> {
     const key = after == null ? null : decodeTimeCursor(after);
     if (after != null && !key) throw badInput('after', 'is not a cursor of this list');
-    const rows = await this.deps.store.page(viewer.userId, first, key);
+    const rows = await this.deps.store.page(viewer, first, key);
     return pageOf(rows, first, key !== null, (row) => row.key, (row) => row.conversation);
   }
 
   message(viewer: Viewer, id: string): Promise<Message | null> {
-    return this.deps.store.message(id, viewer.userId);
+    return this.deps.store.message(viewer, id);
   }
 
   async messages(viewer: Viewer, conversationId: string, { first, after }: PageArgs): Promise<Page<Message>> {
     const key = after == null ? null : decodeCursor(after, 1);
     if (after != null && !Number.isSafeInteger(key?.[0])) throw badInput('after', 'is not a cursor of this list');
-    const { rows, found } = await this.deps.store.messages(conversationId, viewer.userId, first, key ? Number(key[0]) : null);
+    const { rows, found } = await this.deps.store.messages(viewer, conversationId, first, key ? Number(key[0]) : null);
     return { ...pageOf(rows, first, key !== null, (row) => [row.position], (row) => row.message), hasNextPage: found > rows.length };
   }
 
   /** What a call continues. Throws NOT_FOUND. */
   async branch(viewer: Viewer, conversationId: string, afterMessageId: string | null): Promise<Branch> {
-    const branch = await this.deps.store.branch(conversationId, viewer.userId, afterMessageId);
+    const branch = await this.deps.store.branch(viewer, conversationId, afterMessageId);
     if (branch) return branch;
-    throw notFound(afterMessageId && (await this.deps.store.find(conversationId, viewer.userId)) ? 'input.afterMessageId' : 'input.conversationId');
+    throw notFound(afterMessageId && (await this.deps.store.find(viewer, conversationId)) ? 'input.afterMessageId' : 'input.conversationId');
   }
 }

@@ -5,9 +5,9 @@ import { LruMap } from '../../lib/lru-map';
 import { type LitellmAdmin, ProxyRefusedError } from '../litellm/admin';
 import type { Plan } from '../plan/plan.types';
 import type { KeyServiceApi, PlanServiceApi } from '../services';
-import type { Viewer, VirtualKeyInfo } from '../viewer/viewer.types';
+import type { UserRef, VirtualKeyInfo } from '../viewer/viewer.types';
 import { hashOf, KeySecrets } from './key-secrets';
-import { type KeyRow, KeyStore } from './key.store';
+import { type KeyOwner, type KeyRow, KeyStore } from './key.store';
 import { Limiter } from './limiter';
 import { Retry } from './retry';
 import { TeamSync } from './team-sync';
@@ -62,24 +62,24 @@ export class KeyService implements KeyServiceApi {
   }
 
   /** The secret for the user's calls. Made at the proxy on the first call. Throws SERVICE_UNAVAILABLE, UNAUTHENTICATED (the user is gone). */
-  async keyFor(viewer: Pick<Viewer, 'userId'>): Promise<string> {
-    return this.keys.get(viewer.userId) ?? this.once(viewer.userId, () => this.load(viewer.userId));
+  async keyFor(viewer: KeyOwner): Promise<string> {
+    return this.keys.get(viewer.userId) ?? this.once(viewer.userId, () => this.load(viewer));
   }
 
   /**
    * For a key that the proxy has refused although the plan allows the call: checks key, team and models at the proxy and puts right what
    * differs. Call it once, then repeat the call once. Throws SERVICE_UNAVAILABLE.
    */
-  async repair(viewer: Pick<Viewer, 'userId'>): Promise<void> {
+  async repair(viewer: KeyOwner): Promise<void> {
     if (Date.now() - (this.repairedAt.get(viewer.userId) ?? 0) < REPAIR_EVERY_MS) return;
     this.forget(viewer.userId);
-    await this.once(viewer.userId, () => this.load(viewer.userId, true));
+    await this.once(viewer.userId, () => this.load(viewer, true));
     this.repairedAt.set(viewer.userId, Date.now());
   }
 
-  async infoOf(userIds: readonly string[]): Promise<(VirtualKeyInfo | null)[]> {
-    const infos = await this.store.infoOf(this.deps.db, userIds);
-    return userIds.map((id) => infos.get(id) ?? null);
+  async infoOf(users: readonly UserRef[]): Promise<(VirtualKeyInfo | null)[]> {
+    const infos = await this.store.infoOf(this.deps.db, users);
+    return users.map(({ id }) => infos.get(id) ?? null);
   }
 
   /** Tells the proxy what a plan's team may use, if that changed. Never throws: a failure is logged and repeated. */
@@ -93,32 +93,33 @@ export class KeyService implements KeyServiceApi {
   }
 
   /** Makes the user's key at the proxy what the user's row says: plan, blocked, deleted. Never throws: a failure is logged and repeated. */
-  async follow(userId: string): Promise<void> {
+  async follow(owner: KeyOwner): Promise<void> {
+    const { userId } = owner;
     this.forget(userId);
-    await this.orLater('a key could not be brought in line at the proxy', { userId }, () => this.apply(userId));
+    await this.orLater('a key could not be brought in line at the proxy', { userId }, () => this.apply(owner));
   }
 
   forget(userId: string): void {
     this.keys.delete(userId);
   }
 
-  private async load(userId: string, check = false): Promise<string> {
+  private async load(owner: KeyOwner, check = false): Promise<string> {
     const admin = this.admin();
-    let row = await this.store.read(this.deps.db, userId);
+    let row = await this.store.read(this.deps.db, owner);
     if (!row) {
-      const fresh = this.secrets.make(userId);
-      await this.store.claim(this.deps.db, userId, fresh.encrypted, fresh.hint);
-      row = await this.store.read(this.deps.db, userId);
+      const fresh = this.secrets.make(owner.userId);
+      await this.store.claim(this.deps.db, owner, fresh.encrypted, fresh.hint);
+      row = await this.store.read(this.deps.db, owner);
     }
     if (row && !row.wanted.deleted && this.secrets.open(row) === null) {
       await this.replace(this.deps.db, row);
-      row = await this.store.read(this.deps.db, userId);
+      row = await this.store.read(this.deps.db, owner);
     }
     if (!row || row.wanted.deleted) throw new AppError('UNAUTHENTICATED');
     const secret = this.secrets.read(row);
     if (!row.confirmed || (check && !(await this.inspect(admin, row, secret)))) row = await this.create(admin, row, secret);
-    if (row.planId !== row.wanted.planId || row.blocked !== row.wanted.blocked) await this.follow(userId);
-    this.keys.set(userId, secret);
+    if (row.planId !== row.wanted.planId || row.blocked !== row.wanted.blocked) await this.follow(row);
+    this.keys.set(row.userId, secret);
     return secret;
   }
 
@@ -148,7 +149,7 @@ export class KeyService implements KeyServiceApi {
       made = (await create()) || (await ours());
       if (!made) throw new AppError('SERVICE_UNAVAILABLE', { internal: `the proxy does not make the key ${alias}` });
     }
-    const confirmed = await this.store.confirm(this.deps.db, row.userId, plan.id);
+    const confirmed = await this.store.confirm(this.deps.db, row, plan.id);
     if (confirmed) return confirmed;
     // Removed while the proxy was making it.
     await admin.deleteKey({ hash });
@@ -162,29 +163,30 @@ export class KeyService implements KeyServiceApi {
     const hash = hashOf(secret);
     const info = await admin.keyInfo(hash);
     if (!info) {
-      await this.store.unconfirm(this.deps.db, row.userId);
+      await this.store.unconfirm(this.deps.db, row);
       return false;
     }
     const teamId = await this.nameOf(plan.id);
     if (info.teamId !== teamId) await admin.moveKey(hash, teamId, metadataOf(row.userId, plan.id));
     if (info.blocked !== row.wanted.blocked) await admin.blockKey(hash, row.wanted.blocked);
-    await this.store.told(this.deps.db, row.userId, row.wanted);
+    await this.store.told(this.deps.db, row, row.wanted);
     return true;
   }
 
-  private async apply(userId: string): Promise<void> {
+  private async apply(owner: KeyOwner): Promise<void> {
     const { admin, db } = this.deps;
     if (!admin) return;
-    const before = await this.store.read(db, userId);
+    const { userId } = owner;
+    const before = await this.store.read(db, owner);
     // Before the lock below: it takes one of its own.
     if (before?.confirmed && !before.wanted.deleted && before.planId !== before.wanted.planId) await this.teams!.sync(await this.planOf(before));
     await this.alone(db, `weir.key.${userId}`, async (tx) => {
-      const row = await this.store.read(tx, userId);
+      const row = await this.store.read(tx, owner);
       if (!row) return;
       const { wanted } = row;
       if (wanted.deleted) {
         await admin.deleteKey(await this.handleOf(row));
-        await this.store.remove(tx, userId);
+        await this.store.remove(tx, owner);
         return;
       }
       if (!row.confirmed) return;
@@ -199,9 +201,9 @@ export class KeyService implements KeyServiceApi {
       let known = true;
       if (row.planId !== wanted.planId) known = await admin.moveKey(hash, await this.nameOf(wanted.planId), metadataOf(userId, wanted.planId));
       if (known && row.blocked !== wanted.blocked) known = await admin.blockKey(hash, wanted.blocked);
-      if (known) await this.store.told(tx, userId, wanted);
+      if (known) await this.store.told(tx, owner, wanted);
       // The proxy has lost it: the next call makes it again.
-      else await this.store.unconfirm(tx, userId);
+      else await this.store.unconfirm(tx, owner);
     });
   }
 
@@ -209,9 +211,9 @@ export class KeyService implements KeyServiceApi {
   private async catchUp(): Promise<void> {
     for (const plan of await this.deps.plans.list()) await this.teams!.sync(plan);
     let refused: unknown = null;
-    for (const userId of await this.store.pending(this.deps.db, 500)) {
+    for (const owner of await this.store.pending(this.deps.db, 500)) {
       try {
-        await this.apply(userId);
+        await this.apply(owner);
       } catch (error) {
         // One that the proxy refuses must not keep the others waiting.
         if (!(error instanceof ProxyRefusedError)) throw error;
@@ -274,7 +276,7 @@ export class KeyService implements KeyServiceApi {
     if (!this.unreadable.get(userId)) this.deps.logger.warn({ userId }, 'the key of a user cannot be decrypted, and is replaced by a new one: was WEIR_SECRET_KEY changed?');
     this.unreadable.set(userId, true);
     const fresh = this.secrets.make(userId);
-    await this.store.replace(tx, userId, row.secret, fresh.encrypted, fresh.hint);
+    await this.store.replace(tx, row, row.secret, fresh.encrypted, fresh.hint);
   }
 }
 

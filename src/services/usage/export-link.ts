@@ -7,6 +7,7 @@ export const EXPORT_PATH = '/exports';
 
 /** Everything that a file is made of. The link itself carries it: nothing is stored, and every replica can answer. */
 export interface ExportLink {
+  organizationId: string;
   userId: string;
   /** The API token that the link was asked for with; null for a JWT. */
   tokenId: string | null;

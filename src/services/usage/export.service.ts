@@ -69,7 +69,9 @@ export class ExportService implements ExportServiceApi {
     // That is the end of this millisecond, so that what was settled in it is in the file.
     if (!pricesAsOf) await wait(2);
     await this.deps.asOf.check(asOf);
-    const token = links.tokenOf({ userId: viewer.userId, tokenId: viewer.tokenId, filter, asOf, names: await store.names(filter, asOf), madeAt: now });
+    const token = links.tokenOf({
+      organizationId: viewer.organizationId, userId: viewer.userId, tokenId: viewer.tokenId, filter, asOf, names: await store.names(filter, asOf), madeAt: now,
+    });
     if (token === null) throw badInput('filter', 'names too much for a link: ask for fewer at a time');
     return { path: `${EXPORT_PATH}/${token}`, expiresAt: new Date(now.getTime() + BEGIN_WITHIN_MS) };
   }
@@ -139,10 +141,10 @@ export class ExportService implements ExportServiceApi {
   }
 
   /** Whoever made the link must still be somebody who may see all of it. */
-  private async checkRights({ userId, tokenId, filter }: ExportLink): Promise<void> {
+  private async checkRights({ organizationId, userId, tokenId, filter }: ExportLink): Promise<void> {
     const { auth, people } = this.deps;
-    const [user] = await people.usersById([userId]);
-    const viewer = user && { userId, organizationId: user.organizationId, role: user.role, planId: user.planId, tokenId, expiresAtMs: null };
+    const [user] = await people.usersById([userId], organizationId);
+    const viewer = user && { userId, organizationId, role: user.role, planId: user.planId, tokenId, sessionId: null, expiresAtMs: null };
     if (!viewer || (await auth.ended([viewer])).size > 0 || !mayRead(viewer, filter)) throw new ExportLinkError('FORBIDDEN', 'Whoever made this link may no longer read what it gives.');
   }
 

@@ -4,7 +4,7 @@ import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import { LruMap } from '../../lib/lru-map';
 import type { AuthServiceApi, PlanServiceApi } from '../services';
-import { AuthStore } from './auth.store';
+import { AuthStore, type TokenOwner } from './auth.store';
 import { bearerOf, hashOfSecret, isTokenForm } from './credentials';
 import { JwtUsers } from './jwt-users';
 import { JwtVerifier } from './jwt';
@@ -34,7 +34,8 @@ export class AuthService implements AuthServiceApi {
   private readonly loading = new Map<string, Promise<Viewer>>();
   private readonly verifier: JwtVerifier | null;
   private readonly users: JwtUsers;
-  private readonly used = new Set<string>();
+  /** Tokens that were used lately, each with its organisation. */
+  private readonly used = new Map<string, string>();
   private touchTimer: NodeJS.Timeout | undefined;
   private touching: Promise<void> = Promise.resolve();
   // Counts forgettings: a lookup that began before one must not bring the old answer back.
@@ -73,7 +74,12 @@ export class AuthService implements AuthServiceApi {
   async ended(viewers: Viewer[]): Promise<Set<Viewer>> {
     if (viewers.length === 0) return new Set();
     const tokenIds = viewers.flatMap((viewer) => viewer.tokenId ?? []);
-    const good = await this.store.stillGood(this.deps.db, [...new Set(viewers.map((viewer) => viewer.userId))], [...new Set(tokenIds)]);
+    const good = await this.store.stillGood(
+      this.deps.db,
+      [...new Set(viewers.map((viewer) => viewer.organizationId))],
+      [...new Set(viewers.map((viewer) => viewer.userId))],
+      [...new Set(tokenIds)],
+    );
     return new Set(
       viewers.filter((viewer) => {
         if (!good.users.has(viewer.userId)) return true;
@@ -93,10 +99,11 @@ export class AuthService implements AuthServiceApi {
   async flush(): Promise<void> {
     clearTimeout(this.touchTimer);
     this.touchTimer = undefined;
-    const ids = [...this.used];
+    const ids = [...this.used.keys()];
+    const organizationIds = [...new Set(this.used.values())];
     this.used.clear();
     if (ids.length) {
-      this.touching = this.store.touch(this.deps.db, ids).catch((error: unknown) => {
+      this.touching = this.store.touch(this.deps.db, { organizationIds, ids }).catch((error: unknown) => {
         this.deps.logger.warn({ err: error, tokens: ids.length }, 'the last use of tokens was not written');
       });
     }
@@ -110,18 +117,20 @@ export class AuthService implements AuthServiceApi {
   private async tokenViewer(hash: Buffer): Promise<Viewer> {
     const owner = await this.store.ownerOf(this.deps.db, hash);
     if (!owner) throw new AppError('UNAUTHENTICATED');
-    if (owner.lastUsedAt === null || Date.now() - owner.lastUsedAt.getTime() > TOUCH_EVERY_MS) this.markUsed(owner.tokenId);
-    return { userId: owner.userId, organizationId: owner.organizationId, role: owner.role, planId: owner.planId, tokenId: owner.tokenId, expiresAtMs: owner.expiresAt?.getTime() ?? null };
+    if (owner.lastUsedAt === null || Date.now() - owner.lastUsedAt.getTime() > TOUCH_EVERY_MS) this.markUsed(owner);
+    const { userId, organizationId, role, planId, tokenId, expiresAt } = owner;
+    return { userId, organizationId, role, planId, tokenId, sessionId: null, expiresAtMs: expiresAt?.getTime() ?? null };
   }
 
   private async jwtViewer(token: string): Promise<Viewer> {
     const identity = await this.verifier!.verify(token);
     const user = await this.users.find(identity);
-    return { userId: user.id, organizationId: user.organizationId, role: user.role, planId: user.planId, tokenId: null, expiresAtMs: identity.expiresAtMs };
+    const { id: userId, organizationId, role, planId } = user;
+    return { userId, organizationId, role, planId, tokenId: null, sessionId: identity.sessionId, expiresAtMs: identity.expiresAtMs };
   }
 
-  private markUsed(tokenId: string): void {
-    this.used.add(tokenId);
+  private markUsed({ tokenId, organizationId }: TokenOwner): void {
+    this.used.set(tokenId, organizationId);
     this.touchTimer ??= setTimeout(() => void this.flush(), TOUCH_DELAY_MS).unref();
   }
 }

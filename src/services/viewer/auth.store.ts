@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../../entities/data-source';
 import { newId } from '../../lib/ids';
-import type { Role } from './viewer.types';
+import type { Role, UserRef } from './viewer.types';
 
 export interface TokenOwner {
   tokenId: string;
@@ -33,23 +33,28 @@ export class AuthStore {
   }
 
   /** Users that are still good, each with those of the tokens that are. */
-  async stillGood(db: Pick<Db, 'hot'>, userIds: string[], tokenIds: string[]): Promise<{ users: Set<string>; tokens: Set<string> }> {
+  async stillGood(db: Pick<Db, 'hot'>, organizationIds: string[], userIds: string[], tokenIds: string[]): Promise<{ users: Set<string>; tokens: Set<string> }> {
     const rows = await db.hot<{ user_id: string; token_ids: string[] }>(
       'weir_auth_still_good',
-      `SELECT u.id AS user_id, ARRAY(SELECT t.id FROM api_tokens t WHERE t.user_id = u.id AND t.id = ANY($2) AND ${GOOD_TOKEN}) AS token_ids
-       FROM users u WHERE u.id = ANY($1) AND ${GOOD_USER}`,
-      [userIds, tokenIds],
+      `SELECT u.id AS user_id, ARRAY(
+         SELECT t.id FROM api_tokens t
+         WHERE t.organization_id = u.organization_id AND t.user_id = u.id AND t.id = ANY($3) AND ${GOOD_TOKEN}) AS token_ids
+       FROM users u WHERE u.organization_id = ANY($1) AND u.id = ANY($2) AND ${GOOD_USER}`,
+      [organizationIds, userIds, tokenIds],
     );
     return { users: new Set(rows.map((row) => row.user_id)), tokens: new Set(rows.flatMap((row) => row.token_ids)) };
   }
 
   /** Once a minute is exact enough. Rows that another replica is writing are its business. */
-  async touch(tx: Tx, tokenIds: string[]): Promise<void> {
+  async touch(tx: Tx, tokens: { organizationIds: string[]; ids: string[] }): Promise<void> {
     await tx.query(
-      `UPDATE api_tokens SET last_used_at = weir.now() WHERE id IN (
-         SELECT id FROM api_tokens WHERE id = ANY($1) AND (last_used_at IS NULL OR last_used_at < weir.now() - interval '1 minute')
-         ORDER BY id FOR UPDATE SKIP LOCKED)`,
-      [tokenIds],
+      `UPDATE api_tokens AS t SET last_used_at = weir.now()
+       FROM (
+         SELECT organization_id, id FROM api_tokens
+         WHERE organization_id = ANY($1) AND id = ANY($2) AND (last_used_at IS NULL OR last_used_at < weir.now() - interval '1 minute')
+         ORDER BY id FOR UPDATE SKIP LOCKED) AS used
+       WHERE t.organization_id = used.organization_id AND t.id = used.id`,
+      [tokens.organizationIds, tokens.ids],
     );
   }
 
@@ -71,8 +76,12 @@ export class AuthStore {
   }
 
   /** Was this subject deleted after the time? (milliseconds) */
-  async erasedSince(tx: Tx, subject: Buffer, timeMs: number): Promise<boolean> {
-    const rows = await tx.query(`SELECT 1 FROM users WHERE erased_subject = $1 AND deleted_at >= to_timestamp($2::double precision / 1000) LIMIT 1`, [subject, timeMs]);
+  async erasedSince(tx: Tx, organizationId: string, subject: Buffer, timeMs: number): Promise<boolean> {
+    const rows = await tx.query(
+      `SELECT 1 FROM users
+       WHERE organization_id = $1 AND erased_subject = $2 AND deleted_at >= to_timestamp($3::double precision / 1000) LIMIT 1`,
+      [organizationId, subject, timeMs],
+    );
     return rows.length > 0;
   }
 
@@ -83,7 +92,10 @@ export class AuthStore {
     ]);
   }
 
-  async updateUser(tx: Tx, id: string, profile: { name: string; email: string | null; role: Role }): Promise<void> {
-    await tx.query('UPDATE users SET name = $2, email = $3, role = $4 WHERE id = $1 AND deleted_at IS NULL', [id, profile.name, profile.email, profile.role]);
+  async updateUser(tx: Tx, user: UserRef, profile: { name: string; email: string | null; role: Role }): Promise<void> {
+    await tx.query(
+      'UPDATE users SET name = $3, email = $4, role = $5 WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL',
+      [user.organizationId, user.id, profile.name, profile.email, profile.role],
+    );
   }
 }

@@ -24,7 +24,7 @@ export class JwtUsers {
     if (!user || user.blocked) throw new AppError('UNAUTHENTICATED');
     const current = { name: identity.name ?? user.name, email: identity.email ?? user.email, role: identity.role ?? user.role };
     if (current.name !== user.name || current.email !== user.email || current.role !== user.role) {
-      await store.updateUser(db, user.id, current);
+      await store.updateUser(db, user, current);
       user = { ...user, ...current };
     }
     return user;
@@ -33,7 +33,9 @@ export class JwtUsers {
   private async create(organizationId: string, identity: JwtIdentity): Promise<void> {
     const { db, store } = this.deps;
     // Somebody who was deleted comes back by logging in again, not with a token from before.
-    if (await store.erasedSince(db, erasedSubject(organizationId, identity.subject), identity.issuedAtMs)) throw new AppError('UNAUTHENTICATED', { internal: 'JWT: issued before the user was deleted' });
+    if (await store.erasedSince(db, organizationId, erasedSubject(organizationId, identity.subject), identity.issuedAtMs)) {
+      throw new AppError('UNAUTHENTICATED', { internal: 'JWT: issued before the user was deleted' });
+    }
     const plan = await this.defaultPlan();
     await store.insertUser(db, {
       organizationId,

@@ -7,6 +7,7 @@ import type { Role } from './viewer.types';
 export const CLOCK_SKEW_SECONDS = 30;
 const MAX_TEXT = 200;
 const MAX_SUBJECT = 255;
+const MAX_SESSION = 200;
 
 /** What a JWT says of its bearer. */
 export interface JwtIdentity {
@@ -18,6 +19,8 @@ export interface JwtIdentity {
   role: Role | null;
   /** Id or name of the organisation; null: the token does not say. */
   organization: string | null;
+  /** The login at the provider: `sid`, else the token's own id, `jti`; null: it names neither. */
+  sessionId: string | null;
   issuedAtMs: number;
   /** With the skew: until then it is accepted. */
   expiresAtMs: number;
@@ -79,6 +82,7 @@ export function readClaims(payload: JWTPayload, config: Pick<AuthConfig, 'roleCl
     email: email !== null && email.includes('@') && payload.email_verified !== false ? email : null,
     role: config.roleClaim ? readRole(claim(payload, config.roleClaim)) : null,
     organization: text(organization),
+    sessionId: session(payload.sid) ?? session(payload.jti),
     issuedAtMs: (typeof payload.iat === 'number' ? payload.iat : 0) * 1_000,
     expiresAtMs: (payload.exp! + CLOCK_SKEW_SECONDS) * 1_000,
   };
@@ -102,6 +106,12 @@ function readRole(value: unknown): Role {
   const words = (Array.isArray(value) ? value : [value]).filter((word): word is string => typeof word === 'string');
   const named = words.map((word) => (word === 'OPERATOR' ? word : RANK.slice(0, 3).find((role) => role === word.toUpperCase())));
   return RANK.reduce((highest, role) => (named.includes(role) ? role : highest), 'MEMBER' as Role);
+}
+
+/** As it is or not at all: two that were cut to the same text would be one session. */
+function session(value: unknown): string | null {
+  const usable = typeof value === 'string' && value !== '' && value.length <= MAX_SESSION && !/\p{Cc}/u.test(value) && value.isWellFormed();
+  return usable ? value : null;
 }
 
 function text(value: unknown): string | null {

@@ -9,8 +9,9 @@ import type { AuthService } from './auth.service';
 import { erasedSubject } from './credentials';
 import { editable, isPossibleId, readEmail, readExternalId, readName, readSearch, requireAdmin, requireGrantable, requireOperator, requireSomebodyElse, seesOrganization, seesUser } from './people.rule';
 import { type After, PeopleStore } from './people.store';
+import { type Scope, scopeOf } from './scope';
 import { TokenService } from './token.service';
-import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRow, Viewer } from './viewer.types';
+import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRef, UserRow, Viewer } from './viewer.types';
 
 export interface PeopleServiceDeps {
   db: Db;
@@ -36,21 +37,21 @@ export class PeopleService implements PeopleServiceApi {
   }
 
   /** Deleted users come as "deleted user": the figures still point to them. */
-  async usersById(ids: readonly string[]): Promise<(UserRow | null)[]> {
-    return inOrder(ids, (possible) => this.store.users(this.deps.db, possible));
+  async usersById(ids: readonly string[], scope: Scope): Promise<(UserRow | null)[]> {
+    return inOrder(ids, (possible) => this.store.users(this.deps.db, scope, possible));
   }
 
-  async projectsById(ids: readonly string[]): Promise<(ProjectRow | null)[]> {
-    return inOrder(ids, (possible) => this.store.projects(this.deps.db, possible));
+  async projectsById(ids: readonly string[], scope: Scope): Promise<(ProjectRow | null)[]> {
+    return inOrder(ids, (possible) => this.store.projects(this.deps.db, scope, possible));
   }
 
   async visibleUser(viewer: Viewer, id: string): Promise<UserRow | null> {
-    const user = isPossibleId(id) ? (await this.store.users(this.deps.db, [id])).get(id) : undefined;
+    const user = isPossibleId(id) ? (await this.store.users(this.deps.db, scopeOf(viewer), [id])).get(id) : undefined;
     return user && !user.deleted && seesUser(viewer, user) ? user : null;
   }
 
   async visibleProject(viewer: Viewer, id: string): Promise<ProjectRow | null> {
-    const [project] = await this.projectsById([id]);
+    const [project] = await this.projectsById([id], scopeOf(viewer));
     return project && seesOrganization(viewer, project.organizationId) ? project : null;
   }
 
@@ -110,7 +111,7 @@ export class PeopleService implements PeopleServiceApi {
     if (!(await this.deps.plans.byId(planId))) throw notFound('planId');
     const user = await this.edit(viewer, userId, 'userId', async (before) => ({ ...before, planId }));
     this.deps.auth.forgetUser(userId);
-    await this.deps.keys.follow(userId);
+    await this.deps.keys.follow({ organizationId: user.organizationId, userId });
     return user;
   }
 
@@ -138,7 +139,7 @@ export class PeopleService implements PeopleServiceApi {
     this.deps.auth.forgetUser(userId);
     if (blocked) this.deps.onAccessEnded(userId);
     this.deps.logger?.info({ userId, by: viewer.userId }, blocked ? 'a user was blocked' : 'a user was unblocked');
-    await this.deps.keys.follow(userId);
+    await this.deps.keys.follow({ organizationId: user.organizationId, userId });
     return user;
   }
 
@@ -147,7 +148,7 @@ export class PeopleService implements PeopleServiceApi {
     requireAdmin(viewer);
     requireSomebodyElse(viewer, id, 'id', 'delete');
     const { organizationId } = await this.deps.db.transaction(async (tx) => {
-      const user = editable(viewer, isPossibleId(id) ? await this.store.lockUser(tx, id) : null, 'id');
+      const user = editable(viewer, await this.lock(tx, viewer, id), 'id');
       await this.keepAnOperator(tx, user, 'id');
       await this.store.eraseUser(tx, user, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
       return user;
@@ -158,7 +159,7 @@ export class PeopleService implements PeopleServiceApi {
     // What a call that was just running has begun since.
     await this.deps.db.transaction((tx) => this.store.eraseConversations(tx, organizationId, id));
     // The key's row stays until the proxy has deleted the key: nothing is lost when it is away.
-    await this.deps.keys.follow(id);
+    await this.deps.keys.follow({ organizationId, userId: id });
     return id;
   }
 
@@ -170,13 +171,17 @@ export class PeopleService implements PeopleServiceApi {
     return this.tokens.revoke(viewer, id);
   }
 
-  apiTokensOf(viewer: Viewer, userIds: readonly string[]): Promise<ApiTokenRow[][]> {
-    return this.tokens.ofUsers(viewer, userIds);
+  apiTokensOf(viewer: Viewer, users: readonly UserRef[]): Promise<ApiTokenRow[][]> {
+    return this.tokens.ofUsers(viewer, users);
+  }
+
+  private async lock(tx: Tx, viewer: Viewer, id: string): Promise<UserRow | null> {
+    return isPossibleId(id) ? this.store.lockUser(tx, scopeOf(viewer), id) : null;
   }
 
   private edit(viewer: Viewer, id: string, argument: string, change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
     return this.deps.db.transaction(async (tx) => {
-      const before = editable(viewer, isPossibleId(id) ? await this.store.lockUser(tx, id) : null, argument);
+      const before = editable(viewer, await this.lock(tx, viewer, id), argument);
       return this.store.updateUser(tx, before, await change(before, tx));
     });
   }
@@ -186,9 +191,6 @@ export class PeopleService implements PeopleServiceApi {
     if (user.role === 'OPERATOR' && (await this.store.otherOperators(tx, user.id)) === 0) throw badInput(argument, 'this is the last operator');
   }
 }
-
-/** Operators see all organisations. */
-const scopeOf = (viewer: Viewer): string | null => (viewer.role === 'OPERATOR' ? null : viewer.organizationId);
 
 function readCursor(cursor: string | null | undefined): After | null {
   if (cursor == null) return null;

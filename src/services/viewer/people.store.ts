@@ -1,5 +1,6 @@
 import type { Tx } from '../../entities/data-source';
 import { notifyAlerts } from '../../entities/alert-notice';
+import { inScope, organizationsOf, type Scope } from './scope';
 import type { OrganizationRow, ProjectRow, Role, UserRow } from './viewer.types';
 
 interface Row { id: string; organization_id: string; name: string; email: string | null; external_id: string | null; role: Role; plan_id: string; blocked: boolean; created_at: Date; deleted_at: Date | null }
@@ -29,24 +30,33 @@ const toProject = (row: { id: string; organization_id: string; name: string }): 
 
 export class PeopleStore {
   /** Deleted users too: as the empty rows that they are. */
-  async users(tx: Tx, ids: readonly string[]): Promise<Map<string, StoredUser>> {
-    const rows = await tx.query<Row>(`SELECT ${COLUMNS} FROM users WHERE id = ANY($1)`, [ids]);
+  async users(tx: Tx, scope: Scope, ids: readonly string[]): Promise<Map<string, StoredUser>> {
+    const organizations = await organizationsOf(tx, 'users', scope, ids);
+    const rows = await tx.query<Row>(
+      `SELECT ${COLUMNS} FROM users WHERE organization_id = ANY($1) AND id = ANY($2)`,
+      [organizations, ids],
+    );
     return new Map(rows.map((row) => [row.id, toUser(row)]));
   }
 
   /** A user that is there, kept from other changes until the transaction ends. */
-  async lockUser(tx: Tx, id: string): Promise<UserRow | null> {
-    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM users WHERE id = $1 AND deleted_at IS NULL FOR UPDATE`, [id]);
+  async lockUser(tx: Tx, scope: Scope, id: string): Promise<UserRow | null> {
+    const [organization] = await organizationsOf(tx, 'users', scope, [id]);
+    const [row] = await tx.query<Row>(
+      `SELECT ${COLUMNS} FROM users WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE`,
+      [organization ?? null, id],
+    );
     return row ? toUser(row) : null;
   }
 
-  async listUsers(tx: Tx, organizationId: string | null, search: string | null, after: After | null, limit: number): Promise<Listed<UserRow>[]> {
+  async listUsers(tx: Tx, scope: Scope, search: string | null, after: After | null, limit: number): Promise<Listed<UserRow>[]> {
     const pattern = search === null ? null : `%${search.replace(/[\\%_]/g, '\\$&')}%`;
     const rows = await tx.query<Row & { micros: string }>(
       `SELECT ${COLUMNS}, ${MICROS} AS micros FROM users
-       WHERE deleted_at IS NULL AND ($1::text IS NULL OR organization_id = $1) AND ($2::text IS NULL OR name ILIKE $2 OR email ILIKE $2) AND ${AFTER('$3', '$4')}
+       WHERE ${inScope(scope, '$1')} AND deleted_at IS NULL AND ($2::text IS NULL OR name ILIKE $2 OR email ILIKE $2)
+         AND ${AFTER('$3', '$4')}
        ORDER BY created_at, id LIMIT $5`,
-      [organizationId, pattern, after?.micros ?? null, after?.id ?? null, limit],
+      [scope, pattern, after?.micros ?? null, after?.id ?? null, limit],
     );
     return rows.map((row) => ({ ...toUser(row), micros: Number(row.micros) }));
   }
@@ -102,21 +112,25 @@ export class PeopleStore {
     await tx.query('INSERT INTO organizations (id, name) VALUES ($1, $2)', [row.id, row.name]);
   }
 
-  async projects(tx: Tx, ids: readonly string[]): Promise<Map<string, ProjectRow>> {
-    const rows = await tx.query<{ id: string; organization_id: string; name: string }>('SELECT id, organization_id, name FROM projects WHERE id = ANY($1)', [ids]);
+  async projects(tx: Tx, scope: Scope, ids: readonly string[]): Promise<Map<string, ProjectRow>> {
+    const organizations = await organizationsOf(tx, 'projects', scope, ids);
+    const rows = await tx.query<{ id: string; organization_id: string; name: string }>(
+      'SELECT id, organization_id, name FROM projects WHERE organization_id = ANY($1) AND id = ANY($2)',
+      [organizations, ids],
+    );
     return new Map(rows.map((row) => [row.id, toProject(row)]));
   }
 
-  async listProjects(tx: Tx, organizationId: string | null, after: After | null, limit: number): Promise<Listed<ProjectRow>[]> {
+  async listProjects(tx: Tx, scope: Scope, after: After | null, limit: number): Promise<Listed<ProjectRow>[]> {
     const rows = await tx.query<{ id: string; organization_id: string; name: string; micros: string }>(
       `SELECT id, organization_id, name, ${MICROS} AS micros FROM projects
-       WHERE ($1::text IS NULL OR organization_id = $1) AND ${AFTER('$2', '$3')} ORDER BY created_at, id LIMIT $4`,
-      [organizationId, after?.micros ?? null, after?.id ?? null, limit],
+       WHERE ${inScope(scope, '$1')} AND ${AFTER('$2', '$3')} ORDER BY created_at, id LIMIT $4`,
+      [scope, after?.micros ?? null, after?.id ?? null, limit],
     );
     return rows.map((row) => ({ ...toProject(row), micros: Number(row.micros) }));
   }
 
   async insertProject(tx: Tx, row: ProjectRow): Promise<void> {
-    await tx.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [row.id, row.organizationId, row.name]);
+    await tx.query('INSERT INTO projects (organization_id, id, name) VALUES ($1, $2, $3)', [row.organizationId, row.id, row.name]);
   }
 }

@@ -5,8 +5,9 @@ import type { NewApiToken } from '../services';
 import { hashOfSecret, newTokenSecret } from './credentials';
 import { editable, isPossibleId, readName, requireAdmin, seesTokensOf } from './people.rule';
 import type { PeopleStore } from './people.store';
+import { scopeOf } from './scope';
 import { TokenStore } from './token.store';
-import type { ApiTokenRow, Viewer } from './viewer.types';
+import type { ApiTokenRow, UserRef, Viewer } from './viewer.types';
 
 /** Tokens that work, per user: they come in one list, and each is a way in. */
 const MAX_TOKENS = 100;
@@ -23,13 +24,14 @@ export class TokenService {
     const name = readName(input.name, 'input.name');
     const expiresAt = input.expiresAt ?? null;
     if (expiresAt && !(expiresAt.getTime() > Date.now())) throw badInput('input.expiresAt', 'a time in the future');
+    const scope = userId === viewer.userId ? viewer.organizationId : scopeOf(viewer);
     const secret = newTokenSecret();
     const token = await this.deps.db.transaction(async (tx) => {
-      const user = isPossibleId(userId) ? await this.deps.people.lockUser(tx, userId) : null;
+      const user = isPossibleId(userId) ? await this.deps.people.lockUser(tx, scope, userId) : null;
       // A token acts as its user: making one for an operator would make an administrator an operator.
       if (userId !== viewer.userId) editable(viewer, user, 'input.userId');
       else if (!user) throw notFound('input.userId');
-      if ((await this.store.countGood(tx, userId)) >= MAX_TOKENS) throw badInput('input', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
+      if ((await this.store.countGood(tx, user!)) >= MAX_TOKENS) throw badInput('input', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
       return this.store.insert(tx, { organizationId: user!.organizationId, id: newId('apiToken'), userId, createdBy: viewer.userId, name, hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt });
     });
     return { token, secret };
@@ -38,22 +40,23 @@ export class TokenService {
   async revoke(viewer: Viewer, id: string): Promise<ApiTokenRow> {
     const token = await this.visible(viewer, id);
     if (!token) throw notFound('id');
-    if (token.userId !== viewer.userId) editable(viewer, (await this.deps.people.users(this.deps.db, [token.userId])).get(token.userId) ?? null, 'id');
-    const revoked = await this.store.revoke(this.deps.db, id);
+    if (token.userId !== viewer.userId) {
+      const users = await this.deps.people.users(this.deps.db, token.organizationId, [token.userId]);
+      editable(viewer, users.get(token.userId) ?? null, 'id');
+    }
+    const revoked = await this.store.revoke(this.deps.db, token);
     this.deps.auth.forgetUser(token.userId);
     return revoked;
   }
 
   async visible(viewer: Viewer, id: string): Promise<ApiTokenRow | null> {
-    const token = isPossibleId(id) ? await this.store.find(this.deps.db, id) : null;
-    const user = token && (await this.deps.people.users(this.deps.db, [token.userId])).get(token.userId);
-    return token && user && seesTokensOf(viewer, user) ? token : null;
+    const token = isPossibleId(id) ? await this.store.find(this.deps.db, scopeOf(viewer), id) : null;
+    return token && seesTokensOf(viewer, { id: token.userId, organizationId: token.organizationId }) ? token : null;
   }
 
-  async ofUsers(viewer: Viewer, userIds: readonly string[]): Promise<ApiTokenRow[][]> {
-    const users = await this.deps.people.users(this.deps.db, userIds);
-    const shown = userIds.filter((id) => users.has(id) && seesTokensOf(viewer, users.get(id)!));
+  async ofUsers(viewer: Viewer, users: readonly UserRef[]): Promise<ApiTokenRow[][]> {
+    const shown = users.filter((user) => seesTokensOf(viewer, user));
     const tokens = await this.store.ofUsers(this.deps.db, shown, MAX_TOKENS);
-    return userIds.map((id) => tokens.get(id) ?? []);
+    return users.map(({ id }) => tokens.get(id) ?? []);
   }
 }

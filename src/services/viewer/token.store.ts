@@ -1,10 +1,12 @@
 import type { Tx } from '../../entities/data-source';
-import type { ApiTokenRow } from './viewer.types';
+import { organizationsOf, type Scope } from './scope';
+import type { ApiTokenRow, UserRef } from './viewer.types';
 
-interface Row { id: string; user_id: string; name: string; hint: string; created_at: Date; last_used_at: Date | null; expires_at: Date | null; revoked_at: Date | null }
-const COLUMNS = 'id, user_id, name, hint, created_at, last_used_at, expires_at, revoked_at';
+interface Row { organization_id: string; id: string; user_id: string; name: string; hint: string; created_at: Date; last_used_at: Date | null; expires_at: Date | null; revoked_at: Date | null }
+const COLUMNS = 'organization_id, id, user_id, name, hint, created_at, last_used_at, expires_at, revoked_at';
 const toToken = (row: Row): ApiTokenRow => ({
   id: row.id,
+  organizationId: row.organization_id,
   userId: row.user_id,
   name: row.name,
   hint: row.hint,
@@ -15,25 +17,35 @@ const toToken = (row: Row): ApiTokenRow => ({
 });
 
 export class TokenStore {
-  async find(tx: Tx, id: string): Promise<ApiTokenRow | null> {
-    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM api_tokens WHERE id = $1`, [id]);
+  async find(tx: Tx, scope: Scope, id: string): Promise<ApiTokenRow | null> {
+    const [organization] = await organizationsOf(tx, 'api_tokens', scope, [id]);
+    const [row] = await tx.query<Row>(
+      `SELECT ${COLUMNS} FROM api_tokens WHERE organization_id = $1 AND id = $2`,
+      [organization ?? null, id],
+    );
     return row ? toToken(row) : null;
   }
 
   /** Newest first, at most `limit` of each user. */
-  async ofUsers(tx: Tx, userIds: readonly string[], limit: number): Promise<Map<string, ApiTokenRow[]>> {
+  async ofUsers(tx: Tx, users: readonly UserRef[], limit: number): Promise<Map<string, ApiTokenRow[]>> {
     const rows = await tx.query<Row>(
-      `SELECT t.* FROM unnest($1::text[]) AS u(id)
-       CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM api_tokens WHERE user_id = u.id ORDER BY created_at DESC, id DESC LIMIT $2) t`,
-      [[...new Set(userIds)], limit],
+      `SELECT ${COLUMNS} FROM (
+         SELECT ${COLUMNS}, row_number() OVER (PARTITION BY organization_id, user_id ORDER BY created_at DESC, id DESC) AS place
+         FROM api_tokens WHERE organization_id = ANY($1) AND user_id = ANY($2)) AS t
+       WHERE place <= $3 ORDER BY user_id, place`,
+      [[...new Set(users.map(({ organizationId }) => organizationId))], [...new Set(users.map(({ id }) => id))], limit],
     );
-    const tokens = new Map<string, ApiTokenRow[]>(userIds.map((id) => [id, []]));
+    const tokens = new Map<string, ApiTokenRow[]>(users.map(({ id }) => [id, []]));
     for (const row of rows) tokens.get(row.user_id)!.push(toToken(row));
     return tokens;
   }
 
-  async countGood(tx: Tx, userId: string): Promise<number> {
-    const [row] = await tx.query<{ count: string }>('SELECT count(*) FROM api_tokens WHERE user_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > weir.now())', [userId]);
+  async countGood(tx: Tx, user: UserRef): Promise<number> {
+    const [row] = await tx.query<{ count: string }>(
+      `SELECT count(*) FROM api_tokens
+       WHERE organization_id = $1 AND user_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > weir.now())`,
+      [user.organizationId, user.id],
+    );
     return Number(row!.count);
   }
 
@@ -46,8 +58,11 @@ export class TokenStore {
   }
 
   /** Once revoked, the time stays. */
-  async revoke(tx: Tx, id: string): Promise<ApiTokenRow> {
-    const [row] = await tx.query<Row>(`UPDATE api_tokens SET revoked_at = coalesce(revoked_at, weir.now()) WHERE id = $1 RETURNING ${COLUMNS}`, [id]);
+  async revoke(tx: Tx, { organizationId, id }: Pick<ApiTokenRow, 'organizationId' | 'id'>): Promise<ApiTokenRow> {
+    const [row] = await tx.query<Row>(
+      `UPDATE api_tokens SET revoked_at = coalesce(revoked_at, weir.now()) WHERE organization_id = $1 AND id = $2 RETURNING ${COLUMNS}`,
+      [organizationId, id],
+    );
     return toToken(row!);
   }
 }

@@ -8,6 +8,8 @@ export interface Viewer {
   planId: string;
   /** The API token that was used; null for a JWT. */
   tokenId: string | null;
+  /** The login at the identity provider that a JWT names (`sid`, else `jti`); null: it names none, or for an API token. */
+  sessionId: string | null;
   /** When the credential ends, in milliseconds since 1970 (UTC); null: it does not. */
   expiresAtMs: number | null;
 }
@@ -25,8 +27,11 @@ export interface UserRow {
   blocked: boolean;
   createdAt: Date;
 }
+/** Whose something is, where the row of the user is not needed. */
+export type UserRef = Pick<UserRow, 'id' | 'organizationId'>;
 export interface ApiTokenRow {
   id: string;
+  organizationId: string;
   userId: string;
   name: string;
   /** Last four characters of the secret. */

@@ -95,7 +95,7 @@ describe('the first call of a user', () => {
     const row = (await rowOf(user.id))!;
     expect((row.secret as Buffer).includes(secret.slice(8))).toBe(false);
     expect(row.hint).toBe(secret.slice(-4));
-    expect(await keys.infoOf([user.id, 'usr_none'])).toEqual([{ hint: secret.slice(-4), createdAt: expect.any(Date), rotatedAt: null, blocked: false }, null]);
+    expect(await keys.infoOf([user, { ...user, id: 'usr_none' }])).toEqual([{ hint: secret.slice(-4), createdAt: expect.any(Date), rotatedAt: null, blocked: false }, null]);
   });
 
   it('is asked of the proxy once: later calls and other replicas read it', async () => {
@@ -109,7 +109,7 @@ describe('the first call of a user', () => {
   it('fails with a retryable error while the proxy is away, and shows no key until there is one', async () => {
     proxy.away = true;
     await expect(keys.keyFor(user.viewer)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
-    expect(await keys.infoOf([user.id])).toEqual([null]);
+    expect(await keys.infoOf([user])).toEqual([null]);
     proxy.away = false;
     const secret = await keys.keyFor(user.viewer);
     expect(onlyKey().key).toBe(secret);
@@ -121,7 +121,7 @@ describe('the first call of a user', () => {
       if (path !== '/key/generate') return;
       proxy.before = () => {};
       await database.db.query('UPDATE users SET deleted_at = weir.now() WHERE id = $1', [user.id]);
-      await keys.follow(user.id);
+      await keys.follow(user.viewer);
     };
     await expect(keys.keyFor(user.viewer)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
     expect(proxy.keys.size).toBe(0);
@@ -169,7 +169,7 @@ describe('the team of a plan', () => {
 describe('a change of the user', () => {
   const change = async (sql: string): Promise<void> => {
     await database.db.query(`UPDATE users SET ${sql} WHERE id = $1`, [user.id]);
-    await keys.follow(user.id);
+    await keys.follow(user.viewer);
   };
 
   it('moves the key with the plan, keeping its secret', async () => {
@@ -183,7 +183,7 @@ describe('a change of the user', () => {
     await keys.keyFor(user.viewer);
     await change('blocked = true');
     expect(onlyKey().blocked).toBe(true);
-    expect((await keys.infoOf([user.id]))[0]!.blocked).toBe(true);
+    expect((await keys.infoOf([user]))[0]!.blocked).toBe(true);
     await change('blocked = false');
     expect(onlyKey().blocked).toBe(false);
   });
@@ -202,7 +202,7 @@ describe('a change of the user', () => {
     proxy.away = true;
     await change('deleted_at = weir.now()');
     await database.db.query('UPDATE users SET blocked = true WHERE id = $1', [second.id]);
-    await keys.follow(second.id);
+    await keys.follow(second.viewer);
     expect(proxy.keys.size).toBe(2);
     expect(await rowOf(user.id)).toBeDefined();
     expect(logger.lines.at(-1)).toMatchObject({ level: 'warn', fields: { userId: second.id } });

@@ -200,7 +200,7 @@ describe('the model catalogue', () => {
 describe('models of a caller', () => {
   const plan = (id: string, models: string[]): Plan => ({ id, name: id, models, defaultModel: null, limits: { requestsPerMinute: null, tokensPerMinute: null, parallelCalls: null, maxOutputTokens: null, monthlyBudget: null } });
   const plans = [plan('free', ['fast', 'retired']), plan('team', ['openai/*'])];
-  const viewer = { userId: 'usr_1', organizationId: 'org_1', role: 'MEMBER', planId: 'free', tokenId: null, expiresAtMs: null } as const;
+  const viewer = { userId: 'usr_1', organizationId: 'org_1', role: 'MEMBER', planId: 'free', tokenId: null, sessionId: null, expiresAtMs: null } as const;
 
   const serviceOf = (catalog: ModelCatalog, priced: string[] = [], isLimited = false): ModelService =>
     new ModelService({

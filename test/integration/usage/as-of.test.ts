@@ -19,7 +19,7 @@ let other: Client;
 beforeEach(async () => {
   database = await createTestDatabase();
   usage = new UsageService({ db: database.db });
-  viewer = { userId: newId('user'), organizationId: newId('organization'), role: 'ANALYST', planId: 'pln', tokenId: null, expiresAtMs: null };
+  viewer = { userId: newId('user'), organizationId: newId('organization'), role: 'ANALYST', planId: 'pln', tokenId: null, sessionId: null, expiresAtMs: null };
   const logger = memoryLogger();
   prices = new PriceService({ db: database.db, book: new PriceBook({ db: database.db, logger }), people: { visibleOrganization: async () => null }, logger });
   other = new Client({ connectionString: database.url });

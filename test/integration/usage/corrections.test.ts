@@ -21,7 +21,7 @@ beforeAll(async () => {
 beforeEach(() => {
   // Usage rows stay when people go: nothing has to exist for them.
   const organizationId = newId('organization');
-  const viewer = (role: Viewer['role']): Viewer => ({ userId: newId('user'), organizationId, role, planId: 'pln', tokenId: 'tok', expiresAtMs: null });
+  const viewer = (role: Viewer['role']): Viewer => ({ userId: newId('user'), organizationId, role, planId: 'pln', tokenId: 'tok', sessionId: null, expiresAtMs: null });
   operator = viewer('OPERATOR');
   member = viewer('MEMBER');
 });
@@ -53,7 +53,7 @@ describe('calls that were corrected, beside the same calls booked right at once'
   const [here, elsewhere] = [newId('organization'), newId('organization')];
   users.forEach((user, index) => (user.organizationId = index < 3 ? here : elsewhere));
   const conversations = [newId('conversation'), newId('conversation')];
-  const as = (index: number, role: Viewer['role']): Viewer => ({ userId: users[index]!.id, organizationId: users[index]!.organizationId, role, planId: 'pln', tokenId: 'tok', expiresAtMs: null });
+  const as = (index: number, role: Viewer['role']): Viewer => ({ userId: users[index]!.id, organizationId: users[index]!.organizationId, role, planId: 'pln', tokenId: 'tok', sessionId: null, expiresAtMs: null });
   let right: TestDatabase;
   let rightUsage: UsageService;
   let calls: UsageRow[];

@@ -40,7 +40,7 @@ export class FiguresHistory {
   }
 
   viewer(user: number, role: Viewer['role']): Viewer {
-    return { userId: this.users[user]!.id, organizationId: this.users[user]!.organizationId, role, planId: 'pln', tokenId: null, expiresAtMs: null };
+    return { userId: this.users[user]!.id, organizationId: this.users[user]!.organizationId, role, planId: 'pln', tokenId: null, sessionId: null, expiresAtMs: null };
   }
 
   /** Something happens, a minute to half a day later. */

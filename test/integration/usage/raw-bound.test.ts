@@ -14,7 +14,7 @@ const small = newId('organization');
 beforeAll(async () => {
   database = await createTestDatabase();
   usage = new UsageService({ db: database.db });
-  analyst = { userId: newId('user'), organizationId: newId('organization'), role: 'ANALYST', planId: 'pln', tokenId: null, expiresAtMs: null };
+  analyst = { userId: newId('user'), organizationId: newId('organization'), role: 'ANALYST', planId: 'pln', tokenId: null, sessionId: null, expiresAtMs: null };
   operator = { ...analyst, role: 'OPERATOR' };
   await setClock(database.db, '2026-11-20T12:00:00Z');
   for (const organization_id of [analyst.organizationId, small]) {

@@ -27,7 +27,7 @@ beforeAll(async () => {
     db: database.db,
     plans,
     auth,
-    keys: { follow: async (userId) => void happened.push(`key ${userId}`) },
+    keys: { follow: async ({ userId }) => void happened.push(`key ${userId}`) },
     onAccessEnded: (userId) => void happened.push(`ended ${userId}`),
   });
 });
@@ -118,7 +118,7 @@ describe('an API token', () => {
     await expect(auth.authenticate(`Bearer ${secret}`)).resolves.toMatchObject({ userId: world.member.id, tokenId: token.id });
     const [row] = await database.db.query('SELECT row_to_json(t)::text AS text FROM api_tokens t WHERE id = $1', [token.id]);
     expect((row as { text: string }).text).not.toContain(secret.slice(5, 30));
-    expect((await people.apiTokensOf(world.member.viewer, [world.member.id]))[0]![0]).toEqual(token);
+    expect((await people.apiTokensOf(world.member.viewer, [world.member]))[0]![0]).toEqual(token);
   });
 
   it('does not work any more when it is revoked, from the next call on', async () => {
@@ -164,7 +164,7 @@ describe('deleting a user', () => {
     const user = await createUser(database.db, { organizationId: world.organizationId, planId: world.planId, name: 'Gone Person', email: 'gone@example.com', externalId: 'gone' });
     const conversationId = newId('conversation');
     await database.db.query(`INSERT INTO conversations (id, organization_id, user_id, title) VALUES ($1, $2, $3, 'private')`, [conversationId, world.organizationId, user.id]);
-    await database.db.query(`INSERT INTO messages (id, conversation_id, role, content) VALUES ($1, $2, 'USER', 'private')`, [newId('message'), conversationId]);
+    await database.db.query(`INSERT INTO messages (organization_id, id, conversation_id, position, role, content) VALUES ($1, $2, $3, 1, 'USER', 'private')`, [world.organizationId, newId('message'), conversationId]);
     await database.db.query(
       `INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, scenario, trace_id, streamed, model, served_model, upstream, attempts, status,
          uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, batch_id)
@@ -177,7 +177,7 @@ describe('deleting a user', () => {
     const count = async (table: string, column = 'user_id'): Promise<number> => Number((await database.db.query<{ count: string }>(`SELECT count(*) FROM ${table} WHERE ${column} = $1`, [user.id]))[0]!.count);
     expect([await count('api_tokens'), await count('conversations'), await count('llm_usage')]).toEqual([0, 0, 1]);
     expect(await database.db.query(`SELECT 1 FROM messages WHERE content = 'private'`)).toEqual([]);
-    expect(await people.usersById([user.id])).toMatchObject([{ id: user.id, name: 'deleted user', email: null, externalId: null }]);
+    expect(await people.usersById([user.id], world.organizationId)).toMatchObject([{ id: user.id, name: 'deleted user', email: null, externalId: null }]);
     const [row] = await database.db.query<{ text: string }>('SELECT row_to_json(u)::text AS text FROM users u WHERE id = $1', [user.id]);
     expect(row!.text).not.toMatch(/gone/i);
   });
@@ -201,9 +201,9 @@ describe('deleting a user', () => {
 });
 
 it('objects by id come in the order of the ids, null for missing ones', async () => {
-  expect((await people.usersById([world.admin.id, 'usr_\0', world.member.id, world.admin.id])).map((user) => user?.id ?? null)).toEqual([world.admin.id, null, world.member.id, world.admin.id]);
+  expect((await people.usersById([world.admin.id, 'usr_\0', world.member.id, world.admin.id], world.organizationId)).map((user) => user?.id ?? null)).toEqual([world.admin.id, null, world.member.id, world.admin.id]);
   expect(await people.organizationsById(['nothing', world.organizationId])).toEqual([null, { id: world.organizationId, name: 'World' }]);
-  expect(await people.projectsById([])).toEqual([]);
+  expect(await people.projectsById([], null)).toEqual([]);
 });
 
 describe('the command that makes the first operator', () => {

@@ -60,7 +60,7 @@ describe.each([['graphql-js', graphqlJs], ['graphql-jit', jit]])('resolvers unde
     ['Project', newId('project'), { people: { visibleProject: async (_viewer: unknown, id: string) => ({ id, organizationId: ORGANIZATION_ID, name: 'P' }) } }],
     ['Budget', newId('budget'), { budgets: { get: async (_viewer: unknown, id: string) => budget({ id }) } }],
     ['BudgetAlert', newId('budgetAlert'), { budgets: { alert: async (_viewer: unknown, id: string) => ({ ...ALERT, id }) } }],
-    ['ApiToken', newId('apiToken'), { people: { visibleApiToken: async (_viewer: unknown, id: string) => ({ id, userId: USER_ID, name: 'T', hint: 'abcd', createdAt: NOW, lastUsedAt: null, expiresAt: null, revokedAt: null }) } }],
+    ['ApiToken', newId('apiToken'), { people: { visibleApiToken: async (_viewer: unknown, id: string) => ({ id, organizationId: ORGANIZATION_ID, userId: USER_ID, name: 'T', hint: 'abcd', createdAt: NOW, lastUsedAt: null, expiresAt: null, revokedAt: null }) } }],
   ])('find a %s by its id', async (kind, id, stubs) => {
     expect(plain(await run('query ($id: ID!) { node(id: $id) { __typename id } }', stubContext(stubs), { id }))).toEqual({ data: { node: { __typename: kind, id } } });
   });

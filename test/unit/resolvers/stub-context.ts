@@ -26,7 +26,7 @@ export function stubContext(stubs: Stubs): RequestContext {
       },
     });
   const services = new Proxy({}, { get: (_target, name: string) => service(name, stubs[name as keyof Services]) }) as Services;
-  const viewer = { userId: USER_ID, organizationId: ORGANIZATION_ID, role: 'MEMBER' as const, planId: PLAN_ID, tokenId: null, expiresAtMs: null };
+  const viewer = { userId: USER_ID, organizationId: ORGANIZATION_ID, role: 'MEMBER' as const, planId: PLAN_ID, tokenId: null, sessionId: null, expiresAtMs: null };
   return { viewer, services, loaders: new Map(), door: 'GRAPHQL', requestId: 'request-1', traceparentId: null };
 }
 
