@@ -95,7 +95,7 @@ export async function writeRows(url: string, db: Db, rows: number): Promise<numb
     await client.end();
   };
   await Promise.all(Array.from({ length: LOADERS }, loader));
-  await db.query(`SELECT setval(pg_get_serial_sequence('usage_batches', 'id'), $1)`, [batches]);
+  await db.query(`SELECT setval('weir.usage_batch_ids', $1)`, [batches]);
   const rate = rows / seconds(startedAt);
   console.log(`  ${rows.toLocaleString('en')} rows written, ${perSecond(rows, startedAt)}`);
   return rate;

@@ -41,9 +41,12 @@ export interface DashboardData {
 interface Mark { seed: number; shape: number; rows: number; migrations: string; built: Built }
 
 const migrationsHash = (): string => {
-  const folder = path.join(__dirname, '..', '..', 'src', 'entities', 'migrations');
+  const src = path.join(__dirname, '..', '..', 'src');
   const hash = createHash('sha256');
-  for (const name of fs.readdirSync(folder).filter((file) => file.endsWith('.js')).sort()) hash.update(name).update(fs.readFileSync(path.join(folder, name)));
+  for (const folder of ['entities/migrations', 'entities/migrations/baseline', 'services/figures/sql', 'services/ledger/sql']) {
+    const files = fs.readdirSync(path.join(src, folder)).filter((file) => /\.(js|sql)$/.test(file)).sort();
+    for (const name of files) hash.update(name).update(fs.readFileSync(path.join(src, folder, name)));
+  }
   return hash.digest('hex');
 };
 

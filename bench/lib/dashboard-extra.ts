@@ -11,13 +11,13 @@ const CUBES = ['usage_daily', 'usage_daily_by_project', 'usage_daily_by_user', '
 
 /** Settles some more calls, and does not fold them. */
 export async function layTail(db: Db, rows: number): Promise<void> {
-  const [last] = await db.query<{ batch: string }>('SELECT last_value AS batch FROM usage_batches_id_seq');
+  const [last] = await db.query<{ batch: string }>('SELECT last_value AS batch FROM weir.usage_batch_ids');
   const first = Number(last!.batch) + 1;
   const batches = Math.ceil(TAIL_ROWS / ROWS_PER_BATCH);
   // As the first minutes of a day that begins with the last call.
   await db.query(INSERT_DAY, [LAST_CALL, TAIL_ROWS, rows, HOURS[1]! * (TAIL_MINUTES / 60), first]);
   await db.query(INSERT_BATCHES, [first, first + batches - 1, LAST_CALL, END]);
-  await db.query(`SELECT setval('usage_batches_id_seq', $1)`, [first + batches]);
+  await db.query(`SELECT setval('weir.usage_batch_ids', $1)`, [first + batches]);
 }
 
 /**

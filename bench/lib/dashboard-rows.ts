@@ -34,7 +34,7 @@ export const INSERT_DAY = `
   INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, token_id, project_id, conversation_id, agent, scenario, trace_id, streamed, model, served_model, provider, deployment, upstream,
     attempts, status, error_code, finish_reason, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, raw_usage,
     price_number, cost, cost_input, cost_cache_read, cost_cache_write, cost_output, cost_reasoning, cost_request, proxy_cost, latency_ms, time_to_first_token_ms, settled_at, batch_id, book_number,
-    budget_ids, budget_dates)
+    budget_ids, budget_dates, door, operation)
   SELECT organization_id, occurred_at, 'call_' || lpad(to_hex((extract(epoch FROM occurred_at) * 1000)::bigint), 11, '0') || left(hash, 15), user_id, token_id, project_id,
     CASE WHEN in_conversation THEN 'conv_' || left(md5(user_id || day_number / 3), 26) END, agent, scenario, hash, streamed, model, served_model, provider,
     CASE WHEN upstream = 'LITELLM' THEN 'deployment-' || left(md5(served_model), 8) END, upstream, 1, status, CASE status WHEN 'FAILED' THEN 'UPSTREAM_ERROR' WHEN 'LOST' THEN 'CALL_LOST' END,
@@ -43,7 +43,7 @@ export const INSERT_DAY = `
       || ',"prompt_tokens_details":{"cached_tokens":' || cache_read || '},"completion_tokens_details":{"reasoning_tokens":' || reasoning || '}}')::jsonb END,
     price_number, c_input + c_read + c_write + c_output + c_reasoning + c_request, c_input, c_read, c_write, c_output, c_reasoning, c_request,
     CASE WHEN upstream = 'LITELLM' THEN round((c_input + c_read + c_write + c_output + c_reasoning + c_request), 9) END, latency, first_token, settled_at, batch, books[width_bucket(settled_at, recorded)],
-    ARRAY[budget_id], ARRAY[date_trunc('month', occurred_at)::date]
+    ARRAY[budget_id], ARRAY[date_trunc('month', occurred_at)::date], 'GRAPHQL', 'CHAT'
   FROM (
     SELECT t.*, p.number AS price_number, z.free * t.uncached * r.input AS c_input, z.free * t.cache_read * r.cache_read AS c_read,
       z.free * ((t.cache_write - t.one_hour) * r.cache_write + t.one_hour * r.cache_write_one_hour) AS c_write,
@@ -96,8 +96,8 @@ export const INSERT_DAY = `
     LEFT JOIN LATERAL (SELECT e.number FROM bench.prices AS e WHERE e.model = t.served_model AND e.from_at <= t.occurred_at AND e.to_at > t.occurred_at AND e.recorded_at <= t.settled_at ORDER BY e.number DESC LIMIT 1) AS p ON true
     LEFT JOIN price_rates AS r ON r.number = p.number AND t.uncached + t.cache_read + t.cache_write > r.above_prompt_tokens AND t.uncached + t.cache_read + t.cache_write <= r.up_to_prompt_tokens OFFSET 0) AS priced`;
 
-/** The batches of a day, from its rows. $1 and $2: the first and the last. */
+/** The batches of a day, from its rows: one row for each organisation, all at the time of the last one. $1 and $2: the first and the last. */
 export const INSERT_BATCHES = `
-  INSERT INTO usage_batches (id, organizations, from_at, to_at, rows, settled_at) OVERRIDING SYSTEM VALUE
-  SELECT batch_id, array_agg(DISTINCT organization_id), min(occurred_at), max(occurred_at), count(*), max(settled_at)
-  FROM llm_usage WHERE batch_id BETWEEN $1 AND $2 AND occurred_at >= $3 AND occurred_at < $4 GROUP BY batch_id`;
+  INSERT INTO usage_batches (organization_id, id, from_at, to_at, rows, settled_at)
+  SELECT organization_id, batch_id, min(occurred_at), max(occurred_at), count(*), max(max(settled_at)) OVER (PARTITION BY batch_id)
+  FROM llm_usage WHERE batch_id BETWEEN $1 AND $2 AND occurred_at >= $3 AND occurred_at < $4 GROUP BY organization_id, batch_id`;

@@ -48,12 +48,12 @@ export async function startTraffic(db: Db): Promise<Traffic> {
   await db.query('INSERT INTO organizations (id, name) SELECT i, i FROM unnest($1::text[]) AS i ON CONFLICT DO NOTHING', [loadOrganizations]);
   await db.query(`INSERT INTO users (id, organization_id, name, role, plan_id) SELECT i, o, 'Load', 'MEMBER', '${PLAN_ID}' FROM unnest($1::text[], $2::text[]) AS x(i, o) ON CONFLICT DO NOTHING`,
     every(({ organizationId, users }) => users.map(({ id }) => [id, organizationId])));
-  await db.query(`INSERT INTO api_tokens (id, user_id, name, hash, hint) SELECT t, u, 'Load', sha256(t::bytea), 'load' FROM unnest($1::text[], $2::text[]) AS x(t, u) ON CONFLICT DO NOTHING`,
-    every(({ users }) => users.map(({ id, tokenId }) => [tokenId, id])));
+  await db.query(`INSERT INTO api_tokens (organization_id, id, user_id, name, hash, hint) SELECT o, t, u, 'Load', sha256(t::bytea), 'load' FROM unnest($1::text[], $2::text[], $3::text[]) AS x(o, t, u) ON CONFLICT DO NOTHING`,
+    every(({ organizationId, users }) => users.map(({ id, tokenId }) => [organizationId, tokenId, id])));
   await db.query('INSERT INTO projects (id, organization_id, name) SELECT i, o, i FROM unnest($1::text[], $2::text[]) AS x(i, o) ON CONFLICT DO NOTHING',
     every(({ organizationId, projects }) => projects.map((id) => [id, organizationId])));
   await db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) SELECT b, o, s, i, 'MONTH', 1000000000 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS x(b, o, s, i)
-    WHERE NOT EXISTS (SELECT FROM budgets AS b WHERE b.subject_id = i)`,
+    WHERE NOT EXISTS (SELECT FROM budgets AS b WHERE b.organization_id = o AND b.subject_id = i)`,
     every(({ organizationId, users, projects }) => [
       [newId('budget'), organizationId, 'ORGANIZATION', organizationId],
       ...projects.map((id) => [newId('budget'), organizationId, 'PROJECT', id]),

@@ -57,7 +57,7 @@ export const callOf = (context: RequestContext): DataLoader<string, CallRecord |
 
 /** Only for conversations that the viewer has been shown. */
 export const conversationUsageOf = (context: RequestContext): DataLoader<string, UsageFigures> =>
-  loader(context, 'conversationUsage', (ids) => context.services.usage.ofConversations(ids));
+  loader(context, 'conversationUsage', (ids) => context.services.usage.ofConversations(context.viewer, ids));
 
 /** Asks as the viewer: null for budgets that it may not see. */
 export const budgetOf = (context: RequestContext): DataLoader<string, Budget | null> =>

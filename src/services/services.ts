@@ -93,7 +93,7 @@ export interface UsageServiceApi {
   /** Today (UTC) of the caller. */
   today(viewer: Viewer): Promise<UsageFigures>;
   /** All time, of a conversation that the caller has been shown. */
-  ofConversations(conversationIds: readonly string[]): Promise<UsageFigures[]>;
+  ofConversations(viewer: Pick<Viewer, 'organizationId'>, conversationIds: readonly string[]): Promise<UsageFigures[]>;
 }
 /** Files of single calls, by links that need no other credential. */
 export interface ExportServiceApi {

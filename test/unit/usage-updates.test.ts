@@ -26,7 +26,7 @@ function bench(options: { lookEveryMs?: number } = {}) {
         return { ...NO_USAGE, calls: calls[scope] ?? 0 };
       },
     },
-    store: { lookers: async (ids) => new Map(ids.flatMap((id) => (people.has(id) ? [[id, people.get(id)!]] : []))) },
+    store: { lookers: async (users) => new Map(users.flatMap(({ userId: id }) => (people.has(id) ? [[id, people.get(id)!]] : []))) },
     logger,
     everyMs: EVERY_MS,
     ...options,

@@ -109,7 +109,8 @@ export class RetentionStore {
   async removeLateRows(): Promise<number> {
     const [row] = await this.connection.query<{ n: number }>(
       `WITH gone AS (DELETE FROM llm_usage_rest WHERE ctid = ANY (ARRAY(
-         SELECT u.ctid FROM llm_usage_rest AS u, usage_retention AS r WHERE u.occurred_at < r.dropped_before AND NOT EXISTS (SELECT FROM usage_batches AS b WHERE b.id = u.batch_id) LIMIT $1)) RETURNING 1)
+         SELECT u.ctid FROM llm_usage_rest AS u, usage_retention AS r WHERE u.occurred_at < r.dropped_before AND NOT EXISTS (
+           SELECT FROM usage_batches AS b WHERE b.organization_id = u.organization_id AND b.id = u.batch_id) LIMIT $1)) RETURNING 1)
        SELECT count(*)::integer AS n FROM gone`,
       [PIECE],
     );

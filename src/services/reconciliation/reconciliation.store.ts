@@ -62,8 +62,12 @@ export class ReconciliationStore {
   async ownersOf(ids: readonly string[], fromMs: number, toMs: number): Promise<Map<string, string>> {
     if (ids.length === 0) return new Map();
     const rows = await this.db.query<{ id: string; userId: string }>(
-      `SELECT id, user_id AS "userId" FROM calls_in_flight WHERE id = ANY ($1) UNION ALL
-       SELECT id, user_id FROM llm_usage WHERE id = ANY ($1) AND occurred_at >= $2::timestamptz - interval '1 day' AND occurred_at < $3::timestamptz + interval '1 day'`,
+      // One look for each organisation: every index begins with it.
+      `SELECT c.id, c.user_id AS "userId" FROM organizations AS o CROSS JOIN LATERAL (
+         SELECT f.id, f.user_id FROM calls_in_flight AS f WHERE f.organization_id = o.id AND f.id = ANY ($1)
+         UNION ALL
+         SELECT u.id, u.user_id FROM llm_usage AS u WHERE u.organization_id = o.id AND u.id = ANY ($1)
+           AND u.occurred_at >= $2::timestamptz - interval '1 day' AND u.occurred_at < $3::timestamptz + interval '1 day' OFFSET 0) AS c`,
       [ids, new Date(fromMs), new Date(toMs)],
     );
     return new Map(rows.map(({ id, userId }) => [id, userId]));

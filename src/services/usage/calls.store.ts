@@ -76,17 +76,23 @@ export class CallsStore {
     return tx.query<CallSql>(sql, parameters.values);
   }
 
-  async find(id: string): Promise<CallRecord | null> {
-    // Both indexes are by the call's id, and a call has few rows.
-    const settled = `${SETTLED} WHERE (id = $1 AND kind = 'CALL' OR corrects_id = $1) AND ${trueRows()}`;
-    const [row] = await this.db.query<CallSql>(atCurrentCost(`${settled} UNION ALL (${IN_FLIGHT} WHERE id = $1 AND ${notSettled('true')}) LIMIT 1`), [id]);
+  /** A call of the organisation; null for `organizationId`: of any, for operators. */
+  async find(id: string, organizationId: string | null): Promise<CallRecord | null> {
+    const parameters = new Parameters();
+    const call = parameters.add(id);
+    // Every index is by organisation first: an operator's question is one look for each of them.
+    const theirs = organizationId === null ? 'organization_id = ANY (ARRAY(SELECT o.id FROM organizations AS o))' : `organization_id = ${parameters.add(organizationId)}`;
+    const settled = `${SETTLED} WHERE ${theirs} AND (id = ${call} AND kind = 'CALL' OR corrects_id = ${call}) AND ${trueRows()}`;
+    const inFlight = `${IN_FLIGHT} WHERE ${theirs} AND id = ${call} AND ${notSettled('true')}`;
+    const [row] = await this.db.query<CallSql>(atCurrentCost(`${settled} UNION ALL (${inFlight}) LIMIT 1`), parameters.values);
     return row ? mapCall(row) : null;
   }
 
   /** Streams that run, in any process, newest first. */
-  async streaming(of: { userId: string } | { organizationId: string } | 'EVERYBODY', limit: number): Promise<CallRecord[]> {
+  async streaming(of: { organizationId: string; userId?: string } | 'EVERYBODY', limit: number): Promise<CallRecord[]> {
     const parameters = new Parameters();
-    const whose = of === 'EVERYBODY' ? [] : 'userId' in of ? [`user_id = ${parameters.add(of.userId)}`] : [`organization_id = ${parameters.add(of.organizationId)}`];
+    const whose = of === 'EVERYBODY' ? [] : [`organization_id = ${parameters.add(of.organizationId)}`];
+    if (of !== 'EVERYBODY' && of.userId !== undefined) whose.push(`user_id = ${parameters.add(of.userId)}`);
     const newest = `${IN_FLIGHT} WHERE ${allOf(['streamed', ...whose, notSettled('true')])} ORDER BY occurred_at DESC, id DESC LIMIT ${parameters.add(limit)}`;
     return (await this.db.query<CallSql>(`${atCurrentCost(newest)} ORDER BY c.occurred_at DESC, c.id DESC`, parameters.values)).map(mapCall);
   }

@@ -59,13 +59,14 @@ export class ExportStore {
   /** When the first call at or after a time was made, of whoever the filter is about; what else it asks is not looked at. null: none. */
   async next(filter: ScopedFilter, from: Date | null): Promise<{ at: Date | null; droppedBefore: Date | null }> {
     const parameters = new Parameters();
-    const span = whereOf({ organizationIds: filter.organizationIds, userIds: null, from, to: filter.to }, parameters);
+    const span = whereOf({ organizationIds: null, userIds: null, from, to: filter.to }, parameters);
     // An index has the calls of one organisation, or of one user, in the order of time: each of them is asked for its first one.
     const { userIds, organizationIds } = filter;
-    const who = userIds ? `unnest(${parameters.add(userIds)}::text[])` : organizationIds ? `unnest(${parameters.add(organizationIds)}::text[])` : '(SELECT id FROM organizations)';
+    const organizations = organizationIds ? `unnest(${parameters.add(organizationIds)}::text[])` : '(SELECT id FROM organizations)';
+    const users = userIds ? `unnest(${parameters.add(userIds)}::text[])` : `(SELECT NULL::text)`;
     const [row] = await this.db.query<{ at: Date | null; dropped_before: Date | null }>(
-      `SELECT min(first.occurred_at) AS at, ${DROPPED} AS dropped_before FROM ${who} AS who(id) CROSS JOIN LATERAL (
-         SELECT occurred_at FROM llm_usage WHERE ${allOf([...span, `${userIds ? 'user_id' : 'organization_id'} = who.id`])} ORDER BY occurred_at LIMIT 1) AS first`,
+      `SELECT min(first.occurred_at) AS at, ${DROPPED} AS dropped_before FROM ${organizations} AS o(id) CROSS JOIN ${users} AS u(id) CROSS JOIN LATERAL (
+         SELECT occurred_at FROM llm_usage WHERE ${allOf(['organization_id = o.id', ...(userIds ? ['user_id = u.id'] : []), ...span])} ORDER BY occurred_at LIMIT 1) AS first`,
       parameters.values,
     );
     return { at: row!.at, droppedBefore: row!.dropped_before };
@@ -93,9 +94,9 @@ export class ExportStore {
       SELECT lines.*, last.*, ${DROPPED} AS dropped_before, ${namesOf(filter, at, parameters)} AS names
       FROM (SELECT count(*)::integer AS rows, coalesce(sum(octet_length(line)), 0)::integer AS bytes, ${lengthOnly ? 'NULL' : `coalesce(string_agg(line, '' ORDER BY ${ORDER}), '')`} AS text
         FROM (SELECT c.occurred_at, c.organization_id, c.call_id, ${LINE} AS line FROM ${calls} AS c
-          LEFT JOIN ${named('organizations', filter.organizationIds ? `${parameters.add(filter.organizationIds)}::text[]` : inPage('organization_id'))} AS o ON o.id = c.organization_id
-          LEFT JOIN ${named('users', inPage('user_id'), 'deleted_at IS NULL AND')} AS u ON u.id = c.user_id
-          LEFT JOIN ${named('projects', inPage('project_id'))} AS j ON j.id = c.project_id OFFSET 0) AS named) AS lines
+          LEFT JOIN (SELECT id, name FROM organizations WHERE id = ANY (ARRAY(SELECT DISTINCT organization_id FROM page)) OFFSET 0) AS o ON o.id = c.organization_id
+          LEFT JOIN ${named('users', 'user_id', 'AND n.deleted_at IS NULL')} AS u ON u.organization_id = c.organization_id AND u.id = c.user_id
+          LEFT JOIN ${named('projects', 'project_id')} AS j ON j.organization_id = c.organization_id AND j.id = c.project_id OFFSET 0) AS named) AS lines
       LEFT JOIN (SELECT ${KEY_COLUMNS} FROM (SELECT ${ORDER} FROM page ORDER BY occurred_at DESC, organization_id DESC, call_id DESC LIMIT 1) AS key) AS last ON true`;
     // Not of a snapshot that is taken before the statement: that could have lost a partition, and not know it. Compiling takes longer than the statement.
     const [row] = await this.db.transaction(async (tx) => {
@@ -108,8 +109,8 @@ export class ExportStore {
 }
 
 /** Names of those who are in the page: each is looked up, where a join may read all there are for every page. */
-const named = (table: string, ids: string, more = ''): string => `(SELECT id, name FROM ${table} WHERE ${more} id = ANY (${ids}) OFFSET 0)`;
-const inPage = (column: string): string => `ARRAY(SELECT DISTINCT ${column} FROM page)`;
+const named = (table: string, column: string, more = ''): string => `(SELECT n.organization_id, n.id, n.name
+  FROM (SELECT DISTINCT organization_id, ${column} AS id FROM page OFFSET 0) AS i JOIN ${table} AS n ON n.organization_id = i.organization_id AND n.id = i.id ${more} OFFSET 0)`;
 
 /** The page at the costs of a time. Only rows that a change may be about are priced again: it takes longer than everything else about them. */
 function repriced(changes: readonly KnownChange[], { at, from, before }: Record<'at' | 'from' | 'before', string>, parameters: Parameters): string {

@@ -29,7 +29,7 @@ export async function pageBounds(tx: Tx, filter: ScopedFilter, count: number, af
   // Of a day that is cut by the page before or by the end of the filter nothing is counted.
   const cut = [after?.[0], filter.to?.toISOString()].filter((end) => end != null).map((end) => `(${parameters.add(end)}::timestamptz AT TIME ZONE 'UTC')::date`);
   conditions.push(...cut.map((day) => `day < ${day}`));
-  const unfolded = filter.organizationIds ? `WHERE organizations && ${parameters.add(filter.organizationIds)}::text[]` : '';
+  const unfolded = filter.organizationIds ? `WHERE organization_id = ANY (${parameters.add(filter.organizationIds)}::text[])` : '';
   const [row] = await tx.query<{ in_flight: Date | null; enough: string | null; oldest: string | null; cells: string }>(
     `WITH cells AS MATERIALIZED (SELECT day, calls FROM ${cube} WHERE ${allOf(conditions)} ORDER BY day DESC LIMIT ${maxCells}),
      days AS (SELECT day, sum(sum(calls)) OVER (ORDER BY day DESC) AS so_far FROM cells GROUP BY day)

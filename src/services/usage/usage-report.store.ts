@@ -142,21 +142,22 @@ export class UsageReportStore {
   }
 
   /** All calls of conversations, from their rows: these have an index of their own. */
-  async byConversation(tx: Tx, ids: readonly string[]): Promise<Map<string, UsageFigures>> {
+  async byConversation(tx: Tx, organizationId: string, ids: readonly string[]): Promise<Map<string, UsageFigures>> {
     const [known] = await tx.query<{ first: string | null; last: string | null; books: string[] }>(
       `SELECT r.first::text, r.last::text, ARRAY(SELECT c.book FROM price_changes AS c WHERE c.model = ANY (r.models) AND c.starts_at <= r.last AND c.ends_at > r.first) AS books
-       FROM (SELECT min(occurred_at) AS first, max(occurred_at) AS last, array_agg(DISTINCT served_model) AS models FROM llm_usage WHERE conversation_id = ANY ($1::text[])) AS r`,
-      [ids],
+       FROM (SELECT min(occurred_at) AS first, max(occurred_at) AS last, array_agg(DISTINCT served_model) AS models FROM llm_usage
+             WHERE organization_id = $1 AND conversation_id = ANY ($2::text[])) AS r`,
+      [organizationId, ids],
     );
     const { first, last, books } = known!;
     if (first === null) return new Map();
     const measures = measuresOf(ALL_FIGURES);
     const names = measures.join(', ');
-    const where = 'conversation_id = ANY ($1::text[]) AND occurred_at >= $2::timestamptz AND occurred_at <= $3::timestamptz';
-    const changes = books.length > 0 ? `UNION ALL SELECT conversation_id, ${names} FROM weir.price_entries WHERE ${where} AND book = ANY ($4::bigint[])` : '';
+    const where = 'organization_id = $1 AND conversation_id = ANY ($2::text[]) AND occurred_at >= $3::timestamptz AND occurred_at <= $4::timestamptz';
+    const changes = books.length > 0 ? `UNION ALL SELECT conversation_id, ${names} FROM weir.price_entries WHERE ${where} AND book = ANY ($5::bigint[])` : '';
     const rows = await tx.query<SumsSql & { conversation_id: string }>(
       `SELECT conversation_id, ${sumsOf(measures)} FROM (SELECT conversation_id, ${names} FROM weir.row_entries WHERE ${where} ${changes}) AS entries GROUP BY conversation_id`,
-      books.length > 0 ? [ids, first, last, books] : [ids, first, last],
+      [organizationId, ids, first, last, ...(books.length > 0 ? [books] : [])],
     );
     return new Map(rows.map((row) => [row.conversation_id, toFigures(row)]));
   }

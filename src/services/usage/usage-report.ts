@@ -44,8 +44,8 @@ export class UsageReports {
   }
 
   /** Figures of all calls of conversations that are kept. */
-  byConversation(ids: readonly string[]): Promise<Map<string, UsageFigures>> {
-    return readSnapshot(this.db, (tx) => this.store.byConversation(tx, ids));
+  byConversation(organizationId: string, ids: readonly string[]): Promise<Map<string, UsageFigures>> {
+    return readSnapshot(this.db, (tx) => this.store.byConversation(tx, organizationId, ids));
   }
 
   private async read(tx: Tx, query: ScopedQuery): Promise<UsageReport> {

@@ -9,8 +9,12 @@ export class UsageUpdatesStore {
   constructor(private readonly db: Db) {}
 
   /** Users as they are now; those that were blocked or deleted are not among them. */
-  async lookers(userIds: readonly string[]): Promise<Map<string, Looker>> {
-    const rows = await this.db.query<{ id: string; organization_id: string; role: Role }>('SELECT id, organization_id, role FROM users WHERE id = ANY($1) AND NOT blocked AND deleted_at IS NULL', [userIds]);
+  async lookers(users: readonly { userId: string; organizationId: string }[]): Promise<Map<string, Looker>> {
+    const rows = await this.db.query<{ id: string; organization_id: string; role: Role }>(
+      `SELECT u.id, u.organization_id, u.role FROM unnest($1::text[], $2::text[]) AS x (organization_id, id)
+       JOIN users AS u ON u.organization_id = x.organization_id AND u.id = x.id WHERE NOT u.blocked AND u.deleted_at IS NULL`,
+      [users.map(({ organizationId }) => organizationId), users.map(({ userId }) => userId)],
+    );
     return new Map(rows.map((row) => [row.id, { organizationId: row.organization_id, role: row.role }]));
   }
 }

@@ -148,7 +148,7 @@ export class UsageUpdates implements UsageUpdatesApi {
   private async place(listeners: readonly Listener[]): Promise<void> {
     let lookers: Map<string, Looker>;
     try {
-      lookers = await this.deps.store.lookers([...new Set(listeners.map(({ viewer }) => viewer.userId))]);
+      lookers = await this.deps.store.lookers([...new Map(listeners.map(({ viewer }) => [viewer.userId, viewer])).values()]);
     } catch (error) {
       // The next look finds out.
       this.deps.logger.debug({ err: error }, 'those who listen to usage updates could not be looked up');

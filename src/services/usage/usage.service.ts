@@ -52,14 +52,15 @@ export class UsageService implements UsageServiceApi {
   /** null for a call that the viewer may not see. */
   async call(viewer: Viewer, id: string): Promise<CallRecord | null> {
     if (kindOfId(id) !== 'call') return null;
-    const call = await this.callRows.find(id);
+    const call = await this.callRows.find(id, viewer.role === 'OPERATOR' ? null : viewer.organizationId);
     return call && maySee(viewer, call) ? call : null;
   }
 
   /** Streams that run: the caller's own, or those of everybody whom the caller administers. Throws FORBIDDEN. */
   async streaming(viewer: Viewer, everyone: boolean): Promise<CallRecord[]> {
     if (everyone && viewer.role !== 'ADMIN' && viewer.role !== 'OPERATOR') throw forbidden('ADMIN');
-    const of = !everyone ? { userId: viewer.userId } : viewer.role === 'OPERATOR' ? ('EVERYBODY' as const) : { organizationId: viewer.organizationId };
+    const { organizationId, userId } = viewer;
+    const of = !everyone ? { organizationId, userId } : viewer.role === 'OPERATOR' ? ('EVERYBODY' as const) : { organizationId };
     return this.lane.run(viewer.userId, () => this.callRows.streaming(of, MAX_STREAMING));
   }
 
@@ -73,9 +74,10 @@ export class UsageService implements UsageServiceApi {
     return this.lane.run(viewer.userId, () => this.reports.today({ organizationIds: [viewer.organizationId], userIds: [viewer.userId] }));
   }
 
-  /** In the order of the ids. Who may see the conversations is the caller's to know. */
-  async ofConversations(conversationIds: readonly string[]): Promise<UsageFigures[]> {
-    const figures = conversationIds.length > 0 ? await this.ofLists.run('', () => this.reports.byConversation(conversationIds)) : new Map<string, UsageFigures>();
+  /** In the order of the ids; conversations are of one user, and so of the viewer's organisation. Who may see them is the caller's to know. */
+  async ofConversations({ organizationId }: Pick<Viewer, 'organizationId'>, conversationIds: readonly string[]): Promise<UsageFigures[]> {
+    if (conversationIds.length === 0) return [];
+    const figures = await this.ofLists.run('', () => this.reports.byConversation(organizationId, conversationIds));
     return conversationIds.map((id) => figures.get(id) ?? NO_USAGE);
   }
 }

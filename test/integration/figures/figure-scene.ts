@@ -2,6 +2,7 @@ import type { Db } from '../../../src/entities/data-source';
 import { newId } from '../../../src/lib/ids';
 import type { CallEnd } from '../../../src/services/chat/call.types';
 import { callEnd } from '../../support/call-ends';
+import { appendPrice, changeAllCalls } from '../../support/prices';
 import type { Random } from '../../support/ledger/random';
 
 const MEASURES = ['calls', 'failed_calls', 'prompt_tokens', 'cache_read_tokens', 'cache_write_tokens', 'completion_tokens', 'reasoning_tokens', 'cost', 'priced_calls', 'unpriced_calls',
@@ -71,12 +72,7 @@ export function anyEnd(random: Random): CallEnd {
 /** A price that is in force for all calls of a model which were settled so far. Dollars per token. */
 export async function changePrice(db: Db, { book, model, input, from = '2020-01-01T00:00:00Z', to = 'infinity', previous = null }: { book: number; model: string; input: string; from?: string; to?: string; previous?: number | null }): Promise<void> {
   await db.transaction(async (tx) => {
-    await tx.query(`INSERT INTO model_prices (number, model, source, effective_from, recorded_at, rates) VALUES ($1, $2, 'ADMIN', $3, date_trunc('milliseconds', weir.clock()), $4)`, [book, model, from, JSON.stringify({ input, output: '0' })]);
-    await tx.query(`INSERT INTO price_changes (book, model, recorded_at, starts_at, ends_at) SELECT number, model, recorded_at, effective_from, $2 FROM model_prices WHERE number = $1`, [book, to]);
-    await tx.query(
-      `INSERT INTO price_change_parts (book, part, starts_at, ends_at, organizations, organizations_listed, deployments, deployments_listed, service_tiers, service_tiers_listed, previous)
-       VALUES ($1, 1, $2, $3, '{}', false, '{}', false, '{}', false, $4)`,
-      [book, from, to, previous],
-    );
+    await appendPrice(tx, { number: book, model, effectiveFrom: from, rates: { input, output: '0' } });
+    await changeAllCalls(tx, { book, model, from, to, previous });
   });
 }

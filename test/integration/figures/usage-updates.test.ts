@@ -2,6 +2,7 @@ import type { Fixture } from '../../support/stream-fixture';
 import { setClock } from '../../support/database';
 import { createUser, createWorld, type TestUser } from '../../support/factories';
 import { operation } from '../../support/operations';
+import { appendPrice } from '../../support/prices';
 import { ask, createFixture } from '../../support/stream-fixture';
 import { settledRows } from '../../support/usage-rows';
 import { waitFor } from '../../support/wait';
@@ -13,7 +14,7 @@ describe('usageUpdates over a WebSocket', () => {
   let fixture: Fixture;
   beforeAll(async () => {
     fixture = await createFixture();
-    await fixture.database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', now() - interval '1 day', '{"input":"0.1","output":"1"}')`);
+    await appendPrice(fixture.database.db, { number: 1, model: 'test-chat', rates: { input: '0.1', output: '1' } });
   });
   afterAll(() => fixture.close());
   // Nobody's day ends in the midst of a test.

@@ -4,6 +4,7 @@ import type { ObservedPrice } from '../../../src/services/pricing/pricing.types'
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { memoryLogger } from '../../support/log';
+import { appendPrice } from '../../support/prices';
 
 let database: TestDatabase;
 let world: World;
@@ -129,10 +130,8 @@ describe('prices', () => {
 
   it("hides other organisations' own prices, from everybody but operators", async () => {
     const other = await createWorld(database.db, { name: 'Other' });
-    await database.db.query(
-      `INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) SELECT max(number) + 1, 'secret', $1, 'ADMIN', weir.now() - interval '1 minute', '{"input":"7","output":"7"}' FROM model_prices`,
-      [other.organizationId],
-    );
+    const [{ number }] = (await database.db.query<{ number: number }>('SELECT max(number)::int + 1 AS number FROM model_prices')) as [{ number: number }];
+    await appendPrice(database.db, { number, model: 'secret', organizationId: other.organizationId, rates: { input: '7', output: '7' } });
     const service = serviceOf(await openBook());
     const seen = async (viewer: typeof world.member.viewer): Promise<number> => (await service.prices(viewer, { model: 'secret' })).length;
     expect([await seen(world.admin.viewer), await seen(other.member.viewer), await seen(world.operator.viewer)]).toEqual([0, 1, 1]);

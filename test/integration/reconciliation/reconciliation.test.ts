@@ -1,6 +1,7 @@
 import { newId } from '../../../src/lib/ids';
 import type { Sums } from '../../../src/services/reconciliation/sums';
 import { operation } from '../../support/operations';
+import { appendPrice, changeAllCalls } from '../../support/prices';
 import { createFixture } from '../../support/stream-fixture';
 import { insertInFlight } from '../usage/usage-rows';
 import { FROM, ReconciliationScene, TO } from './scene';
@@ -258,10 +259,9 @@ describe('costs', () => {
 
   it('says whose price it was: an operator\'s, or the organisation\'s own', async () => {
     const { db } = scene.database;
-    await db.query(
-      `INSERT INTO model_prices (number, model, organization_id, source, effective_from, recorded_at, rates) VALUES (2, 'm', NULL, 'ADMIN', '2026-01-01', '2026-01-02', $1), (3, 'm', $2, 'ADMIN', '2026-01-01', '2026-01-03', $1)`,
-      [{ input: '0.000001', output: '0.000001' }, scene.world.organizationId],
-    );
+    const price = { model: 'm', effectiveFrom: '2026-01-01', rates: { input: '0.000001', output: '0.000001' } };
+    await appendPrice(db, { ...price, number: 2, recordedAt: '2026-01-02' });
+    await appendPrice(db, { ...price, number: 3, recordedAt: '2026-01-03', organizationId: scene.world.organizationId });
     for (const price_number of [2, 3]) scene.record(await scene.call({ occurred_at: `2026-11-20T1${price_number}:00:00Z`, price_number, cost: '0.000015', cost_input: '0.00001', cost_output: '0.000005' }));
     expect((await differences()).map(({ resolution }) => resolution)).toEqual([expect.stringMatching(/record 2 .* operator/), expect.stringMatching(/record 3 .* organisation's own/)]);
   });
@@ -271,12 +271,8 @@ describe('costs', () => {
     const call = await scene.call({ cost: '0.00003', cost_input: '0.00001', cost_output: '0.00002' });
     scene.record(call);
     expect(await differences()).toMatchObject([{ kind: 'COST_DIFFERS', ourCost: '0.00003' }]);
-    await db.query(`INSERT INTO model_prices (number, model, source, effective_from, recorded_at, rates) VALUES (2, 'm', 'ADMIN', '2026-11-01', '2026-11-21', '{"input":"0.000001","output":"0.00001"}')`);
-    await db.query(`INSERT INTO price_changes (book, model, recorded_at, starts_at, ends_at) VALUES (2, 'm', '2026-11-21', '2026-11-01', 'infinity')`);
-    await db.query(
-      `INSERT INTO price_change_parts (book, part, starts_at, ends_at, organizations, organizations_listed, deployments, deployments_listed, service_tiers, service_tiers_listed, previous)
-       VALUES (2, 1, '2026-11-01', 'infinity', '{}', false, '{}', false, '{}', false, 1)`,
-    );
+    await appendPrice(db, { number: 2, model: 'm', effectiveFrom: '2026-11-01', recordedAt: '2026-11-21', rates: { input: '0.000001', output: '0.00001' } });
+    await changeAllCalls(db, { book: 2, model: 'm', from: '2026-11-01', previous: 1 });
     const { edges, summary } = await scene.compare();
     expect([edges, summary.ourCost]).toEqual([[], '0.00006']);
   });
@@ -289,9 +285,9 @@ describe('bounds', () => {
     // 900 in one second, and 2,100 over an hour.
     await db.query(
       `INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, scenario, trace_id, streamed, model, served_model, upstream, attempts, status, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens,
-         cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, price_number, cost, settled_at, batch_id)
+         cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, price_number, cost, settled_at, batch_id, door, operation)
        SELECT $1, CASE WHEN i < 900 THEN timestamptz '2026-11-20 10:00:00.25+00' + i % 3 * interval '1 ms' ELSE timestamptz '2026-11-20 10:00:02+00' + i * interval '1.5 s' END, 'call_' || i, $2, 'DEFAULT', 'a', false, 'm', 'm', 'LITELLM', 1,
-         'COMPLETED', 10, 0, 0, 0, 5, 0, 'PROVIDER', 1, 0.00006, '2026-11-20 12:00+00', 0 FROM generate_series(0, 2999) AS i`,
+         'COMPLETED', 10, 0, 0, 0, 5, 0, 'PROVIDER', 1, 0.00006, '2026-11-20 12:00+00', 0, 'GRAPHQL', 'CHAT' FROM generate_series(0, 2999) AS i`,
       [member.organizationId, member.id],
     );
     const calls = await db.query<{ id: string; occurred_at: Date }>('SELECT id, occurred_at FROM llm_usage');

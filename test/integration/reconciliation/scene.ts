@@ -13,6 +13,7 @@ import { createTestDatabase, setClock, type TestDatabase } from '../../support/d
 import { createWorld, type World } from '../../support/factories';
 import { LitellmStandIn } from '../../support/litellm-admin';
 import { memoryLogger } from '../../support/log';
+import { appendPrice } from '../../support/prices';
 import type { StandInRecord } from '../../support/spend-records';
 import { insertUsage, usageRow, type UsageRow } from '../usage/usage-rows';
 
@@ -55,7 +56,7 @@ export class ReconciliationScene {
     const { db } = database;
     const world = await createWorld(db);
     const theirs = await createWorld(db, { name: 'Theirs' });
-    await db.query(`INSERT INTO model_prices (number, model, source, effective_from, recorded_at, rates) VALUES (1, 'm', 'PROXY', '2026-01-01', '2026-01-01', $1)`, [RATES]);
+    await appendPrice(db, { number: 1, model: 'm', source: 'PROXY', effectiveFrom: '2026-01-01', recordedAt: '2026-01-01', rates: RATES });
     await setClock(db, NOW);
     const proxy = await LitellmStandIn.start();
     const admin = new LitellmAdmin({ baseUrl: proxy.baseUrl, masterKey: proxy.masterKey });

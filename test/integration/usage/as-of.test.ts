@@ -8,6 +8,7 @@ import type { UsageQuery, UsageReport } from '../../../src/services/usage/usage.
 import type { Viewer } from '../../../src/services/viewer/viewer.types';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { memoryLogger } from '../../support/log';
+import { appendPrice } from '../../support/prices';
 import { waitFor } from '../../support/wait';
 import { correctUsage, insertUsage, usageRow, type UsageRow } from './usage-rows';
 
@@ -92,10 +93,11 @@ it('the future is refused', async () => {
 
 describe('a moment that has just passed', () => {
   const MOMENT = 'SELECT weir.clock() AS at';
-  const settle = `WITH batch AS (INSERT INTO usage_batches (organizations, from_at, to_at, rows, settled_at) SELECT ARRAY[$1::text], weir.clock(), weir.clock(), 1, weir.clock() RETURNING id, settled_at)
-    INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, scenario, trace_id, streamed, model, served_model, upstream, attempts, status, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens,
+  const settle = `WITH batch AS (INSERT INTO usage_batches (organization_id, id, from_at, to_at, rows, settled_at)
+      SELECT $1::text, nextval('weir.usage_batch_ids'), weir.clock(), weir.clock(), 1, weir.clock() RETURNING id, settled_at)
+    INSERT INTO llm_usage (door, operation, organization_id, occurred_at, id, user_id, scenario, trace_id, streamed, model, served_model, upstream, attempts, status, uncached_prompt_tokens, cache_read_tokens, cache_write_tokens,
       cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, batch_id, settled_at)
-    SELECT $1, settled_at, 'call_x', 'usr_x', 'DEFAULT', 't', false, 'm', 'm', 'DIRECT', 1, 'COMPLETED', 1, 0, 0, 0, 1, 0, 'PROVIDER', id, settled_at FROM batch`;
+    SELECT 'GRAPHQL', 'CHAT', $1, settled_at, 'call_x', 'usr_x', 'DEFAULT', 't', false, 'm', 'm', 'DIRECT', 1, 'COMPLETED', 1, 0, 0, 0, 1, 0, 'PROVIDER', id, settled_at FROM batch`;
   /** Until a session waits: for those whom it saw writing, or for the lock of the book. */
   const waits = (sign: string): Promise<unknown> => waitFor(async () => (await database.db.query(sign)).length > 0, { deadlineMs: 5_000, what: 'the question to wait' });
 
@@ -119,7 +121,8 @@ describe('a moment that has just passed', () => {
   it('waits for a price that is being recorded', async () => {
     await other.query('BEGIN');
     await other.query(`SELECT pg_advisory_xact_lock(hashtext('weir.model_prices'))`);
-    await other.query(`INSERT INTO model_prices (number, model, source, effective_from, recorded_at, rates) VALUES (1, 'm', 'ADMIN', weir.clock(), weir.clock(), '{"input":"1","output":"1"}')`);
+    const tx = { query: async <R>(sql: string, values: readonly unknown[] = []) => (await other.query(sql, [...values])).rows as R[] };
+    await appendPrice(tx, { number: 1, model: 'm', rates: { input: '1', output: '1' } });
     const [{ at }] = (await database.db.query<{ at: Date }>(MOMENT)) as [{ at: Date }];
     const checked = new AsOf(database.db).check(at);
     await waits(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`);

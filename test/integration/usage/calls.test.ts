@@ -108,7 +108,7 @@ describe('calls', () => {
   it('sums up conversations in the order asked for', async () => {
     const [first, second, empty] = [newId('conversation'), newId('conversation'), newId('conversation')];
     await insertUsage(database.db, [row(1, { conversation_id: first }), row(2, { conversation_id: first }), row(3, { conversation_id: second, cost: null })]);
-    expect((await usage.ofConversations([second, empty, first])).map((figures) => [figures.calls, figures.cost])).toEqual([[1, null], [0, '0'], [2, '0.002']]);
-    expect(await usage.ofConversations([])).toEqual([]);
+    expect((await usage.ofConversations(world.member.viewer, [second, empty, first])).map((figures) => [figures.calls, figures.cost])).toEqual([[1, null], [0, '0'], [2, '0.002']]);
+    expect(await usage.ofConversations(world.member.viewer, [])).toEqual([]);
   });
 });

@@ -146,7 +146,9 @@ describe('calls that were corrected, beside the same calls booked right at once'
   });
 
   it('sum up the same in conversations, and for a day', async () => {
-    expect(await usage.ofConversations(conversations)).toEqual(await rightUsage.ofConversations(conversations));
+    for (const organizationId of [here, elsewhere]) {
+      expect(await usage.ofConversations({ organizationId }, conversations)).toEqual(await rightUsage.ofConversations({ organizationId }, conversations));
+    }
     for (const { db } of [database, right]) await setClock(db, '2026-11-11T23:00:00Z');
     try {
       expect((await usage.today(as(0, 'MEMBER'))).calls).toBeGreaterThan(0);

@@ -71,9 +71,9 @@ const row = (ms: number, fields: Partial<UsageRow> = {}): UsageRow => usageRow({
 /** Pages of 10 MB, which no buffer between two processes holds. */
 const settleLarge = async (count: number): Promise<void> => {
   const template = row(0, { agent: 'x'.repeat(2_000) });
-  const columns = Object.keys(template).filter((name) => name !== 'id' && name !== 'occurred_at').join(', ');
+  const columns = Object.keys(template).filter((name) => !['organization_id', 'id', 'occurred_at'].includes(name)).join(', ');
   await database.db.query(
-    `INSERT INTO llm_usage (id, occurred_at, batch_id, ${columns}) SELECT id || n, occurred_at + n * interval '1 millisecond', 0, ${columns} FROM json_populate_record(NULL::llm_usage, $1::json), generate_series(1, $2::integer) AS n`,
+    `INSERT INTO llm_usage (organization_id, id, occurred_at, batch_id, ${columns}) SELECT organization_id, id || n, occurred_at + n * interval '1 millisecond', 0, ${columns} FROM json_populate_record(NULL::llm_usage, $1::json), generate_series(1, $2::integer) AS n`,
     [JSON.stringify(template), count],
   );
 };

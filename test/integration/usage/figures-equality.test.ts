@@ -132,7 +132,10 @@ it.each(SEEDS.flatMap((seed) => [[seed, true], [seed, false]] as [number, boolea
       const entries = seen.get('undefined') ?? seen.get('null') ?? (await entriesAsOf(database.db, null));
       const member = history.viewer(1, 'MEMBER');
       expect(await usage.today(member)).toEqual(figuresOf(entries.filter((entry) => entry.user_id === member.userId && entry.occurred_at.getTime() >= Math.floor(history.now / DAY_MS) * DAY_MS)));
-      expect(await usage.ofConversations(history.conversations)).toEqual(history.conversations.map((id) => figuresOf(entries.filter((entry) => entry.conversation_id === id))));
+      const theirs = entries.filter((entry) => entry.organization_id === member.organizationId);
+      expect(await usage.ofConversations(member, history.conversations)).toEqual(
+        history.conversations.map((id) => figuresOf(theirs.filter((entry) => entry.conversation_id === id))),
+      );
     }
     const { done } = history;
     expect([done.settled > 300, done.corrected > 10, done.priced > 2, done.folded > 3 === folds, done.priceFolded > 2 === folds]).toEqual([true, true, true, true, true]);

@@ -4,6 +4,7 @@ import { UsageService } from '../../../src/services/usage/usage.service';
 import type { UsageDimension, UsageQuery } from '../../../src/services/usage/usage.types';
 import type { Viewer } from '../../../src/services/viewer/viewer.types';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
+import { appendPrice, changeAllCalls } from '../../support/prices';
 import { insertUsage, usageRow } from './usage-rows';
 
 let database: TestDatabase;
@@ -25,10 +26,9 @@ it('while a folder runs, a report has every batch once, and every price change w
       settled_at: new Date(now - 40_000_000).toISOString(),
     })));
   }
-  await db.query(`INSERT INTO model_prices (number, model, source, effective_from, recorded_at, rates) VALUES (1, 'm', 'ADMIN', now() - interval '90 days', now(), '{"input":"0.000003","output":"0"}')`);
-  await db.query(`INSERT INTO price_changes (book, model, recorded_at, starts_at, ends_at) VALUES (1, 'm', now(), now() - interval '90 days', 'infinity')`);
-  await db.query(`INSERT INTO price_change_parts (book, part, starts_at, ends_at, organizations, organizations_listed, deployments, deployments_listed, service_tiers, service_tiers_listed, previous)
-    VALUES (1, 1, now() - interval '90 days', 'infinity', '{}', false, '{}', false, '{}', false, NULL)`);
+  const from = new Date(now - 90 * 86_400_000).toISOString();
+  await appendPrice(db, { number: 1, model: 'm', effectiveFrom: from, rates: { input: '0.000003', output: '0' } });
+  await changeAllCalls(db, { book: 1, model: 'm', from });
 
   const folder = new Client({ connectionString: url, options: '-c TimeZone=UTC' });
   await folder.connect();

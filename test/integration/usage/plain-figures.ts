@@ -1,5 +1,6 @@
 import type { Db } from '../../../src/entities/data-source';
 import { Decimal } from '../../../src/lib/decimal';
+import { pricedCall } from '../../../src/services/usage/priced-call.store';
 import type { UsageDimension, UsageFigures, UsageFilter } from '../../../src/services/usage/usage.types';
 import { percentileOf } from '../../support/percentiles';
 
@@ -12,7 +13,7 @@ export interface Entry {
 
 /** Every row that was there at a time (null: now), at what it cost then: row by row, without cubes, histograms or entries of prices. */
 export const entriesAsOf = (db: Db, asOf: Date | null): Promise<Entry[]> =>
-  db.query<Entry>(`SELECT u.*, (weir.cost_as_of(u, $1::timestamptz)).cost::text AS price FROM llm_usage AS u WHERE $1::timestamptz IS NULL OR u.settled_at <= $1`, [asOf]);
+  db.query<Entry>(`SELECT u.*, (weir.cost_as_of(${pricedCall('u')}, $1::timestamptz)).cost::text AS price FROM llm_usage AS u WHERE $1::timestamptz IS NULL OR u.settled_at <= $1`, [asOf]);
 
 export const FIELDS: Record<UsageDimension, [keyof Entry, string]> = {
   ORGANIZATION: ['organization_id', 'organizationId'], USER: ['user_id', 'userId'], PROJECT: ['project_id', 'projectId'], MODEL: ['model', 'model'], PROVIDER: ['provider', 'provider'],

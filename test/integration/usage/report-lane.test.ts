@@ -23,7 +23,7 @@ it('reports that take long leave connections for everything else, and those of a
     ...Array.from({ length: 20 }, () => usage.calls(member.viewer, {}, { first: 10, after: null })),
     ...Array.from({ length: 20 }, () => usage.today(member.viewer)),
   ].map((work: Promise<unknown>) => work.then(() => 'done', (error: { code: string }) => error.code));
-  const ofLists = Array.from({ length: 20 }, () => usage.ofConversations(['conv_x']));
+  const ofLists = Array.from({ length: 20 }, () => usage.ofConversations({ organizationId: 'org_x' }, ['conv_x']));
   const ofAnalyst = ask(analyst.viewer);
   try {
     for (let round = 0; round < 20; round += 1) await within(database.db.query('SELECT 1'), 1_000, 'another statement');

@@ -3,6 +3,7 @@ import { canonicalDecimal, Decimal } from '../../../src/lib/decimal';
 import { priceCall } from '../../../src/services/pricing/price-call';
 import { pickRecord } from '../../../src/services/pricing/price-lookup';
 import type { PriceRecord, PriceSource, Rates, TokenBuckets } from '../../../src/services/pricing/pricing.types';
+import { pricedCall } from '../../../src/services/usage/priced-call.store';
 import type { BookPlay } from './book-play';
 
 interface Row {
@@ -112,7 +113,7 @@ export class BookCheck {
   private async checkParts(): Promise<void> {
     const found = await this.db.query<{ id: string; number: string; cost: string | null; sum: string | null }>(
       `SELECT u.id, r.number, (c).cost, (c).cost_input + (c).cost_cache_read + (c).cost_cache_write + (c).cost_output + (c).cost_reasoning + (c).cost_request AS sum
-       FROM llm_usage AS u CROSS JOIN (SELECT number, recorded_at FROM model_prices WHERE number % 4 = 0) AS r CROSS JOIN LATERAL weir.cost_as_of(u, r.recorded_at) AS c`,
+       FROM llm_usage AS u CROSS JOIN (SELECT number, recorded_at FROM model_prices WHERE number % 4 = 0) AS r CROSS JOIN LATERAL weir.cost_as_of(${pricedCall('u')}, r.recorded_at) AS c`,
     );
     const rows = new Map(this.rows.map((row) => [row.id, row]));
     for (const { id, number, cost, sum } of found) {
