@@ -3,6 +3,7 @@ import { reconcileByHand } from './admin-reconcile';
 import { readDatabaseUrl } from './config';
 import { openDatabase, type Db } from './entities/data-source';
 import { migrate } from './entities/migrate';
+import type { SqlRole } from './services/analytics/sql-role.store';
 import { SqlRoles } from './services/analytics/sql-roles';
 import { PlanStore } from './services/plan/plan.store';
 import { createOperator } from './services/viewer/create-operator';
@@ -15,8 +16,9 @@ create-operator --name <name> [--organization <name or id>]
 
 create-sql-role --organization <name or id> | --operators [--role <role>] [--accept-locks]
   Makes a database role that reads the figures of one organisation, or of all, with SQL (docs/analytics.md), and
-  prints its password once. With --role: lets a role read that a database administrator has made. --accept-locks:
-  also where nobody can keep it from taking locks that calls wait for.
+  prints its password once. With --role: lets a role read that a database administrator has made; what it reads is
+  in its name, weir_sql_<id of the organisation>_<suffix> or weir_sql_all_<suffix>. --accept-locks: also where
+  nobody can keep it from taking locks that calls wait for.
 
 list-sql-roles
 drop-sql-role --role <role>
@@ -63,7 +65,7 @@ const COMMANDS: Record<string, Command> = {
     fits: (options) => Object.keys(options).length === 0,
     run: async (db) => {
       const roles = await new SqlRoles(db).list();
-      return roles.length === 0 ? ['No role reads with SQL.'] : roles.map((role) => `${role.name}  ${role.organizationId === null ? 'all organisations' : `${role.organizationName} (${role.organizationId})`}  since ${role.createdAt.toISOString()}`);
+      return roles.length === 0 ? ['No role reads with SQL.'] : roles.map(lineOf);
     },
   },
   'drop-sql-role': {
@@ -81,6 +83,14 @@ const COMMANDS: Record<string, Command> = {
     run: (db, _url, options) => reconcileByHand(db, options, (line) => console.log(line)),
   },
 };
+
+/** A role that reads, or one that somebody has taken the right from. */
+function lineOf({ name, organizationId, organizationName, createdAt, reads }: SqlRole): string {
+  const all = name.startsWith('weir_sql_all_');
+  const what = organizationName === null ? (all ? 'all organisations' : 'nothing, by its name') : `${organizationName} (${organizationId})`;
+  const since = createdAt === null ? 'not made under this name here: renamed?' : `since ${createdAt.toISOString()}`;
+  return `${name}  ${what}  ${since}${reads ? '' : '  reads nothing: its right was taken away, or it was renamed or dropped'}`;
+}
 
 /** Where to connect, without a password. */
 function address(databaseUrl: string, role: string): string {

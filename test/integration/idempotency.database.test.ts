@@ -189,9 +189,9 @@ describe('an idempotency key in the database', () => {
     const admission = await admit(running);
     const waiting = idempotency.follow(user.viewer, 'running', running.id);
     const stranger = await createUser(database.db, { organizationId: world.organizationId, planId: world.planId });
-    expect(await conversations.remove(id, stranger.viewer)).toBe(false);
+    expect(await conversations.remove(stranger.viewer, id)).toBe(false);
     expect(await keysOf(user.id)).toBe(4);
-    expect(await conversations.remove(id, user.viewer)).toBe(true);
+    expect(await conversations.remove(user.viewer, id)).toBe(true);
     expect((await database.db.query<{ key: string }>('SELECT key FROM idempotency_keys WHERE user_id = $1 ORDER BY key', [user.id])).map(({ key }) => key)).toEqual(['said elsewhere', 'said nowhere']);
     expect(await waiting).toBe('RELEASED');
     await calls.settle([endOf(running, admission, { idempotency: { key: 'running', stored: STORED } })]);

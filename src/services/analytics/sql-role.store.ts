@@ -1,7 +1,16 @@
 import { escapeIdentifier, escapeLiteral } from 'pg';
 import type { Db, Tx } from '../../entities/data-source';
 
-export interface SqlRole { name: string; organizationId: string | null; organizationName: string | null; createdAt: Date }
+/** Who reads by SQL, or did. What a role reads is in its name: sql-role-name.ts. */
+export interface SqlRole {
+  name: string;
+  organizationId: string | null;
+  organizationName: string | null;
+  /** null: not by this program, or under another name, since when somebody has renamed it. */
+  createdAt: Date | null;
+  /** It has the right to read. Without it somebody else has taken that back, or dropped the role. */
+  reads: boolean;
+}
 /** What is wrong with a role that is to read: rights that row security does not bound. */
 export interface Excess { isPrivileged: boolean; creates: string[]; reads: string[]; writes: string[] }
 /** What a role that only reads could do to the work of others, and what we may do about it. */
@@ -57,6 +66,14 @@ export const temporaryStatements = (database: string, owner: string): string[] =
   `GRANT TEMPORARY ON DATABASE ${id(database)} TO ${id(owner)}`,
   `REVOKE TEMPORARY ON DATABASE ${id(database)} FROM PUBLIC`,
 ];
+/** What makes a role one that reads; only the owner of the tables may give it and take it back. Everybody else's is worth nothing: weir.reader(). */
+const RIGHT = 'EXECUTE ON FUNCTION weir.reader()';
+/** Roles that have it by themselves, apart from the owner and the readers' group. */
+const HOLDERS = `SELECT r.rolname::text AS name FROM pg_proc AS f CROSS JOIN LATERAL aclexplode(f.proacl) AS a JOIN pg_roles AS r ON r.oid = a.grantee
+  WHERE f.oid = 'weir.reader()'::regprocedure AND r.oid <> f.proowner AND r.rolname <> weir.reader_group()`;
+/** The organisation in the name of a role `h`, as weir.reader() reads it. */
+const IN_NAME = `substring(h.name FROM '^weir_sql_(org_[0-9a-z]{26})_[0-9a-z]+$')`;
+
 export const dropStatement = (name: string): string => `DROP ROLE ${id(name)}`;
 
 /**
@@ -82,12 +99,32 @@ export class SqlRoleStore {
 
   async list(db: Db): Promise<SqlRole[]> {
     return db.query(
-      'SELECT r.name, r.organization_id AS "organizationId", o.name AS "organizationName", r.created_at AS "createdAt" FROM sql_roles AS r LEFT JOIN organizations AS o ON o.id = r.organization_id ORDER BY r.created_at, r.name',
+      `SELECT h.name, ${IN_NAME} AS "organizationId", o.name AS "organizationName", h.created_at AS "createdAt", h.reads
+       FROM (SELECT coalesce(s.name, h.name) AS name, s.created_at, h.name IS NOT NULL AS reads
+             FROM sql_roles AS s FULL JOIN (${HOLDERS}) AS h ON h.name = s.name) AS h
+       LEFT JOIN organizations AS o ON o.id = ${IN_NAME} ORDER BY h.created_at, h.name`,
     );
   }
 
+  /** One role at a time: the rights of all of them are in the same rows of the catalog. */
+  async lock(tx: Tx): Promise<void> {
+    await tx.query('LOCK TABLE sql_roles IN SHARE ROW EXCLUSIVE MODE');
+  }
+
+  async allow(tx: Tx, name: string): Promise<void> {
+    await tx.query(`GRANT ${RIGHT} TO ${id(name)}`);
+  }
+
+  /** Plans that sessions have prepared know what weir.reader() said. Granting again has all of them made anew, and then it says nothing. */
+  async disallow(tx: Tx, name: string): Promise<void> {
+    await tx.query(`REVOKE ${RIGHT} FROM ${id(name)}`);
+    await this.grant(tx);
+  }
+
   async group(tx: Tx): Promise<{ name: string; exists: boolean }> {
-    const [row] = await tx.query<{ name: string; exists: boolean }>('SELECT g.name, EXISTS (SELECT FROM pg_roles WHERE rolname = g.name) AS exists FROM (SELECT weir.reader_group() AS name) AS g');
+    const [row] = await tx.query<{ name: string; exists: boolean }>(
+      'SELECT g.name, EXISTS (SELECT FROM pg_roles WHERE rolname = g.name) AS exists FROM (SELECT weir.reader_group() AS name) AS g',
+    );
     return row!;
   }
 
@@ -119,11 +156,12 @@ export class SqlRoleStore {
   }
 
   async insert(tx: Tx, name: string, organizationId: string | null): Promise<boolean> {
-    return (await tx.query('INSERT INTO sql_roles (name, organization_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING name', [name, organizationId])).length === 1;
+    const sql = 'INSERT INTO sql_roles (name, organization_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING name';
+    return (await tx.query(sql, [name, organizationId])).length === 1;
   }
 
-  async remove(tx: Tx, name: string): Promise<boolean> {
-    return (await tx.query('DELETE FROM sql_roles WHERE name = $1 RETURNING name', [name])).length === 1;
+  async remove(tx: Tx, name: string): Promise<void> {
+    await tx.query('DELETE FROM sql_roles WHERE name = $1', [name]);
   }
 
   /** Of a role, or of `public`: of all roles. */

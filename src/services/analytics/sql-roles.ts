@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Db, Tx } from '../../entities/data-source';
 import { scramVerifier } from './scram';
+import { isSqlRoleName, sqlRoleName } from './sql-role-name';
 import {
   dropStatement, endStatement, groupStatements, leaveStatement, limitStatement, memberStatement, reserveFunctions, roleStatements, SqlRoleStore, temporaryStatements, type Excess, type Openness, type SqlRole,
 } from './sql-role.store';
@@ -8,7 +9,7 @@ import {
 export interface SqlRoleInput {
   /** Id or name; null: all of them, for operators. */
   organization: string | null;
-  /** A role that somebody else has made; null: a new one. */
+  /** A role that somebody else has made, and whose name says that it reads that (sql-role-name.ts); null: a new one. */
   role: string | null;
   /** Takes the role also where it could keep locks that calls wait for, because nobody can prevent that (a managed Postgres). Default: false. */
   acceptsLocks?: boolean;
@@ -54,20 +55,29 @@ export class SqlRoles {
   /** Makes a role, or takes one that is there, and lets it read one organisation or everything. Throws where the role could do more than that. */
   async create({ organization: named, role, acceptsLocks = false }: SqlRoleInput): Promise<CreatedSqlRole> {
     const organization = named === null ? null : await this.findOrganization(named);
-    // Names of roles can be read by everybody at the server: they tell nothing.
-    const name = role ?? `weir_sql_${randomBytes(5).toString('hex')}`;
-    const password = role === null ? randomBytes(24).toString('base64url') : null;
+    // Names of roles can be read by everybody at the server: they have the organisation's id, and not its name.
+    const name = sqlRoleName(organization?.id ?? null, randomBytes(5).toString('hex'));
+    if (role !== null && !isSqlRoleName(role, organization?.id ?? null)) throw new Error(refusalOfName(role, organization));
+    return this.createNamed(role ?? name, organization, role === null, acceptsLocks);
+  }
+
+  private async createNamed(name: string, organization: CreatedSqlRole['organization'], isNew: boolean, acceptsLocks: boolean): Promise<CreatedSqlRole> {
+    const password = isNew ? randomBytes(24).toString('base64url') : null;
     const verifier = password === null ? '' : scramVerifier(password);
     try {
-      const open = await this.db.transaction((tx) => this.make(tx, name, organization?.id ?? null, role === null ? verifier : null, acceptsLocks));
+      const open = await this.db.transaction((tx) => this.make(tx, name, organization?.id ?? null, isNew ? verifier : null, acceptsLocks));
       return { name, organization, password, missing: [], advice: boundStatements(open, name) };
     } catch (error) {
       if (error instanceof LocksAreOpen) return { name, organization, password: null, missing: [reserveFunctions(error.owner)], advice: [] };
       if (!isForbidden(error)) throw error;
       const group = await this.store.group(this.db);
-      const missing = [...(group.exists ? [] : groupStatements(group.name)), ...(role === null ? roleStatements(name, verifier, group.name) : [memberStatement(name, group.name)])];
+      const missing = [
+        ...(group.exists ? [] : groupStatements(group.name)),
+        ...(isNew ? roleStatements(name, verifier, group.name) : [memberStatement(name, group.name)]),
+      ];
       const open = await this.store.openness(this.db, 'public');
-      return { name, organization, password, missing: [...missing, ...boundStatements({ ...open, locks: open.locks && !acceptsLocks, spills: role === null }, name)], advice: [] };
+      const bounds = boundStatements({ ...open, locks: open.locks && !acceptsLocks, spills: isNew }, name);
+      return { name, organization, password, missing: [...missing, ...bounds], advice: [] };
     }
   }
 
@@ -75,12 +85,13 @@ export class SqlRoles {
   async drop(name: string): Promise<DroppedSqlRole> {
     if (!(await this.list()).some((role) => role.name === name)) throw new Error(`no SQL role of this installation is called ${name}; list-sql-roles names them`);
     const { name: group } = await this.store.group(this.db);
-    const hasLeft = await this.leave(name, group);
+    // The right to read goes first. Whoever made the role, we gave that, and may take it back.
     await this.db.transaction(async (tx) => {
+      await this.store.lock(tx);
+      if ((await this.store.isMember(tx, name, group)) !== null) await this.store.disallow(tx, name);
       await this.store.remove(tx, name);
-      // Plans that sessions keep know what weir.reader() said. Granting again makes all of them anew, and then it says nothing.
-      if (!hasLeft) await this.store.grant(tx);
     });
+    const hasLeft = await this.leave(name, group);
     let ended = false;
     try {
       await this.db.transaction(async (tx) => {
@@ -98,7 +109,7 @@ export class SqlRoles {
     }
   }
 
-  /** Whether the role is in the group no longer. Rights are asked at each execution, and so this goes before everything: it stops prepared statements, too; not a transaction that is open. */
+  /** Whether the role is in the group no longer. Rights on tables are asked at each execution; within a transaction that is open, no more. */
   private async leave(name: string, group: string): Promise<boolean> {
     try {
       if ((await this.store.isMember(this.db, name, group)) === true) await this.store.run(this.db, [leaveStatement(name, group)]);
@@ -110,6 +121,7 @@ export class SqlRoles {
   }
 
   private async make(tx: Tx, name: string, organizationId: string | null, verifier: string | null, acceptsLocks: boolean): Promise<Openness> {
+    await this.store.lock(tx);
     const group = await this.store.group(tx);
     if (!group.exists) await this.store.makeGroup(tx, group.name);
     if (verifier !== null) await this.store.run(tx, roleStatements(name, verifier, group.name));
@@ -124,6 +136,7 @@ export class SqlRoles {
     const open = await this.bound(tx, name, verifier !== null);
     if (open.locks && !acceptsLocks) throw new LocksAreOpen(open.owner);
     if (!(await this.store.insert(tx, name, organizationId))) throw new Error(`the role ${name} reads already: drop-sql-role first`);
+    await this.store.allow(tx, name);
     return open;
   }
 
@@ -149,6 +162,12 @@ export class SqlRoles {
     const names = known.slice(0, NAMED_AT_MOST).map(({ id, name }) => `${name} (${id})`);
     return `there are: ${names.join(', ')}${known.length > NAMED_AT_MOST ? ' and others' : ''}`;
   }
+}
+
+function refusalOfName(role: string, organization: CreatedSqlRole['organization']): string {
+  const reads = organization ? `the organisation ${organization.name} (${organization.id})` : 'all organisations';
+  const form = sqlRoleName(organization?.id ?? null, '<suffix>');
+  return `the name of a role says what it reads, and ${role} does not say: ${reads}. Have it made as\n  CREATE ROLE ${form} LOGIN …\nwhere the suffix is of 0-9 and a-z, and the whole name of at most 63 characters`;
 }
 
 /** What is left of it for a superuser, in our database. */

@@ -1,5 +1,9 @@
+import { randomBytes } from 'node:crypto';
+import { Client, escapeIdentifier } from 'pg';
+import { notifyAlerts } from '../../../src/entities/alert-notice';
 import { createReader, connectAs, type SqlReader } from '../../support/sql-reader';
 import { SqlRoles } from '../../../src/services/analytics/sql-roles';
+import { createTestDatabase } from '../../support/database';
 import { waitFor } from '../../support/wait';
 import { Scene, type Tenant } from './scene';
 
@@ -37,7 +41,7 @@ beforeAll(async () => {
     for (const [n, [scope, subject]] of ([['ORGANIZATION', tenant.organizationId], ['PROJECT', tenant.projects[0]!.id], ['USER', tenant.users[0]!.id], ['API_TOKEN', tenant.users[0]!.tokenId]] as const).entries()) {
       const id = `bud_${tenant.name}_${n}`;
       await scene.db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, $3, $4, 'MONTH', 5)`, [id, tenant.organizationId, scope, subject]);
-      await scene.db.query('SELECT weir.fill_budgets($1)', [[id]]);
+      await scene.db.query('SELECT weir.fill_budgets($1, $2)', [tenant.organizationId, [id]]);
     }
     await scene.db.query(`INSERT INTO conversations (id, organization_id, user_id, title) VALUES ($1, $2, $3, $4)`, [`conv_${tenant.name}`, tenant.organizationId, tenant.users[0]!.id, `title of ${tenant.name}`]);
   }
@@ -165,7 +169,7 @@ describe('the role of one organisation', () => {
   it('reads no secret, no message, no e-mail address', async () => {
     const secret: Record<string, string> = {
       api_tokens: 'hash', virtual_keys: 'secret', idempotency_keys: 'input_hash', messages: 'content', conversations: 'title', call_checkpoints: 'content', calls_in_flight: 'id', users: 'email, external_id', plans: 'name', sql_roles: 'name',
-      usage_batches: 'organizations', price_change_parts: 'organizations', usage_daily_overall: 'cost', llm_calls: 'id', owners: 'id', installation: 'id', weir_migrations: 'name',
+      usage_batches: 'organization_id', price_change_parts: 'organizations', usage_daily_overall: 'cost', llm_calls: 'id', owners: 'id', installation: 'id', weir_migrations: 'name',
     };
     for (const [table, columns] of Object.entries(secret)) {
       for (const column of columns.split(', ')) for (const session of [reader, operators]) expect([table, column, await session.failure(`SELECT ${column} FROM public.${table}`)]).toEqual([table, column, '42501']);
@@ -194,24 +198,131 @@ it('hears no budget of another organisation by listening to what servers tell ea
   reader.client.on('notification', ({ payload }) => void heard.push(payload));
   await reader.client.query('LISTEN weir_budget_alerts');
   await scene.db.query(`UPDATE budgets SET limit_amount = 0.0000001 WHERE organization_id = $1`, [umbra.organizationId]);
-  await scene.db.query('SELECT weir.check_alerts(array_agg(id)) FROM budgets WHERE organization_id = $1', [umbra.organizationId]);
+  await scene.db.query(`SELECT ${notifyAlerts('weir.check_alerts(organization_id, array_agg(id))')} FROM budgets WHERE organization_id = $1 GROUP BY organization_id`, [umbra.organizationId]);
   await waitFor(async () => heard.length > 0, { deadlineMs: 5_000, what: 'a notification' });
   expect(new Set(heard)).toEqual(new Set(['']));
   await reader.client.query('UNLISTEN *');
 });
 
-it('shows nothing to a role that is mapped to nothing, in the group or not', async () => {
-  const roles = new SqlRoles(scene.db);
-  const made = await roles.create({ organization: acme.organizationId, role: null });
-  const client = await connectAs(scene.database.url, made.name, made.password!);
-  const count = async (): Promise<number> => (await client.query('SELECT (SELECT count(*) FROM analytics.calls) + (SELECT count(*) FROM analytics.spend) + (SELECT count(*) FROM analytics.prices) AS count')).rows[0].count;
-  expect(Number(await count())).toBeGreaterThan(0);
-  await scene.db.query('DELETE FROM sql_roles WHERE name = $1', [made.name]);
-  expect(Number(await count())).toBe(0);
-  await client.end();
-  await scene.db.query('INSERT INTO sql_roles (name, organization_id) VALUES ($1, $2)', [made.name, acme.organizationId]);
-  await roles.drop(made.name);
-  await expect(connectAs(scene.database.url, made.name, made.password!)).rejects.toMatchObject({ code: '28P01' });
+
+describe('what lets a role read', () => {
+  const made: string[] = [];
+  afterAll(async () => {
+    for (const name of made) await scene.db.query(`DROP OWNED BY ${escapeIdentifier(name)}; DROP ROLE ${escapeIdentifier(name)}`);
+  });
+
+  /** A role as others may make it, with one or both of what SqlRoles gives. */
+  async function outsider(name: string, { group = false, right = false } = {}): Promise<Client> {
+    await scene.db.query(`CREATE ROLE ${escapeIdentifier(name)} LOGIN PASSWORD 'secret'`);
+    made.push(name);
+    const [{ readers }] = (await scene.db.query('SELECT weir.reader_group() AS readers')) as [{ readers: string }];
+    if (group) await scene.db.query(`GRANT ${readers} TO ${escapeIdentifier(name)}`);
+    if (right) await scene.db.query(`GRANT EXECUTE ON FUNCTION weir.reader() TO ${escapeIdentifier(name)}`);
+    return connectAs(scene.database.url, name, 'secret');
+  }
+  const COUNT = 'SELECT (SELECT count(*) FROM analytics.calls)::int AS calls, (SELECT count(*) FROM analytics.spend)::int AS spend, (SELECT count(*) FROM analytics.prices)::int AS prices';
+  const NOTHING = { calls: 0, spend: 0, prices: 0 };
+  const count = async (client: Client, sql = COUNT): Promise<unknown> => (await client.query(sql)).rows[0];
+  const suffix = (): string => randomBytes(4).toString('hex');
+
+  it('is its name and a right of its own: with one of them alone it sees nothing', async () => {
+    for (const start of [`weir_sql_${acme.organizationId}`, 'weir_sql_all']) {
+      const named = await outsider(`${start}_${suffix()}`, { group: true });
+      expect(await count(named)).toEqual(NOTHING);
+      await named.end();
+      const alone = await outsider(`${start}_${suffix()}`);
+      await expect(count(alone)).rejects.toMatchObject({ code: '42501' });
+      await alone.end();
+      const both = await outsider(`${start}_${suffix()}`, { group: true, right: true });
+      expect(await count(both)).toMatchObject({ calls: start === 'weir_sql_all' ? 64 : 32 });
+      await both.end();
+    }
+  });
+
+  it('is taken back with the right, whatever else the role has', async () => {
+    const roles = new SqlRoles(scene.db);
+    const { name, password } = await roles.create({ organization: acme.organizationId, role: null });
+    const client = await connectAs(scene.database.url, name, password!);
+    expect(await count(client)).toMatchObject({ calls: 32 });
+    await scene.db.query(`REVOKE EXECUTE ON FUNCTION weir.reader() FROM ${name}`);
+    await client.end();
+    const again = await connectAs(scene.database.url, name, password!);
+    expect(await count(again)).toEqual(NOTHING);
+    await again.end();
+    await roles.drop(name);
+    await expect(connectAs(scene.database.url, name, password!)).rejects.toMatchObject({ code: '28P01' });
+  });
+
+  it('is not what it has as a member of another role: neither that one\'s right nor its name', async () => {
+    // Up to PostgreSQL 15 every role may make others a member of itself.
+    const operator = await outsider(`weir_sql_all_${suffix()}`);
+    await scene.db.query(`GRANT ${reader.name} TO ${made.at(-1)}`);
+    expect(await count(operator)).toEqual(NOTHING);
+    await operator.query(`SET ROLE ${reader.name}`);
+    expect(await count(operator)).toEqual(NOTHING);
+    await operator.end();
+    const two = await outsider(`weir_sql_${acme.organizationId}_${suffix()}`, { group: true, right: true });
+    await scene.db.query(`GRANT ${operators.name} TO ${made.at(-1)}`);
+    await two.query(`SET ROLE ${operators.name}`);
+    expect(await count(two)).toMatchObject({ calls: 32 });
+    await two.end();
+  });
+
+  it('is who is logged in, also for a superuser that takes on the roles of others, and for what it has prepared', async () => {
+    const superuser = new Client({ connectionString: scene.database.url });
+    await superuser.connect();
+    await superuser.query(`PREPARE counts AS ${COUNT}`);
+    for (const [statement, calls] of [[`SET SESSION AUTHORIZATION ${reader.name}`, 32], [`SET SESSION AUTHORIZATION ${operators.name}`, 64], ['RESET SESSION AUTHORIZATION', 64], [`SET SESSION AUTHORIZATION ${reader.name}`, 32]] as const) {
+      await superuser.query(statement);
+      for (let n = 0; n < 7; n += 1) expect(await count(superuser, 'EXECUTE counts')).toMatchObject({ calls });
+      await superuser.query('RESET SESSION AUTHORIZATION');
+    }
+    await superuser.end();
+  });
+
+  it('reads no name in two ways, nor one of another form', async () => {
+    const { organizationId } = acme;
+    const names = [
+      'weir_sql_all', 'weir_sql_all_', 'weir_sql_all_x_y', 'weir_sql_all_X', 'weir_sql_all_x ', 'weir_sql_all_x\n', 'weir_sql_all_é', 'xweir_sql_all_x', '\nweir_sql_all_x', 'weir_sql_*_x', 'weir_sql__x', 'weir_sql_org_all_x',
+      `weir_sql_${organizationId}`, `weir_sql_${organizationId}_`, `weir_sql_${organizationId}_x_y`, `weir_sql_${organizationId}x_y`, `weir_sql_${organizationId.slice(0, -1)}_x`, `weir_sql_x_${organizationId}_x`, `weir_sql_${organizationId.toUpperCase()}_x`,
+    ];
+    for (const name of names) {
+      const client = await outsider(name, { group: true, right: true });
+      expect([name, await count(client)]).toEqual([name, NOTHING]);
+      await client.end();
+    }
+  });
+
+  it('gives no role to an organisation whose id is not of our form, and could be read as another one or as all', async () => {
+    const ids = ['all', 'org', '*', `${acme.organizationId}_x`, `${acme.organizationId}x`];
+    for (const id of ids) {
+      await scene.db.query('INSERT INTO organizations (id, name) VALUES ($1, $2)', [id, `crafted ${id}`]);
+      for (const role of [null, `weir_sql_${id}_x`]) await expect(new SqlRoles(scene.db).create({ organization: id, role })).rejects.toThrow('not of our form');
+    }
+    await scene.db.query('DELETE FROM organizations WHERE id = ANY ($1)', [ids]);
+  });
+
+  it('is of one installation: another one at the same server shows its roles nothing', async () => {
+    const other = await createTestDatabase({ poolSize: 2 });
+    try {
+      await other.db.query(`UPDATE installation SET id = 'other'`);
+      await other.db.query('INSERT INTO organizations (id, name) VALUES ($1, $2)', [acme.organizationId, 'the same id']);
+      const own = await createReader(other, null);
+      expect((await own.rows('SELECT count(*)::int AS count FROM public.organizations'))[0]).toEqual({ count: 1 });
+      for (const { name, password } of [reader, operators]) {
+        const visitor = await connectAs(other.url, name, password);
+        await expect(visitor.query('SELECT name FROM public.organizations')).rejects.toMatchObject({ code: '42501' });
+        await other.db.query(`GRANT weir_readers_other TO ${name}`);
+        expect((await visitor.query('SELECT name FROM public.organizations')).rows).toEqual([]);
+        await other.db.query(`REVOKE weir_readers_other FROM ${name}`);
+        await visitor.end();
+      }
+      await own.close();
+    } finally {
+      await other.close();
+      await scene.db.query('DROP ROLE IF EXISTS weir_readers_other');
+    }
+  });
 });
 
 it('ends the sessions of a role that is dropped', async () => {

@@ -6,6 +6,7 @@ import { Client } from 'pg';
 import { openDatabase, type Db } from '../../../src/entities/data-source';
 import { migrate } from '../../../src/entities/migrate';
 import { ensureDatabases } from '../../../src/launch/databases.store';
+import { newId } from '../../../src/lib/ids';
 import { SqlRoles } from '../../../src/services/analytics/sql-roles';
 import { asAdmin, createTestDatabase, databaseUrl } from '../../support/database';
 import { createOrganization } from '../../support/factories';
@@ -85,7 +86,7 @@ describe('an owner that may make roles, as with npm start', () => {
   });
 
   it('gives nothing more to a statement that a session has prepared, also where that session cannot be ended', async () => {
-    const role = `weir_test_${randomBytes(4).toString('hex')}`;
+    const role = `weir_sql_${database.organizationId}_${randomBytes(4).toString('hex')}`;
     await asAdmin(server, `CREATE ROLE ${role} LOGIN PASSWORD 'secret'`);
     await new SqlRoles(database.db).create({ organization: 'Acme', role });
     const [prepared, snapshot] = [await connectAs(database.url, role, 'secret'), await connectAs(database.url, role, 'secret')];
@@ -103,6 +104,43 @@ describe('an owner that may make roles, as with npm start', () => {
     await ended;
   });
 
+  it('takes a role of others only under a name that says what it reads, and says which name that is', async () => {
+    const id = database.organizationId;
+    const [other] = await database.db.query<{ id: string }>(`INSERT INTO organizations (id, name) VALUES ($1, 'Umbra') RETURNING id`, [newId('organization')]);
+    const names = ['metabase', `weir_sql_${other!.id}_x`, 'weir_sql_all_x', `weir_sql_${id}`, `weir_sql_${id}_`, `weir_sql_${id}_X`, `weir_sql_${id}_x_y`, `weir_sql_${id}_${'x'.repeat(24)}`];
+    for (const role of names) await expect(new SqlRoles(database.db).create({ organization: 'Acme', role })).rejects.toThrow(`CREATE ROLE weir_sql_${id}_<suffix>`);
+    for (const role of ['metabase', `weir_sql_${id}_x`, 'weir_sql_all', 'weir_sql_all_x y']) {
+      await expect(new SqlRoles(database.db).create({ organization: null, role })).rejects.toThrow('CREATE ROLE weir_sql_all_<suffix>');
+    }
+    // As long as Postgres takes it whole.
+    const longest = `weir_sql_${id}_${'x'.repeat(23)}`;
+    await expect(new SqlRoles(database.db).create({ organization: 'Acme', role: longest })).rejects.toThrow(`the database server has no role ${longest}`);
+  });
+
+  it('lists a role that was renamed by what it reads now, and takes that from it', async () => {
+    const roles = new SqlRoles(database.db);
+    const { name } = await roles.create({ organization: 'Acme', role: null });
+    const renamed = `weir_sql_all_${randomBytes(4).toString('hex')}`;
+    await asAdmin(server, `ALTER ROLE ${name} RENAME TO ${renamed}; ALTER ROLE ${renamed} PASSWORD 'secret'`);
+    const told = await admin(database.url, 'list-sql-roles');
+    expect(told).toMatch(new RegExp(`^${name} {2}Acme .*reads nothing`, 'm'));
+    expect(told).toMatch(new RegExp(`^${renamed} {2}all organisations {2}not made under this name here`, 'm'));
+    const client = await connectAs(database.url, renamed, 'secret');
+    expect((await client.query('SELECT name FROM public.organizations ORDER BY name')).rows).toEqual([{ name: 'Acme' }, { name: 'Umbra' }]);
+    await client.end();
+    for (const role of [renamed, name]) expect((await roles.drop(role)).missing).toEqual([]);
+    expect(await roles.list()).toEqual([]);
+    await expect(connectAs(database.url, renamed, 'secret')).rejects.toMatchObject({ code: '28P01' });
+  });
+
+  it('makes and drops roles side by side', async () => {
+    const roles = new SqlRoles(database.db);
+    const made = await Promise.all([1, 2, 3].map(() => roles.create({ organization: 'Acme', role: null })));
+    expect((await roles.list()).filter(({ reads }) => reads)).toHaveLength(3);
+    await Promise.all(made.map(({ name }) => roles.drop(name)));
+    expect(await roles.list()).toEqual([]);
+  });
+
   it.each([
     ['is a superuser', 'ALTER ROLE $ SUPERUSER', '', 'it is a superuser'],
     ['row security does not bind', 'ALTER ROLE $ BYPASSRLS', '', 'it is a superuser'],
@@ -111,7 +149,7 @@ describe('an owner that may make roles, as with npm start', () => {
     ['may read without row security', '', 'GRANT SELECT ON llm_calls TO $', 'it may read without row security: llm_calls'],
     ['may make functions that we could call', '', 'GRANT CREATE ON SCHEMA public TO $', 'it may create objects in public'],
   ])('takes no role that %s', async (_, bySuperuser, byOwner, message) => {
-    const role = `weir_test_${randomBytes(4).toString('hex')}`;
+    const role = `weir_sql_${database.organizationId}_${randomBytes(4).toString('hex')}`;
     const filled = (statement: string): string => statement.replace('$', role).replace('@', database.name);
     await asAdmin(server, `CREATE ROLE ${role} LOGIN`);
     if (bySuperuser) await asAdmin(server, filled(bySuperuser));
@@ -146,7 +184,7 @@ describe('an owner that may not make roles', () => {
     expect(waiting.missing.map((statement) => `${statement};\n`)).toEqual([reserving.trimEnd() + '\n']);
     expect(await database.db.query('SELECT name FROM sql_roles')).toEqual([]);
     expect((await new SqlRoles(database.db).create({ organization: 'Acme', role, acceptsLocks: true })).missing).toEqual([]);
-    await database.db.query('DELETE FROM sql_roles');
+    await database.db.query(`DELETE FROM sql_roles; REVOKE EXECUTE ON FUNCTION weir.reader() FROM "${role}"`);
     await asAdmin(inside, reserving);
     const taken = await admin(database.url, ...command!.split(' '));
     expect(taken).toContain('reads the organisation Acme');

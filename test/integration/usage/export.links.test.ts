@@ -46,7 +46,7 @@ describe('a link to a file of calls', () => {
   it('of another installation is no link here', async () => {
     const url = await scene.link(scene.ours.member);
     const stranger = new ExportLinks(randomBytes(32).toString('base64'));
-    const link = { userId: scene.ours.operator.id, tokenId: null, filter: { organizationIds: null, userIds: null }, asOf: new Date(), names: '0/0/0', madeAt: new Date() };
+    const link = { organizationId: scene.ours.organizationId, userId: scene.ours.operator.id, tokenId: null, filter: { organizationIds: null, userIds: null }, asOf: new Date(), names: '0/0/0', madeAt: new Date() };
     expect(refusal(await get(url.replace(tokenOf(url), stranger.tokenOf(link)!)))).toMatchObject({ status: 404, code: 'NOT_FOUND' });
   });
 

@@ -191,3 +191,5 @@ CREATE TABLE sql_files (
   CONSTRAINT sql_files_pkey PRIMARY KEY (name)
 );
 COMMENT ON TABLE sql_files IS 'local: the functions and views that were loaded from files';
+-- Made by TypeORM, before the first migration.
+COMMENT ON TABLE weir_migrations IS 'local: the migrations that ran';

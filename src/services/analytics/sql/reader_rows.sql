@@ -1,4 +1,12 @@
--- They read with their owner's rights: batches and parts of price changes, which nobody else may read, name several organisations. Only what the
--- reader may see comes out of them, and conditions that could tell others about the rest (security_barrier) are asked behind that.
-CREATE OR REPLACE VIEW weir.reader_rows WITH (security_barrier) AS SELECT e.organization_id, e.occurred_at, e.settled_at, e.day, e.quarter AS at, e.project_id, e.user_id, e.model, e.provider, e.upstream, e.scenario, e.status, e.entry_at,
-    e.calls, e.failed_calls, e.prompt_tokens, e.cache_read_tokens, e.cache_write_tokens, e.completion_tokens, e.reasoning_tokens, e.cost, e.priced_calls, e.unpriced_calls, e.latency_count, e.latency_ms, e.latency_histogram, e.first_token_count, e.first_token_ms, e.first_token_histogram FROM weir.row_entries AS e WHERE (weir.reader() = '*' OR e.organization_id = weir.reader());
+-- What each row of llm_usage adds, for the reader. The view reads with its owner's rights, as those beside it do:
+-- batches and parts of price changes name several organisations, and nobody else may read them. Only what the reader
+-- may see comes out, and conditions that could tell others about the rest (security_barrier) are asked behind that.
+CREATE OR REPLACE VIEW weir.reader_rows WITH (security_barrier) AS
+  SELECT
+    e.organization_id, e.occurred_at, e.settled_at, e.day, e.quarter AS at, e.project_id, e.user_id, e.model,
+    e.provider, e.upstream, e.scenario, e.status, e.entry_at, e.calls, e.failed_calls, e.prompt_tokens,
+    e.cache_read_tokens, e.cache_write_tokens, e.completion_tokens, e.reasoning_tokens, e.cost, e.priced_calls,
+    e.unpriced_calls, e.latency_count, e.latency_ms, e.latency_histogram, e.first_token_count, e.first_token_ms,
+    e.first_token_histogram
+  FROM weir.row_entries AS e
+  WHERE weir.reader() = '*' OR e.organization_id = weir.reader();

@@ -1,28 +1,83 @@
-CREATE OR REPLACE FUNCTION analytics.spend_as_of(as_of timestamptz, from_day date, to_day date) RETURNS TABLE (day date, organization_id text, organization text, project_id text, project text, model text, calls bigint, failed_calls bigint, prompt_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, completion_tokens bigint, reasoning_tokens bigint, total_tokens bigint, cost numeric, unpriced_calls bigint) LANGUAGE sql STABLE
+CREATE OR REPLACE FUNCTION analytics.spend_as_of(as_of timestamptz, from_day date, to_day date)
+  RETURNS TABLE (
+    day date, organization_id text, organization text, project_id text, project text, model text, calls bigint,
+    failed_calls bigint, prompt_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint,
+    completion_tokens bigint, reasoning_tokens bigint, total_tokens bigint, cost numeric, unpriced_calls bigint
+  ) LANGUAGE sql STABLE
   BEGIN ATOMIC
-    SELECT f.day,
-      f.organization_id,
-      o.name,
-      nullif(f.project_id, ''),
-      p.name,
-      f.model,
-      f.calls,
-      f.failed_calls,
-      f.prompt_tokens,
-      f.cache_read_tokens,
-      f.cache_write_tokens,
-      f.completion_tokens,
+    SELECT f.day, f.organization_id, o.name, nullif(f.project_id, ''), p.name, f.model,
+      f.calls, f.failed_calls, f.prompt_tokens, f.cache_read_tokens, f.cache_write_tokens, f.completion_tokens,
       f.reasoning_tokens,
       f.prompt_tokens + f.completion_tokens,
       CASE WHEN f.priced_calls = 0 AND f.calls <> 0 THEN NULL ELSE f.cost END,
       f.unpriced_calls
     FROM (
-    SELECT organization_id, day, project_id, model, sum(calls)::bigint AS calls, sum(failed_calls)::bigint AS failed_calls, sum(prompt_tokens)::bigint AS prompt_tokens, sum(cache_read_tokens)::bigint AS cache_read_tokens, sum(cache_write_tokens)::bigint AS cache_write_tokens, sum(completion_tokens)::bigint AS completion_tokens, sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost) AS cost, sum(priced_calls)::bigint AS priced_calls, sum(unpriced_calls)::bigint AS unpriced_calls, sum(latency_count)::bigint AS latency_count, sum(latency_ms)::bigint AS latency_ms, sum(latency_histogram) AS latency_histogram, sum(first_token_count)::bigint AS first_token_count, sum(first_token_ms)::bigint AS first_token_ms, sum(first_token_histogram) AS first_token_histogram
-    FROM (SELECT organization_id, day, project_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM usage_daily_by_project WHERE weir.check_as_of(as_of, from_day, to_day) AND day >= from_day AND day < least(to_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date) AND entry_at <= as_of
-      UNION ALL SELECT organization_id, day, project_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM weir.reader_open_rows WHERE occurred_at >= (from_day)::timestamp AT TIME ZONE 'UTC' AND occurred_at < (least(to_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date))::timestamp AT TIME ZONE 'UTC' AND entry_at <= as_of
-      UNION ALL SELECT organization_id, day, project_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM weir.reader_price_entries WHERE occurred_at >= (from_day)::timestamp AT TIME ZONE 'UTC' AND occurred_at < (least(to_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date))::timestamp AT TIME ZONE 'UTC' AND folded_before < 'infinity' AND occurred_at >= folded_before AND entry_at <= as_of
-      UNION ALL SELECT organization_id, day, project_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM weir.reader_rows WHERE occurred_at >= (greatest(from_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date))::timestamp AT TIME ZONE 'UTC' AND occurred_at < (to_day)::timestamp AT TIME ZONE 'UTC' AND occurred_at <= as_of AND settled_at <= as_of
-      UNION ALL SELECT organization_id, day, project_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM weir.reader_price_entries WHERE occurred_at >= (greatest(from_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date))::timestamp AT TIME ZONE 'UTC' AND occurred_at < (to_day)::timestamp AT TIME ZONE 'UTC' AND occurred_at <= as_of AND entry_at <= as_of) AS e GROUP BY organization_id, day, project_id, model
-    HAVING (sum(calls), sum(failed_calls), sum(prompt_tokens), sum(completion_tokens), sum(cost), sum(priced_calls), sum(unpriced_calls)) <> (0, 0, 0, 0, 0, 0, 0)) AS f LEFT JOIN organizations AS o ON o.id = f.organization_id LEFT JOIN projects AS p ON p.organization_id = f.organization_id AND p.id = f.project_id;
+      SELECT organization_id, day, project_id, model,
+        sum(calls)::bigint AS calls, sum(failed_calls)::bigint AS failed_calls,
+        sum(prompt_tokens)::bigint AS prompt_tokens, sum(cache_read_tokens)::bigint AS cache_read_tokens,
+        sum(cache_write_tokens)::bigint AS cache_write_tokens, sum(completion_tokens)::bigint AS completion_tokens,
+        sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost) AS cost, sum(priced_calls)::bigint AS priced_calls,
+        sum(unpriced_calls)::bigint AS unpriced_calls
+      FROM (
+        -- Days before that of as_of: what is in the cube, settled calls that are not, and price changes that are not.
+        SELECT organization_id, day, project_id, model,
+          calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+          reasoning_tokens, cost, priced_calls, unpriced_calls
+        FROM usage_daily_by_project
+        WHERE weir.check_as_of(as_of, from_day, to_day)
+          AND day >= from_day
+          AND day < least(to_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date)
+          AND entry_at <= as_of
+        UNION ALL
+        SELECT organization_id, day, project_id, model,
+          calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+          reasoning_tokens, cost, priced_calls, unpriced_calls
+        FROM weir.reader_open_rows
+        WHERE occurred_at >= from_day::timestamp AT TIME ZONE 'UTC'
+          AND occurred_at < least(to_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date)::timestamp
+            AT TIME ZONE 'UTC'
+          AND entry_at <= as_of
+        UNION ALL
+        SELECT organization_id, day, project_id, model,
+          calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+          reasoning_tokens, cost, priced_calls, unpriced_calls
+        FROM weir.reader_price_entries
+        WHERE occurred_at >= from_day::timestamp AT TIME ZONE 'UTC'
+          AND occurred_at < least(to_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date)::timestamp
+            AT TIME ZONE 'UTC'
+          AND folded_before < 'infinity'
+          AND occurred_at >= folded_before
+          AND entry_at <= as_of
+        UNION ALL
+        -- From the day of an hour before as_of on: single calls. Cubes do not say when it was settled within an hour.
+        SELECT organization_id, day, project_id, model,
+          calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+          reasoning_tokens, cost, priced_calls, unpriced_calls
+        FROM weir.reader_rows
+        WHERE occurred_at >= greatest(from_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date)::timestamp
+            AT TIME ZONE 'UTC'
+          AND occurred_at < to_day::timestamp AT TIME ZONE 'UTC'
+          AND occurred_at <= as_of
+          AND settled_at <= as_of
+        UNION ALL
+        SELECT organization_id, day, project_id, model,
+          calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+          reasoning_tokens, cost, priced_calls, unpriced_calls
+        FROM weir.reader_price_entries
+        WHERE occurred_at >= greatest(from_day, ((as_of - interval '1 hour') AT TIME ZONE 'UTC')::date)::timestamp
+            AT TIME ZONE 'UTC'
+          AND occurred_at < to_day::timestamp AT TIME ZONE 'UTC'
+          AND occurred_at <= as_of
+          AND entry_at <= as_of
+      ) AS e
+      GROUP BY organization_id, day, project_id, model
+      HAVING (sum(calls), sum(failed_calls), sum(prompt_tokens), sum(completion_tokens), sum(cost), sum(priced_calls),
+        sum(unpriced_calls)) <> (0, 0, 0, 0, 0, 0, 0)
+    ) AS f
+    LEFT JOIN organizations AS o ON o.id = f.organization_id
+    LEFT JOIN projects AS p ON p.organization_id = f.organization_id AND p.id = f.project_id;
   END;
-COMMENT ON FUNCTION analytics.spend_as_of IS 'analytics.spend of the days from from_day (inclusive) to to_day (exclusive), as it stood at as_of: calls settled until then, at the prices recorded until then. as_of is at least 20 seconds ago.';
+
+COMMENT ON FUNCTION analytics.spend_as_of IS
+  'analytics.spend of the days from from_day (inclusive) to to_day (exclusive), as it stood at as_of: calls settled '
+  'until then, at the prices recorded until then. as_of is at least 20 seconds ago.';

@@ -1,33 +1,54 @@
 CREATE OR REPLACE VIEW analytics.spend_by_user WITH (security_invoker = true) AS
-  SELECT f.day AS day,
-    f.organization_id AS organization_id,
-    o.name AS organization,
-    f.user_id AS user_id,
-    u.name AS user_name,
-    f.model AS model,
-    f.calls AS calls,
-    f.failed_calls AS failed_calls,
-    f.prompt_tokens AS prompt_tokens,
-    f.cache_read_tokens AS cache_read_tokens,
-    f.cache_write_tokens AS cache_write_tokens,
-    f.completion_tokens AS completion_tokens,
-    f.reasoning_tokens AS reasoning_tokens,
+  SELECT f.day, f.organization_id, o.name AS organization, f.user_id, u.name AS user_name, f.model,
+    f.calls, f.failed_calls, f.prompt_tokens, f.cache_read_tokens, f.cache_write_tokens, f.completion_tokens,
+    f.reasoning_tokens,
     f.prompt_tokens + f.completion_tokens AS total_tokens,
     CASE WHEN f.priced_calls = 0 AND f.calls <> 0 THEN NULL ELSE f.cost END AS cost,
-    f.unpriced_calls AS unpriced_calls
+    f.unpriced_calls
   FROM (
-    SELECT organization_id, day, user_id, model, sum(calls)::bigint AS calls, sum(failed_calls)::bigint AS failed_calls, sum(prompt_tokens)::bigint AS prompt_tokens, sum(cache_read_tokens)::bigint AS cache_read_tokens, sum(cache_write_tokens)::bigint AS cache_write_tokens, sum(completion_tokens)::bigint AS completion_tokens, sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost) AS cost, sum(priced_calls)::bigint AS priced_calls, sum(unpriced_calls)::bigint AS unpriced_calls, sum(latency_count)::bigint AS latency_count, sum(latency_ms)::bigint AS latency_ms, sum(latency_histogram) AS latency_histogram, sum(first_token_count)::bigint AS first_token_count, sum(first_token_ms)::bigint AS first_token_ms, sum(first_token_histogram) AS first_token_histogram
-    FROM (SELECT organization_id, day, user_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM usage_daily_by_user
-      UNION ALL SELECT organization_id, day, user_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM weir.reader_open_rows
-      UNION ALL SELECT organization_id, day, user_id, model, calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram FROM weir.reader_price_entries WHERE folded_before < 'infinity' AND occurred_at >= folded_before) AS e GROUP BY organization_id, day, user_id, model
-    HAVING (sum(calls), sum(failed_calls), sum(prompt_tokens), sum(completion_tokens), sum(cost), sum(priced_calls), sum(unpriced_calls)) <> (0, 0, 0, 0, 0, 0, 0)) AS f LEFT JOIN organizations AS o ON o.id = f.organization_id LEFT JOIN users AS u ON u.organization_id = f.organization_id AND u.id = f.user_id;
-COMMENT ON VIEW analytics.spend_by_user IS 'What was spent, by UTC day, user and model: one row per combination that occurs. Exact at every moment.';
+    SELECT organization_id, day, user_id, model,
+      sum(calls)::bigint AS calls, sum(failed_calls)::bigint AS failed_calls,
+      sum(prompt_tokens)::bigint AS prompt_tokens, sum(cache_read_tokens)::bigint AS cache_read_tokens,
+      sum(cache_write_tokens)::bigint AS cache_write_tokens, sum(completion_tokens)::bigint AS completion_tokens,
+      sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost) AS cost, sum(priced_calls)::bigint AS priced_calls,
+      sum(unpriced_calls)::bigint AS unpriced_calls
+    FROM (
+      -- What is in the cube, …
+      SELECT organization_id, day, user_id, model,
+        calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+        reasoning_tokens, cost, priced_calls, unpriced_calls
+      FROM usage_daily_by_user
+      UNION ALL
+      -- … settled calls that are not in it yet, …
+      SELECT organization_id, day, user_id, model,
+        calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+        reasoning_tokens, cost, priced_calls, unpriced_calls
+      FROM weir.reader_open_rows
+      UNION ALL
+      -- … and what price changes have changed that is not in it yet.
+      SELECT organization_id, day, user_id, model,
+        calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens,
+        reasoning_tokens, cost, priced_calls, unpriced_calls
+      FROM weir.reader_price_entries
+      WHERE folded_before < 'infinity'
+        AND occurred_at >= folded_before
+    ) AS e
+    GROUP BY organization_id, day, user_id, model
+    HAVING (sum(calls), sum(failed_calls), sum(prompt_tokens), sum(completion_tokens), sum(cost), sum(priced_calls),
+      sum(unpriced_calls)) <> (0, 0, 0, 0, 0, 0, 0)
+  ) AS f
+  LEFT JOIN organizations AS o ON o.id = f.organization_id
+  LEFT JOIN users AS u ON u.organization_id = f.organization_id AND u.id = f.user_id;
+
+COMMENT ON VIEW analytics.spend_by_user IS
+  'What was spent, by UTC day, user and model: one row per combination that occurs. Exact at every moment.';
 COMMENT ON COLUMN analytics.spend_by_user.day IS 'Day in UTC in which the calls were made.';
 COMMENT ON COLUMN analytics.spend_by_user.organization_id IS 'Organisation that the calls are booked on.';
 COMMENT ON COLUMN analytics.spend_by_user.organization IS 'Its name.';
 COMMENT ON COLUMN analytics.spend_by_user.user_id IS 'User who made the calls.';
 COMMENT ON COLUMN analytics.spend_by_user.user_name IS 'Name of the user.';
-COMMENT ON COLUMN analytics.spend_by_user.model IS 'Model that was asked for. Prices go by the model that answered: analytics.calls.served_model.';
+COMMENT ON COLUMN analytics.spend_by_user.model IS
+  'Model that was asked for. Prices go by the model that answered: analytics.calls.served_model.';
 COMMENT ON COLUMN analytics.spend_by_user.calls IS 'Calls that have ended.';
 COMMENT ON COLUMN analytics.spend_by_user.failed_calls IS 'Those of them that failed or were lost.';
 COMMENT ON COLUMN analytics.spend_by_user.prompt_tokens IS 'Tokens of the questions, cached ones included.';
@@ -36,5 +57,6 @@ COMMENT ON COLUMN analytics.spend_by_user.cache_write_tokens IS 'Prompt tokens p
 COMMENT ON COLUMN analytics.spend_by_user.completion_tokens IS 'Tokens of the answers, reasoning included.';
 COMMENT ON COLUMN analytics.spend_by_user.reasoning_tokens IS 'Completion tokens that went into reasoning.';
 COMMENT ON COLUMN analytics.spend_by_user.total_tokens IS 'Prompt and completion tokens.';
-COMMENT ON COLUMN analytics.spend_by_user.cost IS 'US dollars, exact, of the calls that have a price; NULL where there are calls and none has one.';
+COMMENT ON COLUMN analytics.spend_by_user.cost IS
+  'US dollars, exact, of the calls that have a price; NULL where there are calls and none has one.';
 COMMENT ON COLUMN analytics.spend_by_user.unpriced_calls IS 'Calls with tokens but without a price: not in cost.';
