@@ -6,7 +6,7 @@ const SERVICES = path.join(__dirname, '..', 'services');
 
 const LEDGER = [
   'now', 'clock', 'period_start', 'period_end', 'local_midnight', 'new_id', 'share_budgets', 'lock_budgets', 'share_prices', 'lock_prices',
-  'make_alerts', 'check_alerts', 'fill_budgets', 'lock_periods', 'book', 'cost_as_of', 'append_price', 'admit', 'settle', 'correct', 'ensure_usage_partitions',
+  'make_alerts', 'check_alerts', 'fill_budgets', 'lock_periods', 'book', 'cost_as_of', 'append_price', 'admit', 'settle', 'correct', 'usage_month', 'ensure_usage_partitions', 'move_default_usage',
   'fit_plan_budget', 'fit_plan_budgets', 'put_plan', 'put_user', 'change_user', 'erase_user', 'put_token',
 ];
 const ROLLUPS = ['histogram', 'row_entries', 'price_entries', 'fold', 'fold_price_change'];

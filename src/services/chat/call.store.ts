@@ -24,14 +24,27 @@ async function whenFree<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** null: somebody else used the table for longer than the functions wait for it. */
+async function unlessInUse<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if ((error as { code?: unknown }).code === LOCK_NOT_AVAILABLE) return null;
+    throw error;
+  }
+}
+
 /** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
 const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];
 const ADMIT_WITHIN_MS = 2_500;
+const LOCK_NOT_AVAILABLE = '55P03';
 /** A budget of the organisation, or a price of the model. */
-const IS_BEING_CHANGED = '55P03';
+const IS_BEING_CHANGED = LOCK_NOT_AVAILABLE;
 /** Raised by weir.correct. */
 const PRICES_CHANGED = 'WP001';
 const MAX_PRICINGS = 5;
+/** Less than a statement of the data path may take: those that wait for the table meanwhile still succeed. */
+const MOVE_MS = 3_000;
 /** NOTIFY with an owner's name: somebody wants a call of it stopped. */
 export const STOPS_CHANNEL = 'weir_stops';
 /** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
@@ -203,10 +216,23 @@ export class CallStore {
     return (await this.db.query('SELECT FROM calls_in_flight WHERE organization_id = $1 AND id = $2', [organizationId, id])).length > 0;
   }
 
-  /** Monthly partitions of `llm_usage`, the current month's and the following ones. Gives how many were made. */
-  async ensurePartitions(monthsAhead: number): Promise<number> {
-    const [row] = await this.db.query<{ made: number }>('SELECT weir.ensure_usage_partitions($1) AS made', [monthsAhead]);
-    return row!.made;
+  /** Monthly partitions of `llm_usage`, the current month's and the following ones. Gives how many were made; null: the table was in use. */
+  async ensurePartitions(monthsAhead: number): Promise<number | null> {
+    return unlessInUse(async () => {
+      const [row] = await this.db.query<{ made: number }>('SELECT weir.ensure_usage_partitions($1) AS made', [monthsAhead]);
+      return row!.made;
+    });
+  }
+
+  /** Gives rows of the default partition the partitions of their months. Gives those that it made; null: the table was in use. */
+  async moveDefaultUsage(): Promise<string[] | null> {
+    return unlessInUse(() =>
+      this.db.transaction(async (tx) => {
+        await tx.query(`SET LOCAL statement_timeout = ${MOVE_MS}`);
+        const [row] = await tx.query<{ made: string[] }>('SELECT weir.move_default_usage() AS made');
+        return row!.made;
+      }),
+    );
   }
 
   private async admitOne(call: NewCall): Promise<Admission> {
