@@ -30,6 +30,8 @@ export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<nu
       await lock.query('SET lock_timeout = DEFAULT');
       const done = (await dataSource.runMigrations({ transaction: 'each' })).length;
       await loadSqlFiles(lock);
+      // Later ones are made by the housekeeping of every server.
+      if (done > 0) await lock.query('SELECT weir.ensure_usage_partitions(3)');
       return done;
     } finally {
       await lock.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
@@ -56,7 +58,7 @@ async function loadSqlFiles(runner: QueryRunner): Promise<void> {
       );
     }
     // What is new may be read by the roles that read already.
-    await runner.query('SELECT weir.grant_readers(); SELECT weir.ensure_usage_partitions(3)');
+    await runner.query('SELECT weir.grant_readers()');
     await runner.commitTransaction();
   } catch (error) {
     await runner.rollbackTransaction();

@@ -81,7 +81,7 @@ describe('a Postgres that does not answer', () => {
     const viewer = await auth.authenticate(`Bearer ${world.member.token}`);
     front.freeze();
     expect(await failure(auth.ended([viewer]))).toMatchObject(unavailable);
-    await database.db.query('UPDATE api_tokens SET revoked_at = now() WHERE id = $1', [world.member.tokenId]);
+    await database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [world.member.tokenId]);
     expect(await auth.ended([viewer])).toEqual(new Set([viewer]));
     await auth.stop();
   });

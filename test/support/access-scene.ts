@@ -36,7 +36,7 @@ export class AccessScene {
     const theirs = await createWorld(db, { name: 'Theirs', plan: { models: ['test-chat'] } });
     const colleague = await createUser(db, { organizationId: ours.organizationId, planId: ours.planId, name: 'Colleague' });
     // Read when the server starts.
-    await db.query(`INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) VALUES (1, $1, $2, 'ADMIN', now() - interval '1 day', $3), (2, 'test-chat', NULL, 'ADMIN', now() - interval '1 day', $3)`, [SECRET_MODEL, ours.organizationId, '{"input":"0.000001","output":"0.000002"}']);
+    await db.query(`INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) VALUES (1, $1, $2, 'ADMIN', weir.now() - interval '1 day', $3), (2, 'test-chat', NULL, 'ADMIN', weir.now() - interval '1 day', $3)`, [SECRET_MODEL, ours.organizationId, '{"input":"0.000001","output":"0.000002"}']);
     const app = await startTestApp({ database, upstream: provider });
     const scene = new AccessScene(database, provider, app, ours, colleague, theirs);
     // Everybody has something of everything, so that an answer without a filter would show.

@@ -37,14 +37,22 @@ export async function createTestDatabase(options: { poolSize?: number } = {}): P
   };
 }
 
+/** By so many seconds the run has another date than the machine (npm run test:dates): Node by libfaketime, SQL by weir.now(), which all of it asks. */
+export const CLOCK_SECONDS = Number(process.env.WEIR_TEST_CLOCK_SECONDS ?? 0);
+
 /** Stops the clock of all SQL at a time (RFC 3339), or lets it run again with null. */
 export async function setClock(db: Db, time: string | null): Promise<void> {
   if (time !== null && Number.isNaN(Date.parse(time))) throw new Error(`not a time: ${time}`);
-  const body = time === null ? 'SELECT now()' : `SELECT timestamptz '${new Date(time).toISOString()}'`;
+  await db.query(clockStatements(time));
+}
+
+export function clockStatements(time: string | null): string {
+  const running = CLOCK_SECONDS === 0 ? 'SELECT now()' : `SELECT now() + interval '${CLOCK_SECONDS} seconds'`;
+  const body = time === null ? running : `SELECT timestamptz '${new Date(time).toISOString()}'`;
   const moment = time === null ? 'SELECT weir.now() + (clock_timestamp() - now())' : body;
-  await db.query(`
+  return `
     CREATE OR REPLACE FUNCTION weir.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ ${body} $$;
-    CREATE OR REPLACE FUNCTION weir.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ ${moment} $$;`);
+    CREATE OR REPLACE FUNCTION weir.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ ${moment} $$;`;
 }
 
 export function databaseUrl(serverUrl: string, database: string): string {

@@ -22,7 +22,7 @@ describe('budgets in the graph, on two replicas', () => {
   beforeAll(async () => {
     database = await createTestDatabase();
     provider = await startProvider();
-    await database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', now() - interval '1 day', $1), (2, 'test-small', 'ADMIN', now() - interval '1 day', '{"input":"0.000001","output":"0.000002"}')`, [JSON.stringify(PRICE)]);
+    await database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', weir.now() - interval '1 day', $1), (2, 'test-small', 'ADMIN', weir.now() - interval '1 day', '{"input":"0.000001","output":"0.000002"}')`, [JSON.stringify(PRICE)]);
     apps = [await startTestApp({ database, upstream: provider }), await startTestApp({ database, upstream: provider })];
   });
   beforeEach(async () => {

@@ -42,8 +42,8 @@ describe('the folding of price changes', () => {
   it('brings every difference into the cubes, oldest change first, in slices that end with a month at the latest; every figure is exact after each of them', async () => {
     await db.query(`DO $$ DECLARE month timestamptz; BEGIN
       FOR i IN 1..6 LOOP
-        month := (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => i)) AT TIME ZONE 'UTC';
-        EXECUTE format('CREATE TABLE %I PARTITION OF llm_usage FOR VALUES FROM (%L) TO (%L)', 'llm_usage_' || to_char(month, 'YYYY_MM'), month, month + interval '1 month');
+        month := (date_trunc('month', weir.now() AT TIME ZONE 'UTC') - make_interval(months => i)) AT TIME ZONE 'UTC';
+        EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF llm_usage FOR VALUES FROM (%L) TO (%L)', 'llm_usage_' || to_char(month, 'YYYY_MM'), month, month + interval '1 month');
       END LOOP; END $$`);
     await insertUsage(db, [...callsOf('a', 400, 200, 100, 65, 35, 30, 8, 3, 1, 0.01), ...callsOf('b', 100, 1)]);
     await db.query('SELECT weir.fold(100)');

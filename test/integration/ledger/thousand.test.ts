@@ -23,7 +23,7 @@ let users: TestUser[];
 beforeAll(async () => {
   database = await createTestDatabase();
   provider = await startProvider();
-  await database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}')`);
+  await database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', weir.now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}')`);
   apps = await Promise.all([1, 2, 3, 4].map(() => startTestApp({ database, upstream: provider })));
 });
 beforeEach(async () => {

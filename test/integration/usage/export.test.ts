@@ -172,7 +172,7 @@ describe('exportUsage', () => {
     const { member, operator } = scene.ours;
     const [first] = await scene.settle(scene.row({ model: 'dear', cost: '0.001', cost_input: '0.0006', cost_output: '0.0004' }));
     const moment = async (): Promise<Date> => {
-      const [row] = await db.query<{ now: Date }>(`SELECT date_trunc('milliseconds', clock_timestamp()) + interval '1 millisecond' AS now, pg_sleep(0.003)`);
+      const [row] = await db.query<{ now: Date }>(`SELECT date_trunc('milliseconds', weir.clock()) + interval '1 millisecond' AS now, pg_sleep(0.003)`);
       return row!.now;
     };
     const booked = await moment();

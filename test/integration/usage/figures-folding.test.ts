@@ -37,7 +37,7 @@ it('while a folder runs, a report has every batch once, and every price change w
     for (let day = 40; ; ) {
       const { rows } = await folder.query<{ batches: number }>(`SELECT batches FROM weir.fold(${ROWS * 3})`);
       folded += rows[0]!.batches;
-      if (day >= 0) await folder.query(`SELECT weir.fold_price_change(1, CASE WHEN $1 = 0 THEN 'infinity' ELSE now() - make_interval(days => $1) END)`, [day]);
+      if (day >= 0) await folder.query(`SELECT weir.fold_price_change(1, CASE WHEN $1 = 0 THEN 'infinity' ELSE weir.now() - make_interval(days => $1) END)`, [day]);
       day -= 1;
       if (folded === BATCHES && day < 0) return;
     }

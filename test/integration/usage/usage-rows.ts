@@ -36,7 +36,7 @@ export async function insertInFlight(db: Db, call: { id?: string; organization_i
   const id = call.id ?? newId('call');
   await db.query(
     `INSERT INTO calls_in_flight (id, occurred_at, organization_id, user_id, scenario, trace_id, model, upstream, streamed, max_tokens, prompt_tokens_estimate, owner, deadline_at, door, operation)
-     VALUES ($1, $2, $3, $4, 'DEFAULT', 'b', $5, 'DIRECT', true, 10, 10, 'test', now() + interval '1 hour', 'GRAPHQL', 'CHAT')`,
+     VALUES ($1, $2, $3, $4, 'DEFAULT', 'b', $5, 'DIRECT', true, 10, 10, 'test', weir.now() + interval '1 hour', 'GRAPHQL', 'CHAT')`,
     [id, call.occurred_at, call.organization_id, call.user_id, call.model ?? 'm'],
   );
   return id;

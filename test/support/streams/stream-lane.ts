@@ -92,7 +92,7 @@ export class StreamLane {
     const { users } = await openBooks(database.db, 3);
     await database.db.query(
       `INSERT INTO model_prices (number, model, source, effective_from, rates)
-       SELECT n + 1, model, 'ADMIN', now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}' FROM unnest($1::text[]) WITH ORDINALITY AS t (model, n)`,
+       SELECT n + 1, model, 'ADMIN', weir.now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}' FROM unnest($1::text[]) WITH ORDINALITY AS t (model, n)`,
       [models],
     );
     const common = {
