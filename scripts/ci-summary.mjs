@@ -1,24 +1,29 @@
-// What .ci/run says at its end: node scripts/ci-summary.mjs <jest's result> <exit code of npm test>
+// What .ci/run says at its end: node scripts/ci-summary.mjs <exit code, 0 when each lane's was> <jest's result of each lane>...
 // What failed, in at most 40 lines, since a log is often seen by its end; then, as the last line, "N passed, N failed".
 import fs from 'node:fs';
 import path from 'node:path';
 
 const MOST_LINES = 40;
-const [resultFile, status] = process.argv.slice(2);
+const [status, ...resultFiles] = process.argv.slice(2);
 
 let passed = 0;
 let failed = 0;
-try {
-  const result = JSON.parse(fs.readFileSync(resultFile, 'utf8'));
-  passed = result.numPassedTests;
-  // A file that could not be run at all, and a skipped test, are failures too.
-  failed = result.numFailedTests + result.numRuntimeErrorTestSuites + result.numPendingTests + result.numTodoTests;
-  const lines = result.testResults.flatMap(linesOf);
-  if (lines.length > 0) console.log(['Failed:', ...shortened(lines)].join('\n'));
-} catch (error) {
-  console.log(`jest did not get to its end: ${error.message}`);
+const lines = [];
+for (const file of resultFiles) {
+  try {
+    const result = JSON.parse(fs.readFileSync(file, 'utf8'));
+    passed += result.numPassedTests;
+    // A file that could not be run at all, and a skipped test, are failures too.
+    failed += result.numFailedTests + result.numRuntimeErrorTestSuites + result.numPendingTests + result.numTodoTests;
+    // The lane of other dates has a result for each of them.
+    const date = path.basename(file).match(/\d{4}-\d{2}-\d{2}/)?.[0];
+    lines.push(...result.testResults.flatMap(linesOf).map((line) => (date ? `${line} (at ${date})` : line)));
+  } catch (error) {
+    console.log(`jest did not get to its end: ${error.message}`);
+  }
 }
-// Types, lint or the build: jest was not reached.
+if (lines.length > 0) console.log(['Failed:', ...shortened(lines)].join('\n'));
+// Types, lint, the build or a missing package: jest was not reached.
 if (status !== '0' && failed === 0) failed = 1;
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
