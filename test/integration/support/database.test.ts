@@ -19,7 +19,7 @@ describe('the test database', () => {
     await setClock(database.db, '2026-02-28T23:59:59.999Z');
     expect(await database.db.query('SELECT weir.now() AS now')).toEqual([{ now: new Date('2026-02-28T23:59:59.999Z') }]);
     await setClock(database.db, null);
-    const [row] = await database.db.query<{ close: boolean }>(`SELECT weir.now() BETWEEN now() - interval '1 minute' AND now() AS close`);
-    expect(row).toEqual({ close: true });
+    const [row] = await database.db.query<{ now: Date }>('SELECT weir.now() AS now');
+    expect(Math.abs(row!.now.getTime() - Date.now())).toBeLessThan(60_000);
   });
 });
