@@ -77,7 +77,7 @@ describe('an idempotency key', () => {
     const { db } = scene.fixture.database;
     await setClock(db, '2026-11-21T10:00:00Z');
     await db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ('bud_' || $1, $2, 'USER', $1, 'DAY', 0.01)`, [scene.member.id, scene.fixture.organizationId]);
-    await db.query(`INSERT INTO budget_periods (budget_id, starts_on, starts_at, ends_at, spent) VALUES ('bud_' || $1, '2026-11-21', '2026-11-21T00:00:00Z', '2026-11-22T00:00:00Z', 0.01)`, [scene.member.id]);
+    await db.query(`INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at, spent) VALUES ($2, 'bud_' || $1, '2026-11-21', '2026-11-21T00:00:00Z', '2026-11-22T00:00:00Z', 0.01)`, [scene.member.id, scene.fixture.organizationId]);
     const question = input('q', newKey(), { model: PRICED, maxTokens: 10 });
     for (const app of [scene.fixture.app, scene.second]) expect(await chat(question, app)).toMatchObject({ kind: 'BudgetExceeded', resetsAt: new Date('2026-11-22T00:00:00Z') });
     expect(await collect(await stream(question))).toEqual([expect.objectContaining({ kind: 'StreamRefused', refusal: expect.objectContaining({ kind: 'BudgetExceeded' }) })]);

@@ -9,6 +9,7 @@ import { ask } from './stream-fixture';
 import type { Probe } from './schema-walk';
 import { within, waitFor } from './wait';
 import type { TestWsClient } from './ws-client';
+import { appendPrice } from './prices';
 
 export const SECRET_MODEL = 'priced-for-one-organisation';
 /** What answers a test looks at: times and generated secrets are left out by the documents. */
@@ -36,7 +37,9 @@ export class AccessScene {
     const theirs = await createWorld(db, { name: 'Theirs', plan: { models: ['test-chat'] } });
     const colleague = await createUser(db, { organizationId: ours.organizationId, planId: ours.planId, name: 'Colleague' });
     // Read when the server starts.
-    await db.query(`INSERT INTO model_prices (number, model, organization_id, source, effective_from, rates) VALUES (1, $1, $2, 'ADMIN', weir.now() - interval '1 day', $3), (2, 'test-chat', NULL, 'ADMIN', weir.now() - interval '1 day', $3)`, [SECRET_MODEL, ours.organizationId, '{"input":"0.000001","output":"0.000002"}']);
+    const rates = { input: '0.000001', output: '0.000002' };
+    await appendPrice(db, { number: 1, model: SECRET_MODEL, organizationId: ours.organizationId, rates });
+    await appendPrice(db, { number: 2, model: 'test-chat', rates });
     const app = await startTestApp({ database, upstream: provider });
     const scene = new AccessScene(database, provider, app, ours, colleague, theirs);
     // Everybody has something of everything, so that an answer without a filter would show.
@@ -110,13 +113,17 @@ export class AccessScene {
     const { db } = this.database;
     const id = newId('conversation');
     await db.query('INSERT INTO conversations (id, organization_id, user_id, project_id, title) VALUES ($1, $2, $3, $4, $5)', [id, user.organizationId, user.id, await this.project(user.organizationId), 'Secret title']);
-    await this.message(id);
+    await this.message(user.organizationId, id);
     return id;
   }
 
-  async message(conversationId: string, callId: string | null = null): Promise<string> {
+  async message(organizationId: string, conversationId: string, callId: string | null = null): Promise<string> {
     const id = newId('message');
-    await this.database.db.query(`INSERT INTO messages (id, conversation_id, role, content, call_id) VALUES ($1, $2, 'ASSISTANT', 'Secret answer', $3)`, [id, conversationId, callId]);
+    await this.database.db.query(
+      `INSERT INTO messages (organization_id, id, conversation_id, position, role, content, call_id)
+       SELECT $1, $2, $3, coalesce(max(position), 0) + 1, 'ASSISTANT', 'Secret answer', $4 FROM messages WHERE organization_id = $1 AND conversation_id = $3`,
+      [organizationId, id, conversationId, callId],
+    );
     return id;
   }
 
@@ -124,7 +131,7 @@ export class AccessScene {
   async call(user: TestUser, conversationId: string | null = null, fields: object = {}): Promise<string> {
     const row = usageRow({ organization_id: user.organizationId, user_id: user.id, occurred_at: new Date(Date.now() - 1_000).toISOString(), conversation_id: conversationId, project_id: await this.project(user.organizationId), ...fields });
     await insertUsage(this.database.db, [row]);
-    if (conversationId) await this.message(conversationId, row.id);
+    if (conversationId) await this.message(user.organizationId, conversationId, row.id);
     return row.id;
   }
 
@@ -137,7 +144,7 @@ export class AccessScene {
     const { db } = this.database;
     const [budget, alert] = [newId('budget'), newId('budgetAlert')];
     await db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, 'USER', $3, 'DAY', 1000000)`, [budget, user.organizationId, user.id]);
-    await db.query(`INSERT INTO budget_alerts (id, budget_id, period, starts_on, percent, spent, limit_amount, at) SELECT $1, $2, 'MONTH', '2026-01-01', 80, 1, 1, coalesce(max(at), date_trunc('milliseconds', weir.now())) + interval '1 millisecond' FROM budget_alerts`, [alert, budget]);
+    await db.query(`INSERT INTO budget_alerts (organization_id, id, budget_id, period, starts_on, percent, spent, limit_amount, at) SELECT $3, $1, $2, 'MONTH', '2026-01-01', 80, 1, 1, coalesce(max(at), date_trunc('milliseconds', weir.now())) + interval '1 millisecond' FROM budget_alerts`, [alert, budget, user.organizationId]);
     return { budget, alert };
   }
 

@@ -42,7 +42,7 @@ describe('budgets and roles', () => {
       for (const cost of ['0.01', '0.2']) await spend(db, user, cost, { tokenId, projectId: user === theirs.member ? null : project });
     }
     await db.query('UPDATE budgets SET alert_at_percent = $1', [[1]]);
-    await db.query('SELECT weir.check_alerts(array_agg(id)) FROM budgets');
+    await db.query('SELECT weir.check_alerts(organization_id, array_agg(id)) FROM budgets GROUP BY organization_id');
     const rows = await db.query<{ id: string; budget_id: string }>('SELECT id, budget_id FROM budget_alerts WHERE percent = 1');
     alerts = Object.fromEntries(rows.map((row) => [row.budget_id, row.id]));
   });

@@ -8,6 +8,7 @@ import { forever } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
 import { settledRows } from '../../support/usage-rows';
 import { waitFor, within } from '../../support/wait';
+import { appendPrice } from '../../support/prices';
 
 interface AlertEvent { id: string; percent: number; spent: string; limit: string; at: string; budget: { id: string } }
 
@@ -22,7 +23,8 @@ describe('budgets in the graph, on two replicas', () => {
   beforeAll(async () => {
     database = await createTestDatabase();
     provider = await startProvider();
-    await database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', weir.now() - interval '1 day', $1), (2, 'test-small', 'ADMIN', weir.now() - interval '1 day', '{"input":"0.000001","output":"0.000002"}')`, [JSON.stringify(PRICE)]);
+    await appendPrice(database.db, { number: 1, model: 'test-chat', rates: PRICE });
+    await appendPrice(database.db, { number: 2, model: 'test-small', rates: { input: '0.000001', output: '0.000002' } });
     apps = [await startTestApp({ database, upstream: provider }), await startTestApp({ database, upstream: provider })];
   });
   beforeEach(async () => {

@@ -30,7 +30,7 @@ it('a budget that is made after a price change and a correction begins with what
   await scene.a.calls.correct([scene.end({ ...end, tokens: tokens(0), usageSource: 'NONE' })], 'test');
   expect(await rows()).toMatchObject([{ cost: '1' }, { kind: 'REVERSAL', cost: '-10', budget_cost: '-1' }, { cost: '0' }]);
   await scene.db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ('bud_x', $1, 'ORGANIZATION', $1, 'MONTH', 100)`, [scene.ours.organizationId]);
-  await scene.db.query(`SELECT weir.fill_budgets(ARRAY['bud_x'])`);
+  await scene.db.query(`SELECT weir.fill_budgets($1, ARRAY['bud_x'])`, [scene.ours.organizationId]);
   expect(await scene.db.query(`SELECT trim_scale(spent)::text AS spent FROM budget_periods WHERE budget_id = 'bud_x'`)).toEqual([{ spent: '0' }]);
 });
 
@@ -48,7 +48,8 @@ it('a price that is long in being recorded keeps no call of another model, and n
     await waitFor(() => hot.mock.calls.length > tries, { what: 'the held call to be tried again' });
     hot.mockRestore();
     // Nothing of a call that is turned away stays locked.
-    expect(await scene.db.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1`)).toEqual([]);
+    const locked = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+    await waitFor(async () => (await scene.db.query(locked)).length === 0, { what: 'nothing to be locked' });
     await client.query('ROLLBACK');
     expect(await held).toHaveLength(1);
   });

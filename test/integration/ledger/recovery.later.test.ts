@@ -247,10 +247,10 @@ describe('what is left over', () => {
   it('goes: checkpoints without a call, keys whose day is over; the others stay', async () => {
     const call = await scene.admit({ idempotency: { key: 'runs', inputHash: 'ab'.repeat(32) } });
     await scene.checkpoint(call.id);
-    await scene.db.query(`INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, completion_tokens) SELECT 'call_orphan', n, '', '', '', 0 FROM generate_series(1, 2100) AS n`);
-    await scene.db.query(`INSERT INTO idempotency_keys (user_id, key, input_hash, call_id, first_used_at, stored, expires_at)
-      SELECT 'usr', 'old' || n, ''::bytea, 'c', weir.now() - interval '2 days', '{}'::jsonb, weir.now() - interval '1 second' FROM generate_series(1, 2100) AS n
-      UNION ALL SELECT 'usr', 'kept', ''::bytea, 'c', weir.now(), '{}'::jsonb, weir.now() + interval '1 second'`);
+    await scene.db.query(`INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, completion_tokens) SELECT 'org', 'call_orphan', n, '', '', '', 0 FROM generate_series(1, 2100) AS n`);
+    await scene.db.query(`INSERT INTO idempotency_keys (organization_id, user_id, key, input_hash, call_id, first_used_at, stored, expires_at)
+      SELECT 'org', 'usr', 'old' || n, ''::bytea, 'c', weir.now() - interval '2 days', '{}'::jsonb, weir.now() - interval '1 second' FROM generate_series(1, 2100) AS n
+      UNION ALL SELECT 'org', 'usr', 'kept', ''::bytea, 'c', weir.now(), '{}'::jsonb, weir.now() + interval '1 second'`);
     const { recovery, logger } = scene.recovery({ direct: true });
     await recovery.look();
     expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([{ call_id: call.id }]);
@@ -263,7 +263,7 @@ describe('what is left over', () => {
     store.lost = async () => {
       throw new Error('no');
     };
-    await scene.db.query(`INSERT INTO call_checkpoints (call_id, number, content, reasoning, tools, completion_tokens) VALUES ('call_orphan', 1, '', '', '', 0)`);
+    await scene.db.query(`INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, completion_tokens) VALUES ('org', 'call_orphan', 1, '', '', '', 0)`);
     const { recovery, logger } = scene.recovery({ direct: true, store });
     await recovery.look();
     expect(await scene.db.query('SELECT FROM call_checkpoints')).toEqual([]);

@@ -1,14 +1,17 @@
+import type { Db } from '../../../src/entities/data-source';
 import { SettlementWriter } from '../../../src/services/ledger/settlement-writer';
 import { FULL, PRICED, collect, input, newKey, replyOf, useKeyedScene } from '../../support/keyed-scene';
 import { gate } from '../../support/provider-script';
 import { waitFor } from '../../support/wait';
+import { appendPrice } from '../../support/prices';
 
 // The price book as an operator, or another replica, changes it: this process does not know.
-const PRICE = (model: string): [string, unknown[]] => [
-  `INSERT INTO model_prices (number, model, source, effective_from, rates)
-   SELECT max(number) + 1, $1, 'ADMIN', weir.now() - interval '1 hour', '{"input": "7", "output": "9"}' FROM model_prices RETURNING number`,
-  [model],
-];
+async function setPrice(db: Db, model: string): Promise<string> {
+  const [last] = await db.query<{ number: string }>('SELECT max(number) AS number FROM model_prices');
+  const number = Number(last!.number) + 1;
+  await appendPrice(db, { number, model, rates: { input: '7', output: '9' } });
+  return String(number);
+}
 
 describe('a price that changes while a call runs', () => {
   const scene = useKeyedScene();
@@ -30,12 +33,12 @@ describe('a price that changes while a call runs', () => {
           })
         : replyOf(scene.chat(question));
     await waitFor(() => scene.asked() > before, { what: 'the upstream to be asked' });
-    const [record] = await db.query<{ number: string }>(...PRICE(PRICED));
+    const number = await setPrice(db, PRICED);
     head.open();
     const reply = await answer;
     const row = (await costs(reply.call.id)) as Record<'prompt' | 'output', number>;
     const total = String(row.prompt * 7 + row.output * 9);
-    expect(row).toMatchObject({ price_number: record!.number, book_number: record!.number, cost: total });
+    expect(row).toMatchObject({ price_number: number, book_number: number, cost: total });
     expect(reply.cost).toMatchObject({ total });
     expect(reply.call.cost).toMatchObject({ total });
     expect(await replyOf(scene.chat(question, scene.second))).toMatchObject({ replayed: true, cost: { total }, call: { cost: { total } } });
@@ -49,7 +52,7 @@ describe('a price that changes while a call runs', () => {
     for (const model of [PRICED, 'test-small']) scene.fixture.provider.script(model, { pieces: ['ok'], holdHead: head });
     const both = Promise.all([PRICED, 'test-small'].map((model) => replyOf(scene.chat(input('q', newKey(), { model })))));
     await waitFor(() => scene.asked() === before + 2, { what: 'both calls to be asked' });
-    await db.query(...PRICE(PRICED));
+    await setPrice(db, PRICED);
     head.open();
     const [priced, other] = await both;
     expect(write).toHaveBeenCalledTimes(2);

@@ -7,6 +7,7 @@ import { gate } from '../../support/provider-script';
 import { startProvider, type FakeProvider } from '../../support/provider';
 import { ask } from '../../support/stream-fixture';
 import { waitFor } from '../../support/wait';
+import { appendPrice } from '../../support/prices';
 
 // The most work of one test in the suite; for slow machines.
 jest.setTimeout(900_000);
@@ -23,7 +24,7 @@ let users: TestUser[];
 beforeAll(async () => {
   database = await createTestDatabase();
   provider = await startProvider();
-  await database.db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', weir.now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}')`);
+  await appendPrice(database.db, { number: 1, model: 'test-chat', rates: { input: '0.0000031', output: '0.0000107' } });
   apps = await Promise.all([1, 2, 3, 4].map(() => startTestApp({ database, upstream: provider })));
 });
 beforeEach(async () => {

@@ -55,21 +55,21 @@ async function storm(seed: number): Promise<string[]> {
       // Everybody's keys and conversations are the same ones.
       const calls = random.some(people, 4).map((person, i) => ({
         nr: i + 1, again: false, id: newId('call'), organization_id: scene.organizationId, user_id: person.id, token_id: person.tokenId, project_id: random.pick(projects), conversation_id: person.conversationId,
-        question_id: newId('message'), parent_id: null, branch_ids: [], messages: [{ id: newId('message'), role: 'USER', content: 'hello' }], scenario: 'DEFAULT', trace_id: 't', model: 'm', upstream: 'DIRECT',
+        question_id: newId('message'), parent_id: null, branch_ids: [], messages: [{ id: newId('message'), role: 'USER', content: 'hello' }], scenario: 'DEFAULT', trace_id: 't', model: 'm', upstream: 'DIRECT', door: 'GRAPHQL', operation: 'CHAT',
         streamed: true, max_tokens: 1, prompt_tokens_estimate: 1, owner: 'storm', deadline_ms: 1_000, hold: random.amount(1), key: `key-${random.int(0, 5)}`, input_hash: '00',
       }));
       const answer = await ask('SELECT weir.admit($1::json) AS answer', [JSON.stringify(calls)]);
       if (!answer) continue;
       const ends = calls.filter((_call, i) => answer.fates[i] === 'ADMITTED').map((call) => ({
         organization_id: call.organization_id, occurred_at: answer.occurredAt, id: call.id, user_id: call.user_id, token_id: call.token_id, project_id: call.project_id, conversation_id: call.conversation_id,
-        scenario: 'DEFAULT', trace_id: 't', streamed: true, model: 'm', served_model: 'm', upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0,
+        scenario: 'DEFAULT', trace_id: 't', streamed: true, door: 'GRAPHQL', operation: 'CHAT', model: 'm', served_model: 'm', upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0,
         cache_write_one_hour_tokens: 0, output_tokens: 1, reasoning_tokens: 0, usage_source: 'PROVIDER', cost: call.hold, latency_ms: 1, omitted_messages: 0, answer_id: newId('message'), question_id: call.question_id,
         content: 'an answer', complete: true, key: call.key, stored: random.chance(0.5) ? undefined : { a: 1 },
       }));
       if (ends.length === 0) continue;
       const shuffled = random.some(ends, ends.length);
-      await ask('SELECT count(*) AS answer FROM weir.settle($1::json)', [JSON.stringify(shuffled)]);
-      await ask(`SELECT count(*) AS answer FROM weir.correct($1::json, 'a later record')`, [JSON.stringify(shuffled.map((end) => ({ ...end, cost: random.amount(1) })))]);
+      await ask('SELECT settled AS answer FROM weir.settle($1::json)', [JSON.stringify(shuffled)]);
+      await ask(`SELECT corrected AS answer FROM weir.correct($1::json, 'a later record')`, [JSON.stringify(shuffled.map((end) => ({ ...end, cost: random.amount(1) })))]);
     }
     await client.end();
   }));

@@ -53,7 +53,7 @@ describe('a call that comes twice in one group', () => {
     const budgetId = await scene.budget({ limit: '100' });
     const [call] = await scene.admitted(scene.call('60'));
     const row = {
-      organization_id: scene.organizationId, occurred_at: call!.occurredAt, id: call!.call.id, user_id: scene.userId, token_id: scene.tokenId, project_id: scene.projectId, scenario: 'DEFAULT', trace_id: 't', streamed: false,
+      organization_id: scene.organizationId, occurred_at: call!.occurredAt, id: call!.call.id, user_id: scene.userId, token_id: scene.tokenId, project_id: scene.projectId, scenario: 'DEFAULT', trace_id: 't', streamed: false, door: 'GRAPHQL', operation: 'CHAT',
       model: 'm', served_model: 'm', upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 1,
       reasoning_tokens: 0, usage_source: 'PROVIDER', cost: '40', omitted_messages: 0, budget_ids: call!.heldOn.map(({ budgetId }) => budgetId), budget_dates: call!.heldOn.map(({ startsOn }) => startsOn),
     };
@@ -139,7 +139,7 @@ describe('a budget that is made while calls run', () => {
       // Whoever asks is refused at once, and asks again: nothing waits in the database.
       await expect(base.db.query('SELECT weir.share_budgets(ARRAY[$1])', [scene.organizationId])).rejects.toMatchObject({ code: '55P03' });
       await other.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ('bud_' || $1, $1, 'ORGANIZATION', $1, 'MONTH', 50)`, [scene.organizationId]);
-      await other.query(`SELECT weir.fill_budgets(ARRAY['bud_' || $1])`, [scene.organizationId]);
+      await other.query(`SELECT weir.fill_budgets($1, ARRAY['bud_' || $1])`, [scene.organizationId]);
       await other.query('COMMIT');
       expect(kinds(await admission)).toEqual(['BUDGET_EXCEEDED']);
     });

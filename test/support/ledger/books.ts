@@ -4,6 +4,7 @@ import { createUser, createWorld } from '../factories';
 import type { FakeProvider } from '../provider';
 import { waitFor } from '../wait';
 import type { Tally } from './load';
+import { appendPrice } from '../prices';
 
 export interface Books {
   sent: number; replies: number; replayed: number; upstreamCalls: number; rows: number; lostRows: number; corrections: number;
@@ -21,7 +22,7 @@ export interface Books {
 export async function openBooks(db: Db, people: number): Promise<{ world: World; users: TestUser[] }> {
   const world = await createWorld(db);
   const users = await Promise.all(Array.from({ length: people }, () => createUser(db, { organizationId: world.organizationId, planId: world.planId })));
-  await db.query(`INSERT INTO model_prices (number, model, source, effective_from, rates) VALUES (1, 'test-chat', 'ADMIN', weir.now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}')`);
+  await appendPrice(db, { number: 1, model: 'test-chat', rates: { input: '0.0000031', output: '0.0000107' } });
   await db.query(
     `INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) SELECT 'bud_' || t.subject, $1, t.scope, t.subject, 'MONTH', 1000
      FROM (SELECT 'ORGANIZATION' AS scope, $1 AS subject UNION ALL SELECT 'USER', unnest($2::text[]) UNION ALL SELECT 'API_TOKEN', unnest($3::text[])) AS t`,

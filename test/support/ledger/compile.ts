@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, existsSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { transformSync } from '@swc/core';
@@ -51,5 +51,7 @@ function compileProgram(entry: string, edit: (file: string, text: string) => str
     }
   };
   compile(entry);
+  // What the program reads at its start: functions, views and tables.
+  cpSync(path.join(ROOT, 'src'), path.join(folder, 'src'), { recursive: true, filter: (from) => statSync(from).isDirectory() || from.endsWith('.sql') });
   return { file: target(entry), folder };
 }

@@ -12,6 +12,7 @@ import { TcpFront } from '../tcp-front';
 import { waitFor } from '../wait';
 import { NETWORKS } from './stream-plan';
 import type { Door } from './stream-watcher';
+import { appendPrice } from '../prices';
 
 export interface LaneOptions {
   replicas: number;
@@ -90,11 +91,7 @@ export class StreamLane {
     const models = Array.from({ length: streams }, (_, index) => `s-${index}`);
     const provider = await startProvider({ models: models.map((id) => ({ id })) });
     const { users } = await openBooks(database.db, 3);
-    await database.db.query(
-      `INSERT INTO model_prices (number, model, source, effective_from, rates)
-       SELECT n + 1, model, 'ADMIN', weir.now() - interval '1 day', '{"input":"0.0000031","output":"0.0000107"}' FROM unnest($1::text[]) WITH ORDINALITY AS t (model, n)`,
-      [models],
-    );
+    for (const [index, model] of models.entries()) await appendPrice(database.db, { number: index + 2, model, rates: { input: '0.0000031', output: '0.0000107' } });
     const common = {
       DATABASE_URL: database.url, LLM_BASE_URL: provider.url, WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'), EXPLORER: 'false',
       OWNER_DEAD_AFTER_MS: String(DEAD_AFTER_MS), STREAM_GRACE_MS: String(GRACE_MS), ...env,
