@@ -91,7 +91,7 @@ function chatCases(field: string, document: string): Record<string, IdCase | Pub
         const conversationId = asker === scene.owner && found ? found.conversation_id : await scene.conversation(asker);
         return { input: { ...question(), conversationId, afterMessageId: id } };
       },
-      object: async (scene) => scene.message(await scene.conversation(scene.owner)),
+      object: async (scene) => scene.message(scene.owner.organizationId, await scene.conversation(scene.owner)),
       strangers: everybodyElse,
     },
     // Operators see the projects of others, and book on their own only: nothing of theirs is looked at here.
@@ -110,7 +110,7 @@ export const ID_CASES: Record<string, IdCase | IdCase[] | PublicCase> = {
   'Query.prices(model)': { document: operation('prices'), variables: (model) => ({ model }), object: () => SECRET_MODEL, missing: 'no-such-model', strangers: foreigners },
   'Query.node(id)': [
     { object: (scene: AccessScene) => scene.conversation(scene.owner), strangers: everybodyElse },
-    { object: async (scene: AccessScene) => scene.message(await scene.conversation(scene.owner)), strangers: everybodyElse },
+    { object: async (scene: AccessScene) => scene.message(scene.owner.organizationId, await scene.conversation(scene.owner)), strangers: everybodyElse },
     { object: (scene: AccessScene) => scene.call(scene.owner), strangers: notInCharge },
     { object: (scene: AccessScene) => scene.token(scene.owner), strangers: notAdmins },
     { object: ({ owner }: AccessScene) => owner.id, strangers: notInCharge },

@@ -25,7 +25,7 @@ describe('what belongs to others', () => {
         await scene.app.services.budgets.set(world.admin.viewer, { scope, subjectId, period: 'MONTH', limit: '1000000', timeZone: 'UTC', alertAtPercent: [] });
       }
     }
-    ids = { budget, alert, user: scene.owner.id, organization: scene.ours.organizationId, project: await scene.project(scene.ours.organizationId), token: scene.owner.tokenId, conversation, message: await scene.message(conversation, call), call };
+    ids = { budget, alert, user: scene.owner.id, organization: scene.ours.organizationId, project: await scene.project(scene.ours.organizationId), token: scene.owner.tokenId, conversation, message: await scene.message(scene.ours.organizationId, conversation, call), call };
   });
   afterAll(() => scene.close());
 
