@@ -210,11 +210,11 @@ describe('while they move', () => {
     await settling.query('BEGIN');
     const { id } = callEnd();
     const row = {
-      organization_id: 'org_1', occurred_at: '2019-02-07 10:00:00+00', id, user_id: 'usr_1', scenario: 'DEFAULT', trace_id: 't', streamed: false, model: 'm', served_model: 'm', upstream: 'DIRECT',
+      organization_id: 'org_1', occurred_at: '2019-02-07 10:00:00+00', id, user_id: 'usr_1', scenario: 'DEFAULT', trace_id: 't', door: 'GRAPHQL', operation: 'CHAT', streamed: false, model: 'm', served_model: 'm', upstream: 'DIRECT',
       attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 1, reasoning_tokens: 0,
       usage_source: 'PROVIDER', omitted_messages: 0, budget_ids: [], budget_dates: [],
     };
-    expect((await settling.query('SELECT id FROM weir.settle($1::json)', [JSON.stringify([row])])).rows).toEqual([{ id }]);
+    expect((await settling.query('SELECT settled FROM weir.settle($1::json)', [JSON.stringify([row])])).rows).toEqual([{ settled: [id] }]);
     expect([await store.moveDefaultUsage(), await inDefault()]).toEqual([null, 5]);
     await settling.query('COMMIT');
     expect(await store.moveDefaultUsage()).toHaveLength(4);

@@ -26,12 +26,12 @@ const end = (prompt: number, by = scene.a): CallEnd =>
 /** As the store writes it, in a transaction that stays open. */
 async function settleIn(client: Client, one: CallEnd): Promise<void> {
   const row = {
-    organization_id: one.organizationId, occurred_at: one.occurredAt, id: one.id, user_id: one.userId, scenario: one.scenario, trace_id: one.traceId, streamed: one.streamed, model: one.model, served_model: one.servedModel,
+    organization_id: one.organizationId, occurred_at: one.occurredAt, id: one.id, user_id: one.userId, scenario: one.scenario, trace_id: one.traceId, door: 'GRAPHQL', operation: 'CHAT', streamed: one.streamed, model: one.model, served_model: one.servedModel,
     upstream: one.upstream, attempts: 1, status: one.status, uncached_prompt_tokens: one.tokens.uncachedPrompt, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 0, reasoning_tokens: 0,
     usage_source: one.usageSource, price_number: one.priceNumber, book_number: one.priceBook, cost: one.cost?.total, latency_ms: 1, omitted_messages: 0,
   };
-  const { rows } = await client.query('SELECT stale FROM weir.settle($1::json)', [storableJson([row])]);
-  expect(rows).toEqual([{ stale: false }]);
+  const { rows } = await client.query('SELECT settled, stale FROM weir.settle($1::json)', [storableJson([row])]);
+  expect(rows).toEqual([{ settled: [one.id], stale: null }]);
 }
 const booked = async (id: string): Promise<{ cost: string; book_number: string }> => (await scene.db.query<{ cost: string; book_number: string }>('SELECT cost, book_number FROM llm_usage WHERE id = $1', [id]))[0]!;
 

@@ -45,7 +45,7 @@ export async function insertInFlight(db: Db, call: { id?: string; organization_i
 /** Corrects a settled call as the ledger does, and gives what is true of it from then on. Fails where nothing was to be corrected. */
 export async function correctUsage(db: Db, call: UsageRow, changes: Partial<UsageRow>): Promise<UsageRow> {
   const truth = { ...call, ...changes };
-  const corrected = await db.query(`SELECT id FROM weir.correct($1::json, 'TEST')`, [JSON.stringify([{ ...truth, omitted_messages: 0 }])]);
-  if (corrected.length !== 1) throw new Error(`${call.id} was not corrected`);
+  const [row] = await db.query<{ corrected: string[] }>(`SELECT corrected FROM weir.correct($1::json, 'TEST')`, [JSON.stringify([{ ...truth, omitted_messages: 0 }])]);
+  if (row!.corrected.length !== 1) throw new Error(`${call.id} was not corrected`);
   return truth;
 }

@@ -167,8 +167,8 @@ describe('deleting a user', () => {
     await database.db.query(`INSERT INTO messages (organization_id, id, conversation_id, position, role, content) VALUES ($1, $2, $3, 1, 'USER', 'private')`, [world.organizationId, newId('message'), conversationId]);
     await database.db.query(
       `INSERT INTO llm_usage (organization_id, occurred_at, id, user_id, scenario, trace_id, streamed, model, served_model, upstream, attempts, status,
-         uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, batch_id)
-       VALUES ($1, weir.now(), $2, $3, 'DEFAULT', 't', false, 'm', 'm', 'DIRECT', 1, 'COMPLETED', 1, 0, 0, 0, 1, 0, 'PROVIDER', 0)`,
+         uncached_prompt_tokens, cache_read_tokens, cache_write_tokens, cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, batch_id, door, operation)
+       VALUES ($1, weir.now(), $2, $3, 'DEFAULT', 't', false, 'm', 'm', 'DIRECT', 1, 'COMPLETED', 1, 0, 0, 0, 1, 0, 'PROVIDER', 0, 'GRAPHQL', 'CHAT')`,
       [world.organizationId, newId('call'), user.id],
     );
     await expect(people.deleteUser(world.admin.viewer, user.id)).resolves.toBe(user.id);
