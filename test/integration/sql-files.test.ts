@@ -74,7 +74,7 @@ describe('functions, views and row security', () => {
   });
 
   it.each([
-    [`CREATE OR REPLACE FUNCTION weir.period_end(p text, d date) RETURNS date LANGUAGE sql IMMUTABLE AS 'SELECT d'`, 'weir.period_end(text,date)'],
+    [`CREATE OR REPLACE FUNCTION weir.period_end(period text, day date) RETURNS date LANGUAGE sql IMMUTABLE AS 'SELECT day'`, 'weir.period_end(text,date)'],
     ['ALTER FUNCTION weir.settle SECURITY DEFINER', 'weir.settle('],
     ['ALTER VIEW analytics.calls SET (security_invoker = false)', 'analytics.calls'],
     [`CREATE OR REPLACE VIEW analytics.reconciliations WITH (security_invoker = true) AS SELECT run_on, from_at, to_at, compared_up_to, ended_at, compared_calls, proxy_cost AS our_cost, our_cost AS proxy_cost, missing_here,

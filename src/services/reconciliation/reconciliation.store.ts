@@ -1,4 +1,4 @@
-import { pricedCall } from '../usage/priced-call.store';
+import { pricedCall } from '../../entities/priced-call';
 import type { Db } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { PriceSource } from '../pricing/pricing.types';

@@ -1,4 +1,4 @@
-import { pricedCall } from './priced-call.store';
+import { pricedCall } from '../../entities/priced-call';
 import type { Db, Tx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import { pageBounds, type PageBounds } from './page-bounds.store';

@@ -1,4 +1,4 @@
-import { pricedCall } from './priced-call.store';
+import { pricedCall } from '../../entities/priced-call';
 import type { Db } from '../../entities/data-source';
 import { COST_COLUMNS, LINE, ROW_COLUMNS } from './export-columns.store';
 import type { ExportLink } from './export-link';

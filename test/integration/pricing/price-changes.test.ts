@@ -1,3 +1,4 @@
+import { pricedCall } from '../../../src/entities/priced-call';
 import type { CallEnd } from '../../../src/services/chat/call.types';
 import { priceUsage } from '../../../src/services/pricing/price-usage';
 import type { TokenBuckets } from '../../../src/services/pricing/pricing.types';
@@ -80,7 +81,7 @@ describe('a corrected price', () => {
     await call('10', 0, { usageSource: 'CACHE', cacheUse: 'HIT' });
     expect(await scene.setPrice({ model, inputPerMillion: '500000', perRequest: '2' })).toMatchObject({ costBefore: '5.25', costAfter: '7' });
     expect(await scene.figures(model)).toEqual({ cost: '7', unpriced: 0, priced: 3 });
-    const rows = await scene.db.query(`SELECT c.cost::text, c.cost_request::text FROM llm_usage AS u CROSS JOIN LATERAL weir.cost_as_of(u, NULL) AS c WHERE u.served_model = $1 AND u.usage_source = 'CACHE'`, [model]);
+    const rows = await scene.db.query(`SELECT c.cost::text, c.cost_request::text FROM llm_usage AS u CROSS JOIN LATERAL weir.cost_as_of(${pricedCall('u')}, NULL) AS c WHERE u.served_model = $1 AND u.usage_source = 'CACHE'`, [model]);
     expect(rows).toEqual([{ cost: '0', cost_request: '0' }, { cost: '0', cost_request: '0' }]);
   });
 

@@ -3,7 +3,7 @@ import { canonicalDecimal, Decimal } from '../../../src/lib/decimal';
 import { priceCall } from '../../../src/services/pricing/price-call';
 import { pickRecord } from '../../../src/services/pricing/price-lookup';
 import type { PriceRecord, PriceSource, Rates, TokenBuckets } from '../../../src/services/pricing/pricing.types';
-import { pricedCall } from '../../../src/services/usage/priced-call.store';
+import { pricedCall } from '../../../src/entities/priced-call';
 import type { BookPlay } from './book-play';
 
 interface Row {
