@@ -29,7 +29,9 @@ const project = (name, testMatch, extra = {}) => ({
 });
 
 // Named by two projects and run once: jest keeps the set of the paths.
-const database = { globalSetup: '<rootDir>/test/global-setup.ts', globalTeardown: '<rootDir>/test/global-teardown.ts' };
+const database = {
+  globalSetup: '<rootDir>/test/global-setup.ts', globalTeardown: '<rootDir>/test/global-teardown.ts', setupFilesAfterEnv: ['<rootDir>/test/support/record-statements.ts'],
+};
 
 /** @type {import('jest').Config} */
 module.exports = {

@@ -39,7 +39,7 @@ export const SESSION = '-c TimeZone=UTC -c search_path=public -c jit=off -c idle
  *  And planned once it is: another plan for each value of an array would cost more than the statement. */
 const BY_KEY = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan';
 /** Two groups of admissions and two of settlements at a time, and room for what is read beside them: more connections only take from each other. */
-const HOT_CONNECTIONS = 6;
+export const HOT_CONNECTIONS = 6;
 /** Milliseconds to wait for a connection, be it a new one or a place in the queue. */
 const CONNECT_MS = 5_000;
 const STATEMENT_MS = 14_000;

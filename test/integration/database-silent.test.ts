@@ -1,4 +1,4 @@
-import { openDatabase, type Db } from '../../src/entities/data-source';
+import { HOT_CONNECTIONS, openDatabase, type Db } from '../../src/entities/data-source';
 import { toAppError } from '../../src/server/format-error';
 import { AuthService } from '../../src/services/viewer/auth.service';
 import { createTestDatabase, type TestDatabase } from '../support/database';
@@ -33,7 +33,7 @@ afterEach(async () => {
 
 const one = { query: () => db.query('SELECT 1 AS one'), hot: () => db.hot('weir_test_one', 'SELECT 1 AS one', []) };
 /** Connects all of both pools. */
-const warm = (): Promise<unknown> => Promise.all(Array.from({ length: 8 }, () => [one.query(), one.hot()]).flat());
+const warm = (): Promise<unknown> => Promise.all(Array.from({ length: 2 * HOT_CONNECTIONS }, () => [one.query(), one.hot()]).flat());
 const failure = async (work: Promise<unknown>, ms = GIVEN_UP_MS): Promise<unknown> => {
   const error = await within(work.then(() => 'an answer', (cause: unknown) => cause), ms, 'the failure');
   return toAppError(error) ?? error;
@@ -44,7 +44,7 @@ describe('a Postgres that does not answer', () => {
   it.each(['query', 'hot'] as const)('fails a statement in time (%s), and the connection is not used again', async (way) => {
     await warm();
     front.freeze();
-    const failures = await Promise.all(Array.from({ length: way === 'hot' ? 4 : POOL }, () => failure(one[way]())));
+    const failures = await Promise.all(Array.from({ length: way === 'hot' ? HOT_CONNECTIONS : POOL }, () => failure(one[way]())));
     expect(failures).toEqual(failures.map(() => expect.objectContaining(unavailable)));
     for (let round = 0; round < 6; round += 1) await expect(within(one[way](), 1_000, 'an answer')).resolves.toEqual([{ one: 1 }]);
   });

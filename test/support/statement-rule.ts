@@ -1,7 +1,7 @@
-/** Tables whose rows belong to an organisation. */
+/** Tables whose rows are of one organisation each. A further one is a decision: it belongs into this list, too. */
 export const TENANT_TABLES = [
-  'users', 'projects', 'api_tokens', 'virtual_keys', 'conversations', 'messages', 'budgets', 'budget_periods', 'budget_alerts', 'calls_in_flight',
-  'idempotency_keys', 'call_checkpoints', 'usage_batches', 'llm_usage', 'usage_daily', 'usage_daily_by_project', 'usage_daily_by_user', 'usage_quarter_hourly',
+  'api_tokens', 'budget_alerts', 'budget_periods', 'budgets', 'call_checkpoints', 'calls_in_flight', 'conversations', 'idempotency_keys', 'llm_usage',
+  'messages', 'projects', 'usage_batches', 'usage_daily', 'usage_daily_by_project', 'usage_daily_by_user', 'usage_quarter_hourly', 'users', 'virtual_keys',
 ];
 const MENTION = new RegExp(String.raw`\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+(?:ONLY\s+)?(?:public\.)?(${TENANT_TABLES.join('|')})\b(?:\s+(?:AS\s+)?(?!(?:WHERE|SET|ON|JOIN|LEFT|CROSS|ORDER|GROUP|LIMIT|USING|SELECT|VALUES|RETURNING|FOR|UNION|HAVING|OFFSET|DO|NOT|AND|OR)\b)([a-z_]+)\b)?`, 'gi');
 

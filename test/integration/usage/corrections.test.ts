@@ -85,6 +85,7 @@ describe('calls that were corrected, beside the same calls booked right at once'
       });
     });
     await insertUsage(database.db, booked);
+    await database.db.query('INSERT INTO organizations (id, name) SELECT id, id FROM unnest($1::text[]) AS id', [[here, elsewhere]]);
     calls = booked;
     steps = booked.map(() => one([0, 0, 1, 1, 2, 3]));
     for (const round of [1, 2, 3]) {
