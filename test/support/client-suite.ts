@@ -198,7 +198,8 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       network.away = true;
       // One model speaks on to its end while nobody can hear it, the other one when they are back.
       duringOutage.open();
-      await within((await fixture.provider.completion(1)).closed, DEADLINE_MS, 'the end of the upstream request');
+      const requests = await Promise.all([0, 1].map((index) => fixture.provider.completion(index)));
+      await within(requests.find(({ body }) => body.model === 'test-small')!.closed, DEADLINE_MS, 'the end of the upstream request');
       network.away = false;
       await within(whileSpeaking.ended, DEADLINE_MS, 'the end of the stream that has ended meanwhile');
       beforeOutage.open();
