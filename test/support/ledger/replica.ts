@@ -11,7 +11,7 @@ export interface Command {
   nr: number;
   /** What goes wrong while it is carried out. */
   fault?: ReplicaFault;
-  work: { do: 'admit'; calls: NewCall[] } | { do: 'settle'; ends: CallEnd[] } | { do: 'correct'; ends: CallEnd[]; reason: string };
+  work: { do: 'admit'; calls: NewCall[] } | { do: 'settle'; ends: CallEnd[] } | { do: 'correct'; ends: CallEnd[]; reason: string } | /** Waits for what it has sent and was told nothing of. */ { do: 'finish' };
 }
 /**
  * BEFORE, ANSWERED: the process kills itself before a statement is sent, behind its answer. LOST, CUT: it lives on, and the first statement's
@@ -23,7 +23,7 @@ export interface Failed { failed: string; code: string | null }
 export interface Reply { nr: number; admissions?: (Admission | Failed)[]; ids?: string[]; failed?: Failed }
 
 // As src/entities/data-source.ts has them.
-const SESSION = '-c TimeZone=UTC -c search_path=public -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
+const SESSION = '-c TimeZone=UTC -c search_path=public -c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan';
 
 const dieNow = (): never => {
   process.kill(process.pid, 'SIGKILL');
@@ -36,6 +36,7 @@ function run(url: string, name: string): void {
   // A connection that a test cuts is no news.
   pool.on('error', () => {});
   let fault: Command['fault'];
+  const cut: Promise<unknown>[] = [];
   const query = async (config: { name?: string; text: string; values: unknown[] }): Promise<never> => {
     if (fault === 'BEFORE') dieNow();
     const breaks = fault === 'LOST' || fault === 'CUT' ? fault : null;
@@ -44,7 +45,7 @@ function run(url: string, name: string): void {
     // As pg says it. What Postgres was sent it finishes.
     if (breaks === 'LOST') await answer;
     if (breaks) {
-      answer.catch(() => {});
+      cut.push(answer.catch(() => {}));
       throw new Error('Connection terminated unexpectedly');
     }
     const { rows } = await answer;
@@ -56,6 +57,10 @@ function run(url: string, name: string): void {
 
   async function carryOut({ work }: Command): Promise<Omit<Reply, 'nr'>> {
     if (work.do === 'settle') return { ids: await store.settle(work.ends) };
+    if (work.do === 'finish') {
+      await Promise.all(cut.splice(0));
+      return {};
+    }
     if (work.do === 'correct') return { ids: await store.correct(work.ends, work.reason) };
     // One by one, in one tick: a call that fails takes no other one's answer with it, and what queues shares a statement.
     return { admissions: await Promise.all(work.calls.map((call) => store.admit([call]).then(([one]) => one!, failure))) };

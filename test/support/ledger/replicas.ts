@@ -57,6 +57,11 @@ export class Replica {
     return (await this.ask({ do: 'correct', ends, reason }, fault)).ids!;
   }
 
+  /** When Postgres has finished what a cut connection had sent. */
+  async finish(): Promise<void> {
+    await this.ask({ do: 'finish' });
+  }
+
   kill(): void {
     this.child.kill('SIGKILL');
   }

@@ -58,7 +58,9 @@ class Schedule {
   async run(): Promise<void> {
     await this.world.make();
     for (let rounds = this.random.int(3, 6); rounds > 0; rounds -= 1) await this.round();
+    await Promise.all(this.replicas.map((replica) => replica.finish()));
     await this.recover(true);
+    await Promise.all(this.replicas.map((replica) => replica.finish()));
     const { faults, counts } = await checkSchedule(this.lane.db, this.world.organizationId, this.replies);
     this.faults.push(...faults);
     Object.assign(this.counts, counts);
