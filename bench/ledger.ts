@@ -1,66 +1,21 @@
-import { createHash, randomInt } from 'node:crypto';
 import { writeFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
-import { openDatabase, type Db } from '../src/entities/data-source';
+import { openDatabase } from '../src/entities/data-source';
 import { LlmUsage } from '../src/entities/llm-usage.entity';
-import { migrate } from '../src/entities/migrate';
 import { newId } from '../src/lib/ids';
-import { CallStore } from '../src/services/chat/call.store';
-import type { AdmittedCall, CallEnd, NewCall } from '../src/services/chat/call.types';
-import { createWorld, type World } from '../test/support/factories';
+import type { AdmittedCall, CallEnd } from '../src/services/chat/call.types';
 import { startPostgres } from '../test/support/postgres';
 import { percentile, printTable } from './lib/figures';
+import { dollars, endOf, newCall, POOL, prepare, type Scene } from './lib/ledger-scene';
 import { printMachine } from './lib/machine';
 import { rate, waits } from './lib/pace';
 import { fillLog, reuseLog } from './lib/used-wal';
-import { benchFacts } from './lib/facts';
 
 /** Calls that wait at the same time, as on a busy server. */
 const WAITING = 512;
 const SECONDS = 4;
-const POOL = 10;
-
-interface Scene { db: Db; store: CallStore; world: World; projectId: string; budgetIds: string[] }
-
-/** Four budgets that every call is held at: organisation, project, user, token. */
-async function prepare(url: string): Promise<Scene> {
-  await migrate({ url });
-  const db = await openDatabase({ url, poolSize: POOL }, () => {});
-  const world = await createWorld(db, { name: 'Bench' });
-  const projectId = newId('project');
-  await db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [projectId, world.organizationId, 'Bench']);
-  const budgetIds: string[] = [];
-  for (const [scope, subject] of [['ORGANIZATION', world.organizationId], ['PROJECT', projectId], ['USER', world.member.id], ['API_TOKEN', world.member.tokenId]]) {
-    const id = newId('budget');
-    await db.query('INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, $3, $4, $5, 1000000000)', [id, world.organizationId, scope, subject, 'MONTH']);
-    budgetIds.push(id);
-  }
-  return { db, store: new CallStore(db), world, projectId, budgetIds };
-}
-
-const dollars = (): string => `0.00${randomInt(100_000, 999_999)}`;
-
-function newCall({ world, projectId }: Scene): NewCall {
-  const id = newId('call');
-  return {
-    ...benchFacts(dollars()), id, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, agent: null, scenario: 'DEFAULT', traceId: '0'.repeat(32), model: 'bench',
-    upstream: 'DIRECT', streamed: false, owner: 'bench', deadlineMs: 600_000, question: null,
-    idempotency: { key: id, inputHash: createHash('sha256').update(id).digest('hex') },
-  };
-}
-
-function endOf({ world, projectId }: Scene, call: AdmittedCall): CallEnd {
-  const cost = dollars();
-  return {
-    id: call.id, occurredAt: call.occurredAt, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, conversationId: null, agent: null,
-    scenario: 'DEFAULT', traceId: '0'.repeat(32), streamed: false, model: 'bench', servedModel: 'bench', provider: 'bench', deployment: null, serviceTier: null, priceBook: 1, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED',
-    errorCode: null, finishReason: 'STOP', tokens: { uncachedPrompt: 100, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 50, reasoning: 0 }, usageSource: 'PROVIDER', cacheUse: 'NO', cachedTokens: null,
-    rawUsage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 }, priceNumber: 1, cost: { input: cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: cost },
-    proxyCost: null, latencyMs: 812, timeToFirstTokenMs: null, omittedMessages: 0, answer: null, heldOn: call.heldOn, facts: benchFacts(null), idempotency: null,
-  };
-}
 
 /** One UPDATE for each call in a transaction of its own, on one hot row: what a budget is in most products. */
 async function updatePerCall(url: string): Promise<number> {

@@ -1,4 +1,4 @@
-// npm run bench [chat-latency] [chat-cpu] [streams] [ledger] [soak [--hour | --seconds 60] [--rate 50]] [dashboard [rows] [--rebuild]] [faults/…]: builds what is measured and what measures, then runs one after another.
+// npm run bench [chat-latency] [chat-cpu] [streams] [ledger] [stalls] [soak [--hour | --seconds 60] [--rate 50]] [dashboard [rows] [--rebuild]] [faults/…]: builds what is measured and what measures, then runs one after another.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ const ALL = ['chat-latency', 'chat-cpu', 'streams', 'ledger'];
 // These take long and measure nothing: they count what faults have lost. Only when asked for.
 const FAULTS = ['faults/ledger-schedules', 'faults/kill-rounds', 'faults/postgres-restart'];
 // The first makes gigabytes of data, the second takes ten minutes: only when asked for.
-const BIG = ['dashboard', 'soak'];
+const BIG = ['dashboard', 'soak', 'stalls'];
 // Numbers and flags are for the program that they follow.
 const runs = [];
 for (const arg of process.argv.length > 2 ? process.argv.slice(2) : ALL) {

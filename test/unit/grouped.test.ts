@@ -16,7 +16,7 @@ describe('Grouped', () => {
     expect(groups).toEqual([[1], [2, 3, 4], [5]]);
   });
 
-  it('has as many groups under way as it has lanes', async () => {
+  it('has as many groups under way as it has lanes, while whole ones wait', async () => {
     const groups: number[][] = [];
     const gates = [gate(), gate()];
     const grouped = new Grouped(async (items: number[]) => {
@@ -24,14 +24,15 @@ describe('Grouped', () => {
       await gates[groups.length - 1]?.opened;
       return items;
     }, { maxItems: 2, lanes: 2 });
-    const all = [1, 2, 3, 4, 5].map((n) => grouped.add(n));
-    expect(groups).toEqual([[1], [2]]);
+    const all = [1, 2, 3, 4, 5, 6].map((n) => grouped.add(n));
+    expect(groups).toEqual([[1], [2, 3]]);
     gates[1]!.open();
-    await all[1];
     await all[4];
-    expect(groups).toEqual([[1], [2], [3, 4], [5]]);
+    // The last one is no whole group: it waits for the lane that stays.
+    expect(groups).toEqual([[1], [2, 3], [4, 5]]);
     gates[0]!.open();
-    expect(await Promise.all(all)).toEqual([1, 2, 3, 4, 5]);
+    expect(await Promise.all(all)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(groups).toEqual([[1], [2, 3], [4, 5], [6]]);
   });
 
   it('lets nobody fail for somebody else', async () => {

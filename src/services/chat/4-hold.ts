@@ -42,7 +42,7 @@ export interface HeldCall extends PreparedCall {
   questionId: string | null;
   /** An upper bound of the prompt, in tokens. */
   promptBound: number;
-  heldOn: HeldOn[];
+  heldOn: readonly HeldOn[];
   facts: CallFacts;
   idempotencyKey: string | null;
 }

@@ -98,15 +98,14 @@ export interface SlowGroup {
 const SLOW_MS = 20;
 
 /** null: ask once more. */
-function readAdmission(answer: AdmissionSql, at: number, call: NewCall): Admission | null {
+function readAdmission(answer: AdmissionSql, at: number, call: NewCall, periods: (places: string | null | undefined) => readonly HeldOn[]): Admission | null {
   const fate = answer.fates[at]!;
   const detail = answer.details[at];
   switch (fate) {
     case 'ADMITTED': {
       // A call that was asked for again has the time and the budgets of its first try.
       if (detail) return { kind: 'ADMITTED', id: call.id, occurredAt: detail.occurredAt, heldOn: heldOn(detail.budgetIds, detail.budgetDates) };
-      const places = answer.places[at]?.slice(1, -1).split(',').map((place) => Number(place) - 1) ?? [];
-      return { kind: 'ADMITTED', id: call.id, occurredAt: answer.occurredAt, heldOn: places.map((place) => ({ budgetId: answer.budgets![place]!, startsOn: answer.dates![place]! })) };
+      return { kind: 'ADMITTED', id: call.id, occurredAt: answer.occurredAt, heldOn: periods(answer.places[at]) };
     }
     case 'BUDGET_EXCEEDED':
       return { kind: 'BUDGET_EXCEEDED', budget: readBudget(detail!.budget), room: canonicalDecimal(detail!.room), onlyHeld: detail!.onlyHeld };
@@ -127,6 +126,20 @@ function readAdmission(answer: AdmissionSql, at: number, call: NewCall): Admissi
   }
 }
 
+/** The period rows at the places of an answer, one list for all calls that have the same: a busy server keeps it for as long as they run. */
+function periodsOf({ budgets, dates }: AdmissionSql): (places: string | null | undefined) => readonly HeldOn[] {
+  const found = new Map<string, readonly HeldOn[]>();
+  return (places) => {
+    if (!places) return [];
+    let periods = found.get(places);
+    if (!periods) {
+      periods = places.slice(1, -1).split(',').map((place) => ({ budgetId: budgets![Number(place) - 1]!, startsOn: dates![Number(place) - 1]! }));
+      found.set(places, periods);
+    }
+    return periods;
+  };
+}
+
 const heldOn = (budgetIds: string[], dates: string[]): HeldOn[] => budgetIds.map((budgetId, i) => ({ budgetId, startsOn: dates[i]! }));
 
 const readBudget = (row: BudgetJson): Budget => ({
@@ -142,9 +155,9 @@ const readBudget = (row: BudgetJson): Budget => ({
 });
 
 /**
- * Two groups of each kind are under way at a time: while Postgres writes one, this process reads the answer of the other and prepares the next. Calls of
- * a group are granted in the order of arrival; of two groups the later one may be first. 128 calls are written in some 8 ms, which bounds
- * what others wait behind them.
+ * Two groups of each kind are under way while whole ones wait: Postgres writes one, and this process reads the answer of the other and prepares
+ * the next. Calls of a group are granted in the order of arrival; of two groups the later one may be first. 128 calls are written in some 8 ms,
+ * which bounds what others wait behind them (`npm run bench stalls`).
  */
 const GROUPS = { isForAll, lanes: 2, maxItems: 128 };
 
@@ -280,9 +293,10 @@ export class CallStore {
     const startedAt = performance.now();
     const [row] = await this.db.hot<{ answer: AdmissionSql; statementMs: number }>('admit', ADMIT, [json]);
     this.report({ what: 'admission', calls: calls.length, startedAt, statementMs: row!.statementMs, waitedMs: row!.answer.waitedMs });
+    const periods = periodsOf(row!.answer);
     return calls.map(({ item }, i) => {
       this.asked.delete(item);
-      return readAdmission(row!.answer, i, item);
+      return readAdmission(row!.answer, i, item, periods);
     });
   }
 

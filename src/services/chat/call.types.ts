@@ -97,7 +97,7 @@ export interface Question {
 }
 
 /** `occurredAt` is the database's time of admission as text: a JavaScript date would cut the microseconds that are part of the row's key. */
-export interface AdmittedCall { id: string; occurredAt: string; heldOn: HeldOn[] }
+export interface AdmittedCall { id: string; occurredAt: string; heldOn: readonly HeldOn[] }
 
 /** How a call ended: everything that its usage row says, and the answer to store. */
 export interface CallEnd {
@@ -143,7 +143,7 @@ export interface CallEnd {
   /** null: a correction, whose rows repeat those of the call. */
   facts: CallFacts | null;
   /** Dollars that admission held, on each of `heldOn`. Used where the row in flight is gone, as after a fail-over: else the row says. */
-  heldOn: HeldOn[];
+  heldOn: readonly HeldOn[];
   /** The call's key, and what a repetition shall be told; `stored` null: nothing was spent, and the key is free again. */
   idempotency: { key: string; stored: unknown } | null;
 }

@@ -9,7 +9,7 @@ export interface FlyingCall extends Omit<NewCall, 'question' | 'deadlineMs' | 'i
   conversationId: string | null;
   questionId: string | null;
   idempotencyKey: string | null;
-  heldOn: HeldOn[];
+  heldOn: readonly HeldOn[];
   /** Since its owner was declared dead; null: the owner lives. */
   deadMs: number | null;
   /** Since its deadline; negative before it. */

@@ -44,7 +44,7 @@ export const newCall = ({ id = newId('call'), ...fields }: CallFields): NewCall 
 
 export interface EndFields {
   occurredAt: string;
-  heldOn: HeldOn[];
+  heldOn: readonly HeldOn[];
   /** Dollars; null: no price is known. */
   cost: string | null;
   status?: CallEnd['status'];

@@ -13,7 +13,7 @@ import { endOf, newCall, type CallFields, type EndFields } from './calls';
 export interface BudgetFields { scope?: BudgetScope; subjectId?: string; period?: BudgetPeriod; limit: string; zone?: string; fill?: boolean }
 export interface PeriodRow { startsOn: string; startsAt: string; spent: string; held: string; overage: string }
 /** What an admitted call's settlement needs. */
-export interface Admitted { call: NewCall; occurredAt: string; heldOn: { budgetId: string; startsOn: string }[] }
+export interface Admitted { call: NewCall; occurredAt: string; heldOn: readonly { budgetId: string; startsOn: string }[] }
 
 /** An organisation, a project, a user and a token on a database, with two replicas of the call store. */
 export class Scene {

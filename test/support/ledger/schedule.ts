@@ -11,7 +11,7 @@ import { World } from './world';
 
 export interface Outcome { seed: number; faults: string[]; counts: Record<string, number> }
 /** An admitted call, as whoever ends it knows it. */
-interface Live { call: NewCall; occurredAt: string; heldOn: HeldOn[] }
+interface Live { call: NewCall; occurredAt: string; heldOn: readonly HeldOn[] }
 
 /** A connection that was cut; a budget that is being made at the moment: asked again, as the product does. */
 const mayPass = (error: unknown): boolean => /Connection terminated|terminating connection|57P01|55P03/.test(`${(error as Error).message} ${(error as { code?: string }).code}`);
