@@ -64,6 +64,7 @@ import { UsageService } from './services/usage/usage.service';
 import { UsageUpdates } from './services/usage/usage-updates';
 import { UsageUpdatesStore } from './services/usage/usage-updates.store';
 import { AccessEnds } from './services/viewer/access-ends';
+import { AccessNotices } from './services/viewer/access-notices';
 import { AuthService } from './services/viewer/auth.service';
 import { PeopleService } from './services/viewer/people.service';
 
@@ -160,6 +161,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     closers.push(() => auth.stop());
     const accessEnds = new AccessEnds({ auth, running, logger });
     closers.push(() => accessEnds.stop());
+    const accessNotices = new AccessNotices({ databaseUrl: config.databaseUrl, auth, ends: accessEnds, logger });
+    closers.push(() => accessNotices.stop());
+    await accessNotices.start();
     const people = new PeopleService({ db, plans, keys, auth, logger, onAccessEnded: (userId) => accessEnds.endUser(userId) });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });

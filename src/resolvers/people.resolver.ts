@@ -77,7 +77,7 @@ export class PeopleResolver {
     return context.services.people.setUserRole(context.viewer, userId, role);
   }
 
-  @Mutation(() => UserType, { description: 'Blocks here and at the proxy, at once: running streams end. Or ends that. Administrators.' })
+  @Mutation(() => UserType, { description: 'Blocks here and at the proxy: running streams end. Or ends that. It holds on every replica at most a second after the answer, two while a replica cannot hear of it. Administrators.' })
   setUserBlocked(
     @Arg('userId', () => ID, USER_ID) userId: string,
     @Arg('blocked', () => Boolean, { description: 'true: block; false: let in again.' }) blocked: boolean,
@@ -97,7 +97,7 @@ export class PeopleResolver {
     return context.services.people.createApiToken(context.viewer, input);
   }
 
-  @Mutation(() => ApiTokenType, { description: 'Ends a token at once, and the streams that it started.' })
+  @Mutation(() => ApiTokenType, { description: 'Ends a token, and the streams that it started. It holds on every replica at most a second after the answer, two while a replica cannot hear of it.' })
   revokeApiToken(@Arg('id', () => ID, { description: 'The token.' }) id: string, @Ctx() context: RequestContext): Promise<ApiTokenType> {
     return context.services.people.revokeApiToken(context.viewer, id);
   }

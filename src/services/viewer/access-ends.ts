@@ -29,7 +29,8 @@ const LAST_WORDS_MS = LOOK_EVERY_MS + 1_000;
 export class AccessEnds {
   private timer: NodeJS.Timeout | null = null;
   private doors: ViewerDoors | null = null;
-  private asking = false;
+  private looking: Promise<void> | null = null;
+  private again = false;
 
   constructor(private readonly deps: AccessEndsDeps) {}
 
@@ -47,21 +48,27 @@ export class AccessEnds {
     this.end((viewer) => viewer.userId === userId, () => true, 'The credentials are no longer valid.');
   }
 
-  private async look(): Promise<void> {
-    const now = Date.now();
-    const expired = (viewer: Viewer): boolean => viewer.expiresAtMs !== null && viewer.expiresAtMs <= now;
-    const viewers = [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.viewers() ?? [])];
-    // Not a question to the database, which may be away.
-    if (viewers.some(expired)) this.end(expired, isStream, 'The credentials have expired.');
-    if (this.asking || viewers.length === 0) return;
-    this.asking = true;
-    try {
+  /** Ends what belongs to credentials that have ended. Never rejects: what fails is found by the next look. */
+  look(): Promise<void> {
+    this.again = true;
+    this.looking ??= this.lookWhileAsked()
+      .catch((error: unknown) => this.deps.logger.warn({ err: error }, 'ended credentials could not be looked for'))
+      .finally(() => (this.looking = null));
+    return this.looking;
+  }
+
+  private async lookWhileAsked(): Promise<void> {
+    // What is asked for while this reads may be about something that it has not seen.
+    while (this.again) {
+      this.again = false;
+      const now = Date.now();
+      const expired = (viewer: Viewer): boolean => viewer.expiresAtMs !== null && viewer.expiresAtMs <= now;
+      const viewers = [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.viewers() ?? [])];
+      // Not a question to the database, which may be away.
+      if (viewers.some(expired)) this.end(expired, isStream, 'The credentials have expired.');
+      if (viewers.length === 0) return;
       const ended = await this.deps.auth.ended(viewers);
       if (ended.size > 0) this.end((viewer) => ended.has(viewer), isStream, 'The credentials are no longer valid.');
-    } catch (error) {
-      this.deps.logger.warn({ err: error }, 'ended credentials could not be looked for');
-    } finally {
-      this.asking = false;
     }
   }
 

@@ -4,6 +4,7 @@ import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import { LruMap } from '../../lib/lru-map';
 import type { AuthServiceApi, PlanServiceApi } from '../services';
+import { noticeOf } from './access-notices';
 import { AuthStore, type TokenOwner } from './auth.store';
 import { bearerOf, hashOfSecret, isTokenForm } from './credentials';
 import { JwtUsers } from './jwt-users';
@@ -17,7 +18,7 @@ export interface AuthServiceDeps {
   plans: Pick<PlanServiceApi, 'list' | 'byId'>;
 }
 
-/** Milliseconds for which a good credential is not looked up again: how long a revocation on another replica may take to be seen. */
+/** Milliseconds for which a good credential is not looked up again: how long a revocation on another replica may take to be seen while its notice cannot be heard. */
 const CACHE_MS = 2_000;
 const CACHED = 20_000;
 /** Milliseconds: `lastUsedAt` is this exact. */
@@ -25,7 +26,8 @@ const TOUCH_EVERY_MS = 60_000;
 /** Milliseconds in which uses are gathered into one write. */
 const TOUCH_DELAY_MS = 500;
 
-interface Cached { viewer: Viewer; until: number }
+/** `notice`: what a change of the user is announced by. */
+interface Cached { viewer: Viewer; notice: string; until: number }
 
 /** Turns a credential into the viewer: API tokens by their hash, JWTs of the identity provider by their signature. */
 export class AuthService implements AuthServiceApi {
@@ -63,7 +65,7 @@ export class AuthService implements AuthServiceApi {
     const until = performance.now() + CACHE_MS;
     const lookup = (isToken ? this.tokenViewer(hashOfSecret(secret)) : this.jwtViewer(secret))
       .then((viewer) => {
-        if (epoch === this.epoch) this.cache.set(key, { viewer, until });
+        if (epoch === this.epoch) this.cache.set(key, { viewer, notice: noticeOf(viewer.userId), until });
         return viewer;
       })
       .finally(() => this.loading.delete(key));
@@ -90,9 +92,16 @@ export class AuthService implements AuthServiceApi {
 
   /** The user or one of its tokens has changed: look again at the next call. */
   forgetUser(userId: string): void {
-    this.epoch += 1;
-    this.cache.deleteWhere((cached) => cached.viewer.userId === userId);
-    this.loading.clear();
+    this.forget(noticeOf(userId));
+  }
+
+  /** As `forgetUser`, for the user that a notice is about. */
+  forget(notice: string): void {
+    this.forgetWhere((cached) => cached.notice === notice);
+  }
+
+  forgetAll(): void {
+    this.forgetWhere(() => true);
   }
 
   /** Writes down what was used lately. */
@@ -112,6 +121,12 @@ export class AuthService implements AuthServiceApi {
 
   async stop(): Promise<void> {
     await this.flush();
+  }
+
+  private forgetWhere(match: (cached: Cached) => boolean): void {
+    this.epoch += 1;
+    this.cache.deleteWhere(match);
+    this.loading.clear();
   }
 
   private async tokenViewer(hash: Buffer): Promise<Viewer> {

@@ -5,6 +5,7 @@ import type { Logger } from '../../lib/logger';
 import { decodeCursor, pageOf, type Page } from '../../lib/page';
 import type { KeyService } from '../key/key.service';
 import type { NewApiToken, NewUser, PageArgs, PeopleServiceApi, PlanServiceApi } from '../services';
+import { announceAccess } from './access-notices';
 import type { AuthService } from './auth.service';
 import { erasedSubject } from './credentials';
 import { editable, isPossibleId, readEmail, readExternalId, readName, readSearch, requireAdmin, requireGrantable, requireOperator, requireSomebodyElse, seesOrganization, seesUser } from './people.rule';
@@ -151,6 +152,7 @@ export class PeopleService implements PeopleServiceApi {
       const user = editable(viewer, await this.lock(tx, viewer, id), 'id');
       await this.keepAnOperator(tx, user, 'id');
       await this.store.eraseUser(tx, user, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
+      await announceAccess(tx, id);
       return user;
     });
     this.deps.auth.forgetUser(id);
@@ -182,7 +184,9 @@ export class PeopleService implements PeopleServiceApi {
   private edit(viewer: Viewer, id: string, argument: string, change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
     return this.deps.db.transaction(async (tx) => {
       const before = editable(viewer, await this.lock(tx, viewer, id), argument);
-      return this.store.updateUser(tx, before, await change(before, tx));
+      const after = await this.store.updateUser(tx, before, await change(before, tx));
+      await announceAccess(tx, id);
+      return after;
     });
   }
 

@@ -2,6 +2,7 @@ import type { Db } from '../../entities/data-source';
 import { badInput, notFound } from '../../errors';
 import { newId } from '../../lib/ids';
 import type { NewApiToken } from '../services';
+import { announceAccess } from './access-notices';
 import { hashOfSecret, newTokenSecret } from './credentials';
 import { editable, isPossibleId, readName, requireAdmin, seesTokensOf } from './people.rule';
 import type { PeopleStore } from './people.store';
@@ -44,7 +45,10 @@ export class TokenService {
       const users = await this.deps.people.users(this.deps.db, token.organizationId, [token.userId]);
       editable(viewer, users.get(token.userId) ?? null, 'id');
     }
-    const revoked = await this.store.revoke(this.deps.db, token);
+    const revoked = await this.deps.db.transaction(async (tx) => {
+      await announceAccess(tx, token.userId);
+      return this.store.revoke(tx, token);
+    });
     this.deps.auth.forgetUser(token.userId);
     return revoked;
   }

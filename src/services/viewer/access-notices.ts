@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import type { Tx } from '../../entities/data-source';
+import { Listener } from '../../entities/listening-connection';
+import type { Logger } from '../../lib/logger';
+import type { AccessEnds } from './access-ends';
+import type { AuthService } from './auth.service';
+
+const CHANNEL = 'weir_access';
+/** How often it is asked whether the connection still listens. Milliseconds. */
+const CHECK_EVERY_MS = 1_000;
+
+/** What a notice says instead of the user's id: everybody who may connect to the database can listen. */
+export const noticeOf = (userId: string): string => createHash('sha256').update(userId).digest('base64url').slice(0, 16);
+
+/** Tells every process, with the commit of the transaction, that the user or one of its tokens has changed. */
+export async function announceAccess(tx: Tx, userId: string): Promise<void> {
+  await tx.query('SELECT pg_notify($1, $2)', [CHANNEL, noticeOf(userId)]);
+}
+
+export interface AccessNoticesDeps {
+  databaseUrl: string;
+  auth: Pick<AuthService, 'forget' | 'forgetAll'>;
+  ends: Pick<AccessEnds, 'look'>;
+  logger: Logger;
+}
+
+/**
+ * Makes a change of who may do what hold on every replica at once: on a notice, what this process remembers of the user's credentials is forgotten,
+ * and what ended ones have begun is ended. While the connection that listens is away, credentials are looked up again every two seconds all the same.
+ */
+export class AccessNotices {
+  private readonly listener: Listener;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor({ databaseUrl, auth, ends, logger }: AccessNoticesDeps) {
+    this.listener = new Listener({
+      databaseUrl,
+      applicationName: 'weir-access',
+      channel: CHANNEL,
+      onNotification: (notice) => {
+        auth.forget(notice);
+        void ends.look();
+      },
+      // What was told while nobody listened is not known.
+      onListening: async () => {
+        auth.forgetAll();
+        await ends.look();
+      },
+      onLost: (error) => logger.warn({ err: error }, 'the connection that listens for changes of access was lost'),
+      onRefused: (error) => logger.warn({ err: error }, 'changes of access cannot be listened for: those of other replicas come with a delay of two seconds'),
+    });
+  }
+
+  async start(): Promise<void> {
+    this.timer = setInterval(() => void this.listener.check(), CHECK_EVERY_MS).unref();
+    await this.listener.start();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await this.listener.stop();
+  }
+}
