@@ -1,4 +1,5 @@
 import { badInput, notFound } from '../../errors';
+import { logAct } from '../../lib/audit';
 import { newId } from '../../lib/ids';
 import type { Logger } from '../../lib/logger';
 import type { BudgetServiceApi, PeopleServiceApi } from '../services';
@@ -62,9 +63,9 @@ export class BudgetService implements BudgetServiceApi {
     requireEditor(viewer);
     const edit = readBudgetEdit(input);
     if (!(await this.deps.store.knowsZone(edit.timeZone))) throw badInput('input.timeZone', ZONE_PROBLEM);
-    const budget = edit.id == null ? await this.create(viewer, edit) : await this.change(viewer, edit.id, edit);
-    this.deps.logger?.info({ budgetId: budget.id, subjectId: budget.subjectId, by: viewer.userId }, edit.id == null ? 'a budget was made' : 'a budget was changed');
-    return budget;
+    const { before, after } = edit.id == null ? { before: null, after: await this.create(viewer, edit) } : await this.change(viewer, edit.id, edit);
+    this.log(viewer, before ? 'budget.update' : 'budget.create', before, after);
+    return after;
   }
 
   /** Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
@@ -72,13 +73,21 @@ export class BudgetService implements BudgetServiceApi {
     requireEditor(viewer);
     const { organizationId } = await this.editable(viewer, id, 'id');
     const { store } = this.deps;
-    await store.transaction(async (tx) => {
+    const removed = await store.transaction(async (tx) => {
       await store.lock(tx, organizationId);
-      await this.editable(viewer, id, 'id', tx);
+      const budget = await this.editable(viewer, id, 'id', tx);
       await store.remove(tx, organizationId, id);
+      return budget;
     });
-    this.deps.logger?.info({ budgetId: id, by: viewer.userId }, 'a budget was removed');
+    this.log(viewer, 'budget.delete', removed, null);
     return id;
+  }
+
+  private log(viewer: Viewer, action: 'budget.create' | 'budget.update' | 'budget.delete', before: Budget | null, after: Budget | null): void {
+    const { id, organizationId } = (after ?? before)!;
+    const shown = (budget: Budget | null): object | null =>
+      budget && { scope: budget.scope, subjectId: budget.subjectId, period: budget.period, limit: budget.limit, softLimit: budget.softLimit, timeZone: budget.timeZone, alertAtPercent: budget.alertAtPercent };
+    logAct(this.deps.logger, { actor: viewer.userId, action, target: { id, organizationId }, before: shown(before), after: shown(after) });
   }
 
   private async create(viewer: Viewer, edit: BudgetEdit): Promise<Budget> {
@@ -95,7 +104,7 @@ export class BudgetService implements BudgetServiceApi {
     });
   }
 
-  private async change(viewer: Viewer, id: string, edit: BudgetEdit): Promise<Budget> {
+  private async change(viewer: Viewer, id: string, edit: BudgetEdit): Promise<{ before: Budget; after: Budget }> {
     const { store } = this.deps;
     const { organizationId, scope, subjectId } = await this.editable(viewer, id, 'input.id');
     if (edit.scope !== scope) throw badInput('input.scope', `cannot change: this budget is of scope ${scope}`);
@@ -106,7 +115,7 @@ export class BudgetService implements BudgetServiceApi {
       await store.update(tx, organizationId, id, edit, viewer.role === 'OPERATOR');
       if (edit.period !== before.period || edit.timeZone !== before.timeZone) await store.fill(tx, organizationId, id);
       else await store.checkAlerts(tx, organizationId, id);
-      return (await store.find(viewer, id, tx))!;
+      return { before, after: (await store.find(viewer, id, tx))! };
     });
   }
 

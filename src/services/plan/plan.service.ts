@@ -1,5 +1,6 @@
 import type { Db } from '../../entities/data-source';
 import { badInput, forbidden, notFound } from '../../errors';
+import { logAct } from '../../lib/audit';
 import { newId } from '../../lib/ids';
 import type { Logger } from '../../lib/logger';
 import type { PlanEdit, PlanServiceApi } from '../services';
@@ -55,14 +56,15 @@ export class PlanService implements PlanServiceApi {
   /** Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
   async upsert(viewer: Viewer, input: PlanEdit): Promise<Plan> {
     if (viewer.role !== 'OPERATOR') throw forbidden('OPERATOR');
-    const plan = await this.deps.db.transaction(async (tx) => {
+    const { before, plan } = await this.deps.db.transaction(async (tx) => {
       const id = input.id ?? null;
       const before = id === null || id.includes('\0') ? null : await this.store.lock(tx, id);
       if (id !== null && !before) throw notFound('input.id');
       const edited: Plan = { id: id ?? newId('plan'), ...readPlanEdit(input, before) };
       if (!(await this.store.write(tx, edited))) throw badInput('input.name', 'another plan has this name');
-      return edited;
+      return { before, plan: edited };
     });
+    logAct(this.deps.logger, { actor: viewer.userId, action: before ? 'plan.update' : 'plan.create', target: { id: plan.id, organizationId: null }, before, after: plan });
     await this.refresh();
     return plan;
   }

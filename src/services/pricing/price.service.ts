@@ -1,5 +1,6 @@
 import type { Db } from '../../entities/data-source';
 import { badInput, forbidden, notFound } from '../../errors';
+import { logAct } from '../../lib/audit';
 import type { Logger } from '../../lib/logger';
 import type { PeopleServiceApi, PriceServiceApi } from '../services';
 import type { Viewer } from '../viewer/viewer.types';
@@ -52,11 +53,13 @@ export class PriceService implements PriceServiceApi {
     if (viewer.role !== 'OPERATOR') throw forbidden('OPERATOR');
     const record = { ...readPriceEdit(input), recordedBy: viewer.userId };
     if (record.organizationId !== null && !(await this.deps.people.visibleOrganization(viewer, record.organizationId))) throw notFound('input.organizationId');
+    const before = this.deps.book.current(record.model, record.organizationId ?? '');
     const work = (): Promise<PriceChangeResult> => (dryRun ? this.changes.dryRun(record) : this.changes.apply(record));
     const result = await (this.deps.lane ? this.deps.lane.run(viewer.userId, work) : work());
     if (!dryRun) {
       const { price, affectedCalls, costBefore, costAfter } = result;
-      this.deps.logger.info({ number: price.number, model: price.model, organizationId: price.organizationId, effectiveFrom: price.effectiveFrom, by: viewer.userId, affectedCalls, costBefore, costAfter }, 'a price was set');
+      const target = { id: String(price.number), organizationId: price.organizationId };
+      logAct(this.deps.logger, { actor: viewer.userId, action: 'price.set', target, before, after: { ...price, affectedCalls, costBefore, costAfter } });
     }
     return result;
   }

@@ -1,5 +1,6 @@
 import type { Db, Tx } from '../../entities/data-source';
 import { badInput, forbidden, notFound } from '../../errors';
+import { logAct, type AdministrativeAct } from '../../lib/audit';
 import { newId } from '../../lib/ids';
 import type { Logger } from '../../lib/logger';
 import { decodeCursor, pageOf, type Page } from '../../lib/page';
@@ -30,7 +31,7 @@ export class PeopleService implements PeopleServiceApi {
   private readonly tokens: TokenService;
 
   constructor(private readonly deps: PeopleServiceDeps) {
-    this.tokens = new TokenService({ db: deps.db, auth: deps.auth, people: this.store });
+    this.tokens = new TokenService({ db: deps.db, auth: deps.auth, people: this.store, logger: deps.logger });
   }
 
   async organizationsById(ids: readonly string[]): Promise<(OrganizationRow | null)[]> {
@@ -68,6 +69,7 @@ export class PeopleService implements PeopleServiceApi {
     requireOperator(viewer);
     const row = { id: newId('organization'), name: readName(name, 'name') };
     await this.store.insertOrganization(this.deps.db, row);
+    logAct(this.deps.logger, { actor: viewer.userId, action: 'organization.create', target: { id: row.id, organizationId: row.id }, before: null, after: { name: row.name } });
     return row;
   }
 
@@ -75,6 +77,7 @@ export class PeopleService implements PeopleServiceApi {
     requireAdmin(viewer);
     const row = { id: newId('project'), organizationId: viewer.organizationId, name: readName(name, 'name') };
     await this.store.insertProject(this.deps.db, row);
+    logAct(this.deps.logger, { actor: viewer.userId, action: 'project.create', target: { id: row.id, organizationId: row.organizationId }, before: null, after: { name: row.name } });
     return row;
   }
 
@@ -103,6 +106,7 @@ export class PeopleService implements PeopleServiceApi {
     if (!(await this.deps.plans.byId(input.planId))) throw notFound('input.planId');
     const user = await this.store.insertUser(this.deps.db, { id: newId('user'), organizationId, ...fields, role: input.role, planId: input.planId });
     if (!user) throw badInput('input.externalId', 'another user of the organisation has it');
+    this.logUser(viewer, 'user.create', null, user);
     return user;
   }
 
@@ -110,8 +114,7 @@ export class PeopleService implements PeopleServiceApi {
   async setUserPlan(viewer: Viewer, userId: string, planId: string): Promise<UserRow> {
     requireAdmin(viewer);
     if (!(await this.deps.plans.byId(planId))) throw notFound('planId');
-    const user = await this.edit(viewer, userId, 'userId', async (before) => ({ ...before, planId }));
-    this.deps.auth.forgetUser(userId);
+    const user = await this.edit(viewer, userId, 'userId', 'user.set_plan', async (before) => ({ ...before, planId }));
     await this.deps.keys.follow({ organizationId: user.organizationId, userId });
     return user;
   }
@@ -120,26 +123,21 @@ export class PeopleService implements PeopleServiceApi {
   async setUserRole(viewer: Viewer, userId: string, role: Role): Promise<UserRow> {
     requireAdmin(viewer);
     requireGrantable(viewer, role);
-    const user = await this.edit(viewer, userId, 'userId', async (before, tx) => {
+    return this.edit(viewer, userId, 'userId', 'user.set_role', async (before, tx) => {
       if (role !== 'OPERATOR') await this.keepAnOperator(tx, before, 'userId');
       return { ...before, role };
     });
-    this.deps.auth.forgetUser(userId);
-    this.deps.logger?.info({ userId, by: viewer.userId, role }, 'a role was given');
-    return user;
   }
 
   /** The database first, so that nothing new begins; then what runs; the proxy last, as it may be away. Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
   async setUserBlocked(viewer: Viewer, userId: string, blocked: boolean): Promise<UserRow> {
     requireAdmin(viewer);
     if (blocked) requireSomebodyElse(viewer, userId, 'userId', 'block');
-    const user = await this.edit(viewer, userId, 'userId', async (before, tx) => {
+    const user = await this.edit(viewer, userId, 'userId', blocked ? 'user.block' : 'user.unblock', async (before, tx) => {
       if (blocked) await this.keepAnOperator(tx, before, 'userId');
       return { ...before, blocked };
     });
-    this.deps.auth.forgetUser(userId);
     if (blocked) this.deps.onAccessEnded(userId);
-    this.deps.logger?.info({ userId, by: viewer.userId }, blocked ? 'a user was blocked' : 'a user was unblocked');
     await this.deps.keys.follow({ organizationId: user.organizationId, userId });
     return user;
   }
@@ -148,7 +146,7 @@ export class PeopleService implements PeopleServiceApi {
   async deleteUser(viewer: Viewer, id: string): Promise<string> {
     requireAdmin(viewer);
     requireSomebodyElse(viewer, id, 'id', 'delete');
-    const { organizationId } = await this.deps.db.transaction(async (tx) => {
+    const erased = await this.deps.db.transaction(async (tx) => {
       const user = editable(viewer, await this.lock(tx, viewer, id), 'id');
       await this.keepAnOperator(tx, user, 'id');
       await this.store.eraseUser(tx, user, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
@@ -157,7 +155,8 @@ export class PeopleService implements PeopleServiceApi {
     });
     this.deps.auth.forgetUser(id);
     this.deps.onAccessEnded(id);
-    this.deps.logger?.info({ userId: id, by: viewer.userId }, 'a user was deleted');
+    this.logUser(viewer, 'user.delete', erased, null);
+    const { organizationId } = erased;
     // What a call that was just running has begun since.
     await this.deps.db.transaction((tx) => this.store.eraseConversations(tx, organizationId, id));
     // The key's row stays until the proxy has deleted the key: nothing is lost when it is away.
@@ -181,13 +180,22 @@ export class PeopleService implements PeopleServiceApi {
     return isPossibleId(id) ? this.store.lockUser(tx, scopeOf(viewer), id) : null;
   }
 
-  private edit(viewer: Viewer, id: string, argument: string, change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
-    return this.deps.db.transaction(async (tx) => {
-      const before = editable(viewer, await this.lock(tx, viewer, id), argument);
-      const after = await this.store.updateUser(tx, before, await change(before, tx));
+  private async edit(viewer: Viewer, id: string, argument: string, action: AdministrativeAct['action'], change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
+    const { before, after } = await this.deps.db.transaction(async (tx) => {
+      const found = editable(viewer, await this.lock(tx, viewer, id), argument);
+      const changed = await this.store.updateUser(tx, found, await change(found, tx));
       await announceAccess(tx, id);
-      return after;
+      return { before: found, after: changed };
     });
+    this.deps.auth.forgetUser(id);
+    this.logUser(viewer, action, before, after);
+    return after;
+  }
+
+  private logUser(viewer: Viewer, action: AdministrativeAct['action'], before: UserRow | null, after: UserRow | null): void {
+    const { id, organizationId } = (after ?? before)!;
+    const rights = (user: UserRow | null): object | null => user && { role: user.role, planId: user.planId, blocked: user.blocked };
+    logAct(this.deps.logger, { actor: viewer.userId, action, target: { id, organizationId }, before: rights(before), after: rights(after) });
   }
 
   /** Without one nobody could run the installation any more. */

@@ -1,6 +1,8 @@
 import type { Db } from '../../entities/data-source';
 import { badInput, notFound } from '../../errors';
+import { logAct } from '../../lib/audit';
 import { newId } from '../../lib/ids';
+import type { Logger } from '../../lib/logger';
 import type { NewApiToken } from '../services';
 import { announceAccess } from './access-notices';
 import { hashOfSecret, newTokenSecret } from './credentials';
@@ -17,7 +19,7 @@ const MAX_TOKENS = 100;
 export class TokenService {
   private readonly store = new TokenStore();
 
-  constructor(private readonly deps: { db: Db; people: PeopleStore; auth: { forgetUser(userId: string): void } }) {}
+  constructor(private readonly deps: { db: Db; people: PeopleStore; auth: { forgetUser(userId: string): void }; logger?: Logger }) {}
 
   async create(viewer: Viewer, input: NewApiToken): Promise<{ token: ApiTokenRow; secret: string }> {
     const userId = input.userId ?? viewer.userId;
@@ -35,6 +37,7 @@ export class TokenService {
       if ((await this.store.countGood(tx, user!)) >= MAX_TOKENS) throw badInput('input', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
       return this.store.insert(tx, { organizationId: user!.organizationId, id: newId('apiToken'), userId, createdBy: viewer.userId, name, hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt });
     });
+    this.log(viewer, 'token.create', null, token);
     return { token, secret };
   }
 
@@ -50,7 +53,13 @@ export class TokenService {
       return this.store.revoke(tx, token);
     });
     this.deps.auth.forgetUser(token.userId);
+    this.log(viewer, 'token.revoke', token, revoked);
     return revoked;
+  }
+
+  private log(viewer: Viewer, action: 'token.create' | 'token.revoke', before: ApiTokenRow | null, after: ApiTokenRow): void {
+    const shown = (token: ApiTokenRow | null): object | null => token && { userId: token.userId, expiresAt: token.expiresAt, revokedAt: token.revokedAt };
+    logAct(this.deps.logger, { actor: viewer.userId, action, target: { id: after.id, organizationId: after.organizationId }, before: shown(before), after: shown(after) });
   }
 
   async visible(viewer: Viewer, id: string): Promise<ApiTokenRow | null> {
