@@ -20,8 +20,8 @@ const COLUMNS: Record<string, string> = { MODEL: 'model', PROVIDER: 'provider', 
 function partsOf(question: RawQuestion): { keys: string; grouping: string; where: string; values: unknown[] } {
   const values: unknown[] = [];
   const add = (value: unknown): string => `$${values.push(value)}`;
-  const where = [`occurred_at >= ${add(question.from)}`];
-  if (question.organizationId) where.push(`organization_id = ${add(question.organizationId)}`);
+  const where = [`u.occurred_at >= ${add(question.from)}`];
+  if (question.organizationId) where.push(`u.organization_id = ${add(question.organizationId)}`);
   if (question.to) where.push(`occurred_at < ${add(question.to)}`);
   if (question.statuses) where.push(`status = ANY (${add(question.statuses)})`);
   const zone = question.interval ? add(question.timeZone) : '';
@@ -38,7 +38,7 @@ export async function groupByRaw(db: Db, question: RawQuestion): Promise<unknown
   const { keys, grouping, where, values } = partsOf(question);
   const figures = ['count(*) AS calls', 'sum(prompt_tokens) AS prompt_tokens', 'sum(completion_tokens) AS completion_tokens', 'sum(cost) AS cost'];
   if (question.latency) figures.push('percentile_disc(0.95) WITHIN GROUP (ORDER BY latency_ms) AS p95');
-  return db.query(`SELECT ${[...(keys ? [keys] : []), ...figures].join(', ')} FROM llm_usage WHERE ${where} ${grouping} ORDER BY sum(cost) DESC NULLS LAST LIMIT ${question.limit}`, values);
+  return db.query(`SELECT ${[...(keys ? [keys] : []), ...figures].join(', ')} FROM llm_usage AS u WHERE ${where} ${grouping} ORDER BY sum(cost) DESC NULLS LAST LIMIT ${question.limit}`, values);
 }
 
 export interface CheckRow {

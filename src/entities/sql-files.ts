@@ -9,7 +9,7 @@ const LEDGER = [
   'make_alerts', 'check_alerts', 'fill_budgets', 'lock_periods', 'book', 'cost_as_of', 'append_price', 'admit', 'settle', 'correct', 'usage_month', 'ensure_usage_partitions', 'move_default_usage',
   'fit_plan_budget', 'fit_plan_budgets', 'put_plan', 'put_user', 'change_user', 'erase_user', 'put_token',
 ];
-const ROLLUPS = ['histogram', 'row_entries', 'price_entries', 'fold', 'fold_price_change'];
+const ROLLUPS = ['histogram', 'row_entries', 'cost_of_tokens', 'price_entries', 'cube_statement', 'fold', 'fold_price_change'];
 const ANALYTICS = [
   'reader', 'reader_group', 'row_security', 'percentile', 'reader_rows', 'reader_price_entries', 'reader_open_rows', 'reader_cost', 'check_as_of',
   'usage_daily', 'usage_as_of', 'spend', 'spend_as_of', 'spend_by_user', 'usage_quarter_hourly', 'adjustments', 'calls', 'llm_calls', 'budgets',

@@ -104,6 +104,11 @@ describe('functions, views and row security', () => {
   });
 });
 
+test('no line of a file is longer than 120 columns', () => {
+  const long = SQL_FILES.flatMap((file) => readSqlFile(file).split('\n').flatMap((line, i) => (line.length > 120 ? [`${file}:${i + 1}`] : [])));
+  expect(long).toEqual([]);
+});
+
 describe('a migration', () => {
   /** A copy of the program, whose files may be changed. */
   let copy: string;

@@ -67,7 +67,7 @@ describe('the property is not true of a database that', () => {
     'takes calls that are settled for calls at the old price': (db, work) => withMistake(db, 'weir.settle', [[/IF newest_book > oldest_book THEN/, 'IF false THEN']], work),
     'takes what was booked for what stood, also after an earlier change': (db, work) => withView(db, 'weir.price_entries', /u\.book_number < p\.previous/, 'false', work),
     'adjusts calls that knew the record': (db, work) => withView(db, 'weir.price_entries', /u\.book_number < c\.book/, 'true', work),
-    'takes back what was booked, not what stands': (db, work) => withMistake(db, 'weir.correct', [[/::weir\.priced_call, NULL\)/, `::weir.priced_call, '-infinity')`]], work),
+    'takes back what was booked, not what stands': (db, work) => withMistake(db, 'weir.correct', [[/::weir\.priced_call,\s+NULL\)/, `::weir.priced_call, '-infinity')`]], work),
     'folds a slice of a change a second time': (db, work) => withMistake(db, 'weir.fold_price_change', [[/greatest\(c\.folded_before, c\.starts_at\)/, 'c.starts_at']], work),
   };
   it.each(Object.keys(mistakes))('%s', async (name) => {

@@ -1,22 +1,45 @@
--- What each price change adds to the figures of each row that was settled before it: the difference to what stood.
+-- What each price change adds to the figures of each row that was settled before it: the difference between what the
+-- row costs by it and what stood before. That is what was booked where the row was booked with the record before it
+-- known, and what that record makes of the row where it came later.
 CREATE OR REPLACE VIEW weir.price_entries AS
-  SELECT e.*, c.book, c.folded_before, c.recorded_at AS entry_at,
-    0::bigint AS calls, 0::bigint AS failed_calls, 0::bigint AS prompt_tokens, 0::bigint AS cache_read_tokens, 0::bigint AS cache_write_tokens, 0::bigint AS completion_tokens, 0::bigint AS reasoning_tokens,
-    e.cost_after - coalesce(e.cost_before, 0) AS cost, CASE WHEN e.cost_before IS NULL THEN e.sign ELSE 0 END::bigint AS priced_calls,
+  SELECT
+    e.*, c.book, c.folded_before, c.recorded_at AS entry_at,
+    0::bigint AS calls, 0::bigint AS failed_calls,
+    0::bigint AS prompt_tokens, 0::bigint AS cache_read_tokens, 0::bigint AS cache_write_tokens,
+    0::bigint AS completion_tokens, 0::bigint AS reasoning_tokens,
+    e.cost_after - coalesce(e.cost_before, 0) AS cost,
+    CASE WHEN e.cost_before IS NULL THEN e.sign ELSE 0 END::bigint AS priced_calls,
     CASE WHEN e.cost_before IS NULL AND e.total_tokens <> 0 THEN -e.sign ELSE 0 END::bigint AS unpriced_calls,
-    0::bigint AS latency_count, 0::bigint AS latency_ms, 0::numeric AS latency_histogram, 0::bigint AS first_token_count, 0::bigint AS first_token_ms, 0::numeric AS first_token_histogram
+    0::bigint AS latency_count, 0::bigint AS latency_ms, 0::numeric AS latency_histogram,
+    0::bigint AS first_token_count, 0::bigint AS first_token_ms, 0::numeric AS first_token_histogram
   FROM price_changes AS c
   CROSS JOIN LATERAL (
-    SELECT u.organization_id, u.occurred_at, u.id, coalesce(u.corrects_id, u.id) AS call_id, (u.occurred_at AT TIME ZONE 'UTC')::date AS day, date_bin('15 minutes', u.occurred_at, timestamptz '2000-01-01 00:00+00') AS quarter,
-    u.user_id, coalesce(u.project_id, '') AS project_id, u.conversation_id, u.agent, u.scenario, u.trace_id, u.model, u.served_model, coalesce(u.provider, '') AS provider, u.upstream, u.status, u.settled_at, u.batch_id, u.sign, u.total_tokens, u.cost AS cost_booked, CASE WHEN u.usage_source IN ('NONE', 'CACHE') THEN 0 ELSE u.uncached_prompt_tokens * p.a_input[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)] + u.cache_read_tokens * p.a_cache_read[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)]
-    + (u.cache_write_tokens - u.cache_write_one_hour_tokens) * p.a_cache_write[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)] + u.cache_write_one_hour_tokens * p.a_cache_write_one_hour[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)]
-    + u.output_tokens * p.a_output[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)] + u.reasoning_tokens * coalesce(p.a_reasoning[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)], p.a_output[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)]) + u.sign * p.a_per_request[width_bucket(abs(u.prompt_tokens) - 1, p.a_above)] END AS cost_after,
-      -- Where the row was booked with that record known, its cost is what was booked.
-      CASE WHEN u.book_number < p.previous THEN CASE WHEN u.usage_source IN ('NONE', 'CACHE') THEN 0 ELSE u.uncached_prompt_tokens * p.b_input[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)] + u.cache_read_tokens * p.b_cache_read[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)]
-    + (u.cache_write_tokens - u.cache_write_one_hour_tokens) * p.b_cache_write[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)] + u.cache_write_one_hour_tokens * p.b_cache_write_one_hour[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)]
-    + u.output_tokens * p.b_output[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)] + u.reasoning_tokens * coalesce(p.b_reasoning[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)], p.b_output[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)]) + u.sign * p.b_per_request[width_bucket(abs(u.prompt_tokens) - 1, p.b_above)] END ELSE u.cost END AS cost_before
-    -- OFFSET keeps a part and its rates one thing: the model is then looked at first, where rows are read, and not behind what costs more.
-    FROM (SELECT c.model, q.*, a.*, b.* FROM price_change_parts AS q CROSS JOIN LATERAL (SELECT array_agg(above_prompt_tokens ORDER BY above_prompt_tokens) AS a_above, array_agg(input ORDER BY above_prompt_tokens) AS a_input, array_agg(cache_read ORDER BY above_prompt_tokens) AS a_cache_read, array_agg(cache_write ORDER BY above_prompt_tokens) AS a_cache_write, array_agg(cache_write_one_hour ORDER BY above_prompt_tokens) AS a_cache_write_one_hour, array_agg(output ORDER BY above_prompt_tokens) AS a_output, array_agg(reasoning ORDER BY above_prompt_tokens) AS a_reasoning, array_agg(per_request ORDER BY above_prompt_tokens) AS a_per_request FROM price_rates WHERE number = c.book) AS a CROSS JOIN LATERAL (SELECT array_agg(above_prompt_tokens ORDER BY above_prompt_tokens) AS b_above, array_agg(input ORDER BY above_prompt_tokens) AS b_input, array_agg(cache_read ORDER BY above_prompt_tokens) AS b_cache_read, array_agg(cache_write ORDER BY above_prompt_tokens) AS b_cache_write, array_agg(cache_write_one_hour ORDER BY above_prompt_tokens) AS b_cache_write_one_hour, array_agg(output ORDER BY above_prompt_tokens) AS b_output, array_agg(reasoning ORDER BY above_prompt_tokens) AS b_reasoning, array_agg(per_request ORDER BY above_prompt_tokens) AS b_per_request FROM price_rates WHERE number = q.previous) AS b
-      WHERE q.book = c.book OFFSET 0) AS p
-    JOIN llm_usage AS u ON u.served_model = p.model AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at AND u.book_number < c.book AND (u.organization_id = ANY (p.organizations)) = p.organizations_listed AND (coalesce(u.deployment, '') = ANY (p.deployments)) = p.deployments_listed
-      AND (coalesce(u.service_tier, '') = ANY (p.service_tiers)) = p.service_tiers_listed) AS e;
+    SELECT
+      u.organization_id, u.occurred_at, u.id, coalesce(u.corrects_id, u.id) AS call_id,
+      (u.occurred_at AT TIME ZONE 'UTC')::date AS day,
+      date_bin('15 minutes', u.occurred_at, timestamptz '2000-01-01 00:00+00') AS quarter,
+      u.user_id, coalesce(u.project_id, '') AS project_id, u.conversation_id, u.agent, u.scenario, u.trace_id,
+      u.model, u.served_model, coalesce(u.provider, '') AS provider, u.upstream, u.status, u.settled_at, u.batch_id,
+      u.sign, u.total_tokens, u.cost AS cost_booked,
+      weir.cost_of_tokens(
+        u.usage_source, u.sign, u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens,
+        u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, a) AS cost_after,
+      CASE WHEN u.book_number < p.previous THEN weir.cost_of_tokens(
+        u.usage_source, u.sign, u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens,
+        u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, b)
+      ELSE u.cost END AS cost_before
+    -- OFFSET keeps a part one thing: the model is then looked at first where rows are read, not behind what costs more.
+    FROM (SELECT c.model, q.* FROM price_change_parts AS q WHERE q.book = c.book OFFSET 0) AS p
+    JOIN llm_usage AS u
+      ON u.served_model = p.model AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at
+      AND u.book_number < c.book
+      AND (u.organization_id = ANY (p.organizations)) = p.organizations_listed
+      AND (coalesce(u.deployment, '') = ANY (p.deployments)) = p.deployments_listed
+      AND (coalesce(u.service_tier, '') = ANY (p.service_tiers)) = p.service_tiers_listed
+    JOIN price_rates AS a
+      ON a.number = c.book
+      AND abs(u.prompt_tokens) > a.above_prompt_tokens AND abs(u.prompt_tokens) <= a.up_to_prompt_tokens
+    LEFT JOIN price_rates AS b
+      ON b.number = p.previous
+      AND abs(u.prompt_tokens) > b.above_prompt_tokens AND abs(u.prompt_tokens) <= b.up_to_prompt_tokens
+  ) AS e;

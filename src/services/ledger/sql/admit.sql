@@ -1,13 +1,14 @@
--- Admission: one round trip, one transaction. Claims the idempotency key, reserves the worst case at every budget that applies, and writes the call
--- down, with its question where it belongs to a conversation. A call that does not fit leaves nothing behind.
+-- Admission: one round trip, one transaction. Claims the idempotency key, reserves the worst case at every budget that
+-- applies, and writes the call down, with its question where it belongs to a conversation. A call that does not fit
+-- leaves nothing behind.
 --
--- Admission and settlement take their locks in one order, each kind sorted: the organisations' advisory locks (shared), conversations, idempotency
--- keys, calls in flight, usage rows, period rows, alerts.
+-- Admission and settlement take their locks in one order, each kind sorted: the organisations' advisory locks (shared),
+-- conversations, idempotency keys, calls in flight, usage rows, period rows, alerts.
 --
--- Gives what became of the calls, by "nr" (1, 2, 3 …): one answer for all of them, since taking a row apart costs as much as admitting a call.
--- "places" says on which of the period rows ("budgets", "dates") a call is reserved. Fates: ADMITTED, BUDGET_EXCEEDED, UNPRICED, REPLAY, RUNNING,
--- CONFLICT, NO_CONVERSATION, ENDED; AGAIN: ask once more, another call of the same group goes first. A call that is asked for again ("again") is not
--- written twice.
+-- Gives what became of the calls, by "nr" (1, 2, 3 …): one answer for all of them, since taking a row apart costs as
+-- much as admitting a call. "places" says on which of the period rows ("budgets", "dates") a call is reserved. Fates:
+-- ADMITTED, BUDGET_EXCEEDED, UNPRICED, REPLAY, RUNNING, CONFLICT, NO_CONVERSATION, ENDED; AGAIN: ask once more, another
+-- call of the same group goes first. A call that is asked for again ("again") is not written twice.
 CREATE OR REPLACE FUNCTION weir.admit(calls json) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -26,8 +27,10 @@ DECLARE
   r record;
   seen text[] := '{}';
   is_single boolean; is_shared boolean; has_again boolean; has_key boolean; has_question boolean;
-  -- the period rows on which anything of the group is reserved, in the order organisation, project, user, token; and the places of a subject in them
-  room_organizations text[]; room_budgets text[]; room_dates date[]; room_subjects text[]; limits numeric[]; rooms_before numeric[]; rooms numeric[];
+  -- the period rows on which anything of the group is reserved, in the order organisation, project, user, token; and
+  -- the places of a subject in them
+  room_organizations text[]; room_budgets text[]; room_dates date[]; room_subjects text[];
+  limits numeric[]; rooms_before numeric[]; rooms numeric[];
   is_missing boolean;
   places jsonb;
   claimed bigint; taken idempotency_keys[];
@@ -67,17 +70,20 @@ BEGIN
       WHERE x.again AND (f.id IS NOT NULL OR u.id IS NOT NULL)
     LOOP
       fates[r.nr] := CASE WHEN r.ended THEN 'ENDED' ELSE 'ADMITTED' END;
-      details[r.nr] := json_build_object('occurredAt', r.occurred_at::text, 'budgetIds', r.budget_ids, 'budgetDates', r.budget_dates);
+      details[r.nr] := json_build_object(
+        'occurredAt', r.occurred_at::text, 'budgetIds', r.budget_ids, 'budgetDates', r.budget_dates);
     END LOOP;
   END IF;
 
   -- 2. Conversations: one question at a time.
   IF has_question THEN
-    PERFORM FROM unnest(batch) AS x JOIN conversations AS v ON v.organization_id = x.organization_id AND v.id = x.conversation_id
+    PERFORM FROM unnest(batch) AS x
+      JOIN conversations AS v ON v.organization_id = x.organization_id AND v.id = x.conversation_id
       WHERE x.messages IS NOT NULL ORDER BY v.id FOR UPDATE OF v;
     FOR r IN
       SELECT x.nr, x.conversation_id, v.id IS NOT NULL AS found
-      FROM unnest(batch) AS x LEFT JOIN conversations AS v ON v.organization_id = x.organization_id AND v.id = x.conversation_id
+      FROM unnest(batch) AS x
+      LEFT JOIN conversations AS v ON v.organization_id = x.organization_id AND v.id = x.conversation_id
       WHERE x.messages IS NOT NULL ORDER BY x.nr
     LOOP
       CONTINUE WHEN fates[r.nr] IS NOT NULL;
@@ -91,7 +97,8 @@ BEGIN
 
   -- 3. Idempotency keys.
   IF has_key THEN
-    -- DO UPDATE, because a key that another replica claims at this moment is waited for and then seen; DO NOTHING would show neither claim nor winner.
+    -- DO UPDATE, because a key that another replica claims at this moment is waited for and then seen; DO NOTHING would
+    -- show neither claim nor winner.
     WITH claimed AS (
       INSERT INTO idempotency_keys AS k (organization_id, user_id, key, input_hash, call_id, first_used_at)
       SELECT DISTINCT ON (x.user_id, x.key) x.organization_id, x.user_id, x.key, decode(x.input_hash, 'hex'), x.id, v_at
@@ -107,7 +114,8 @@ BEGIN
     SELECT count(*) FILTER (WHERE is_new), array_agg(key) FILTER (WHERE NOT is_new) INTO claimed, taken FROM claimed;
     IF claimed < (SELECT count(*) FROM unnest(batch) AS x WHERE x.key IS NOT NULL AND fates[x.nr] IS NULL) THEN
       FOR r IN
-        SELECT x.nr, x.id, decode(x.input_hash, 'hex') AS hash, k.*, row_number() OVER (PARTITION BY x.user_id, x.key ORDER BY x.nr) AS turn
+        SELECT x.nr, x.id, decode(x.input_hash, 'hex') AS hash, k.*,
+          row_number() OVER (PARTITION BY x.user_id, x.key ORDER BY x.nr) AS turn
         FROM unnest(batch) AS x LEFT JOIN unnest(taken) AS k ON k.user_id = x.user_id AND k.key = x.key
         WHERE x.key IS NOT NULL AND fates[x.nr] IS NULL
       LOOP
@@ -116,30 +124,42 @@ BEGIN
           IF r.turn > 1 THEN fates[r.nr] := 'AGAIN'; END IF;
         ELSIF r.call_id = r.id THEN NULL;
         ELSIF r.call_id = ANY (ids) THEN fates[r.nr] := 'AGAIN';
-        ELSIF r.input_hash <> r.hash THEN fates[r.nr] := 'CONFLICT'; details[r.nr] := json_build_object('firstUsedAt', r.first_used_at);
-        ELSIF r.expires_at IS NULL THEN fates[r.nr] := 'RUNNING'; details[r.nr] := json_build_object('callId', r.call_id);
-        ELSE fates[r.nr] := 'REPLAY'; details[r.nr] := json_build_object('callId', r.call_id, 'stored', r.stored);
+        ELSIF r.input_hash <> r.hash THEN
+          fates[r.nr] := 'CONFLICT';
+          details[r.nr] := json_build_object('firstUsedAt', r.first_used_at);
+        ELSIF r.expires_at IS NULL THEN
+          fates[r.nr] := 'RUNNING';
+          details[r.nr] := json_build_object('callId', r.call_id);
+        ELSE
+          fates[r.nr] := 'REPLAY';
+          details[r.nr] := json_build_object('callId', r.call_id, 'stored', r.stored);
         END IF;
       END LOOP;
     END IF;
   END IF;
 
-  -- 4. Budgets that apply. A period row that is not there yet is made first, and read by a later statement: a replica that waited for another one's
-  -- insert sees the row only there.
-  SELECT array_agg(b.organization_id ORDER BY b.id), array_agg(b.id ORDER BY b.id), array_agg(d.day ORDER BY b.id), coalesce(bool_or(p.budget_id IS NULL), false)
+  -- 4. Budgets that apply. A period row that is not there yet is made first, and read by a later statement: a replica
+  -- that waited for another one's insert sees the row only there.
+  SELECT array_agg(b.organization_id ORDER BY b.id), array_agg(b.id ORDER BY b.id), array_agg(d.day ORDER BY b.id),
+      coalesce(bool_or(p.budget_id IS NULL), false)
     INTO room_organizations, room_budgets, room_dates, is_missing
     FROM (SELECT DISTINCT x.organization_id AS org, s.id AS subject
-          FROM unnest(batch) AS x, unnest(ARRAY[x.organization_id, x.project_id, x.user_id, x.token_id]) AS s(id) WHERE s.id IS NOT NULL) AS q
+          FROM unnest(batch) AS x, unnest(ARRAY[x.organization_id, x.project_id, x.user_id, x.token_id]) AS s(id)
+          WHERE s.id IS NOT NULL) AS q
     JOIN budgets AS b ON b.organization_id = q.org AND b.subject_id = q.subject
     CROSS JOIN LATERAL (SELECT weir.period_start(b.period, v_at AT TIME ZONE b.time_zone) AS day) AS d
-    LEFT JOIN budget_periods AS p ON p.organization_id = b.organization_id AND p.budget_id = b.id AND p.starts_on = d.day;
+    LEFT JOIN budget_periods AS p
+      ON p.organization_id = b.organization_id AND p.budget_id = b.id AND p.starts_on = d.day;
   IF room_budgets IS NOT NULL THEN
     IF is_missing THEN
       INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit)
-        SELECT b.organization_id, b.id, t.day, weir.local_midnight(t.day, b.time_zone), weir.local_midnight(weir.period_end(b.period, t.day), b.time_zone),
-          b.limit_amount, b.soft_limit
-        FROM unnest(room_organizations, room_budgets, room_dates) AS t(org, id, day) JOIN budgets AS b ON b.organization_id = t.org AND b.id = t.id
-        WHERE NOT EXISTS (SELECT FROM budget_periods AS p WHERE p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day)
+        SELECT b.organization_id, b.id, t.day, weir.local_midnight(t.day, b.time_zone),
+          weir.local_midnight(weir.period_end(b.period, t.day), b.time_zone), b.limit_amount, b.soft_limit
+        FROM unnest(room_organizations, room_budgets, room_dates) AS t(org, id, day)
+        JOIN budgets AS b ON b.organization_id = t.org AND b.id = t.id
+        WHERE NOT EXISTS (
+          SELECT FROM budget_periods AS p
+          WHERE p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day)
         ORDER BY b.id, t.day
         ON CONFLICT (organization_id, budget_id, starts_on) DO NOTHING;
     END IF;
@@ -158,15 +178,17 @@ BEGIN
         WHERE x.again AND fates[x.nr] IS NULL AND (f.id IS NOT NULL OR u.id IS NOT NULL)
       LOOP
         fates[r.nr] := CASE WHEN r.ended THEN 'ENDED' ELSE 'ADMITTED' END;
-        details[r.nr] := json_build_object('occurredAt', r.occurred_at::text, 'budgetIds', r.budget_ids, 'budgetDates', r.budget_dates);
+        details[r.nr] := json_build_object(
+          'occurredAt', r.occurred_at::text, 'budgetIds', r.budget_ids, 'budgetDates', r.budget_dates);
       END LOOP;
     END IF;
     -- Limits are read behind the locks: one that was lowered while this waited counts.
-    SELECT array_agg(w.org ORDER BY w.nr), array_agg(w.id ORDER BY w.nr), array_agg(w.day ORDER BY w.nr), array_agg(w.subject_id ORDER BY w.nr),
-        array_agg(w.limit_amount ORDER BY w.nr), array_agg(w.room ORDER BY w.nr)
+    SELECT array_agg(w.org ORDER BY w.nr), array_agg(w.id ORDER BY w.nr), array_agg(w.day ORDER BY w.nr),
+        array_agg(w.subject_id ORDER BY w.nr), array_agg(w.limit_amount ORDER BY w.nr), array_agg(w.room ORDER BY w.nr)
       INTO room_organizations, room_budgets, room_dates, room_subjects, limits, rooms
       FROM (SELECT t.org, b.id, t.day, b.subject_id, b.limit_amount, b.limit_amount - p.spent - p.held AS room,
-              row_number() OVER (ORDER BY array_position(ARRAY['ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN'], b.scope), b.id) AS nr
+              row_number() OVER (
+                ORDER BY array_position(ARRAY['ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN'], b.scope), b.id) AS nr
             FROM unnest(room_organizations, room_budgets, room_dates) AS t(org, id, day)
             JOIN budgets AS b ON b.organization_id = t.org AND b.id = t.id
             JOIN budget_periods AS p ON p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day) AS w;
@@ -190,8 +212,8 @@ BEGIN
       IF is_single THEN
         FOR place IN 1..cardinality(room_budgets) LOOP mine := mine || place; END LOOP;
       ELSE
-        mine := coalesce((places ->> c.organization_id)::int[], '{}') || (places ->> c.project_id)::int[] || (places ->> c.user_id)::int[]
-          || (places ->> c.token_id)::int[];
+        mine := coalesce((places ->> c.organization_id)::int[], '{}') || (places ->> c.project_id)::int[]
+          || (places ->> c.user_id)::int[] || (places ->> c.token_id)::int[];
       END IF;
       my_places := mine::text;
       ids_held := '{}'; dates_held := '{}';
@@ -225,34 +247,45 @@ BEGIN
           -- Whether it would fit if nothing ran: then waiting for running calls may help.
           'onlyHeld', (SELECT bool_and(e.limit_amount - q.spent >= c.hold) FROM unnest(mine) AS m
             JOIN budgets AS e ON e.organization_id = c.organization_id AND e.id = room_budgets[m]
-            JOIN budget_periods AS q ON q.organization_id = c.organization_id AND q.budget_id = e.id AND q.starts_on = room_dates[m]),
-          'budget', json_build_object('id', b.id, 'organizationId', b.organization_id, 'scope', b.scope, 'subjectId', b.subject_id, 'period', b.period,
-            'limit', b.limit_amount::text, 'softLimit', b.soft_limit::text, 'timeZone', b.time_zone, 'alertAtPercent', b.alert_at_percent,
-            'planId', b.plan_id, 'byOperator', b.by_operator, 'spent', p.spent::text, 'held', (b.limit_amount - p.spent - rooms[refused_by])::text,
-            'remaining', greatest(rooms[refused_by], 0)::text, 'overage', p.overage::text, 'periodStart', p.starts_at, 'resetsAt', p.ends_at))
+            JOIN budget_periods AS q
+              ON q.organization_id = c.organization_id AND q.budget_id = e.id AND q.starts_on = room_dates[m]),
+          'budget', json_build_object(
+            'id', b.id, 'organizationId', b.organization_id, 'scope', b.scope, 'subjectId', b.subject_id,
+            'period', b.period, 'timeZone', b.time_zone, 'periodStart', p.starts_at, 'resetsAt', p.ends_at,
+            'limit', b.limit_amount::text, 'softLimit', b.soft_limit::text, 'alertAtPercent', b.alert_at_percent,
+            'planId', b.plan_id, 'byOperator', b.by_operator,
+            'spent', p.spent::text, 'held', (b.limit_amount - p.spent - rooms[refused_by])::text,
+            'remaining', greatest(rooms[refused_by], 0)::text, 'overage', p.overage::text))
         INTO one_detail
         FROM budgets AS b
-        JOIN budget_periods AS p ON p.organization_id = b.organization_id AND p.budget_id = b.id AND p.starts_on = room_dates[refused_by]
+        JOIN budget_periods AS p
+          ON p.organization_id = b.organization_id AND p.budget_id = b.id AND p.starts_on = room_dates[refused_by]
         WHERE b.organization_id = c.organization_id AND b.id = room_budgets[refused_by];
       details[c.nr] := one_detail;
     END IF;
   END LOOP;
 
   -- 6. What was decided is written down.
-  INSERT INTO calls_in_flight (organization_id, id, occurred_at, user_id, token_id, project_id, conversation_id, question_id, agent, scenario, trace_id,
-      model, upstream, streamed, max_tokens, prompt_tokens_estimate, owner, deadline_at, idempotency_key, hold, budget_ids, budget_dates, door, operation,
-      request_id, plan_id, session_id, end_user, tags, call_hash, asked_input_tokens, reasoning_effort, route_version, route_rule, route_flags,
-      budget_left, budget_left_percent)
-    SELECT x.organization_id, x.id, v_at, x.user_id, x.token_id, x.project_id, x.conversation_id, x.question_id, x.agent, x.scenario, x.trace_id,
-      x.model, x.upstream, x.streamed, x.max_tokens, x.prompt_tokens_estimate, x.owner, v_at + make_interval(secs => x.deadline_ms / 1000.0), x.key, x.hold,
-      coalesce((held[x.nr]).budget_ids, '{}'), coalesce((held[x.nr]).budget_dates, '{}'), x.door, x.operation,
-      x.request_id, x.plan_id, x.session_id, x.end_user, coalesce(x.tags, '{}'), x.call_hash, x.asked_input_tokens, x.reasoning_effort, x.route_version,
-      x.route_rule, coalesce(x.route_flags, '{}'), lefts[x.nr], left_percents[x.nr]
+  INSERT INTO calls_in_flight (
+      organization_id, id, occurred_at, user_id, token_id, project_id, conversation_id, question_id, agent, scenario,
+      trace_id, model, upstream, streamed, max_tokens, prompt_tokens_estimate, owner, deadline_at, idempotency_key,
+      hold, budget_ids, budget_dates, budget_left, budget_left_percent,
+      door, operation, request_id, plan_id, session_id, end_user, tags, call_hash, asked_input_tokens,
+      reasoning_effort, route_version, route_rule, route_flags)
+    SELECT
+      x.organization_id, x.id, v_at, x.user_id, x.token_id, x.project_id, x.conversation_id, x.question_id, x.agent,
+      x.scenario, x.trace_id, x.model, x.upstream, x.streamed, x.max_tokens, x.prompt_tokens_estimate, x.owner,
+      v_at + make_interval(secs => x.deadline_ms / 1000.0), x.key,
+      x.hold, coalesce((held[x.nr]).budget_ids, '{}'), coalesce((held[x.nr]).budget_dates, '{}'),
+      lefts[x.nr], left_percents[x.nr],
+      x.door, x.operation, x.request_id, x.plan_id, x.session_id, x.end_user, coalesce(x.tags, '{}'), x.call_hash,
+      x.asked_input_tokens, x.reasoning_effort, x.route_version, x.route_rule, coalesce(x.route_flags, '{}')
     FROM unnest(batch) AS x WHERE fates[x.nr] = 'ADMITTED' AND details[x.nr] IS NULL ORDER BY x.id;
   IF room_budgets IS NOT NULL THEN
     UPDATE budget_periods AS p SET held = p.held + t.hold
       FROM (SELECT org, id, day, before - after AS hold
-            FROM unnest(room_organizations, room_budgets, room_dates, rooms_before, rooms) AS u(org, id, day, before, after)) AS t
+            FROM unnest(room_organizations, room_budgets, room_dates, rooms_before, rooms)
+              AS u(org, id, day, before, after)) AS t
       WHERE t.hold <> 0 AND p.organization_id = t.org AND p.budget_id = t.id AND p.starts_on = t.day;
   END IF;
   IF has_key THEN
@@ -262,28 +295,39 @@ BEGIN
     -- Claimed once more for a call whose end had freed the key meanwhile.
     DELETE FROM idempotency_keys AS k USING unnest(batch) AS x
       WHERE x.key IS NOT NULL AND fates[x.nr] = 'ENDED'
-        AND k.organization_id = x.organization_id AND k.user_id = x.user_id AND k.key = x.key AND k.call_id = x.id AND k.expires_at IS NULL;
+        AND k.organization_id = x.organization_id AND k.user_id = x.user_id AND k.key = x.key
+        AND k.call_id = x.id AND k.expires_at IS NULL;
   END IF;
   IF has_question THEN
     FOREACH c IN ARRAY batch LOOP
       CONTINUE WHEN c.messages IS NULL OR fates[c.nr] <> 'ADMITTED' OR details[c.nr] IS NOT NULL;
-      SELECT v.head_id INTO head FROM conversations AS v WHERE v.organization_id = c.organization_id AND v.id = c.conversation_id;
+      SELECT v.head_id INTO head FROM conversations AS v
+        WHERE v.organization_id = c.organization_id AND v.id = c.conversation_id;
       -- The call goes on from another place than the head: the branch is another one now.
       IF head IS DISTINCT FROM c.parent_id THEN
         UPDATE messages AS m SET superseded = NOT (m.id = ANY (c.branch_ids))
-          WHERE m.organization_id = c.organization_id AND m.conversation_id = c.conversation_id AND m.superseded = (m.id = ANY (c.branch_ids));
+          WHERE m.organization_id = c.organization_id AND m.conversation_id = c.conversation_id
+            AND m.superseded = (m.id = ANY (c.branch_ids));
       END IF;
       SELECT coalesce(max(m.position), 0) INTO last_position FROM messages AS m
         WHERE m.organization_id = c.organization_id AND m.conversation_id = c.conversation_id;
-      INSERT INTO messages (organization_id, id, conversation_id, parent_id, position, role, content, parts, tool_calls, tool_call_id, name)
-        SELECT c.organization_id, m.id, c.conversation_id, m.parent_id, last_position + m.nr, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name
-        FROM ROWS FROM (json_to_recordset(c.messages)
-            AS (id text, parent_id text, role text, content text, parts jsonb, tool_calls jsonb, tool_call_id text, name text))
+      INSERT INTO messages (
+          organization_id, id, conversation_id, parent_id, position,
+          role, content, parts, tool_calls, tool_call_id, name)
+        SELECT
+          c.organization_id, m.id, c.conversation_id, m.parent_id, last_position + m.nr,
+          m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name
+        FROM ROWS FROM (json_to_recordset(c.messages) AS (
+            id text, parent_id text, role text, content text, parts jsonb, tool_calls jsonb, tool_call_id text,
+            name text))
           WITH ORDINALITY AS m(id, parent_id, role, content, parts, tool_calls, tool_call_id, name, nr);
-      UPDATE conversations AS v SET head_id = c.question_id, updated_at = v_at WHERE v.organization_id = c.organization_id AND v.id = c.conversation_id;
+      UPDATE conversations AS v SET head_id = c.question_id, updated_at = v_at
+        WHERE v.organization_id = c.organization_id AND v.id = c.conversation_id;
     END LOOP;
   END IF;
 
-  RETURN json_build_object('occurredAt', v_at::text, 'budgets', room_budgets, 'dates', room_dates, 'fates', fates, 'places', places_held,
-    'details', details, 'waitedMs', extract(epoch FROM waited) * 1000);
+  RETURN json_build_object(
+    'occurredAt', v_at::text, 'budgets', room_budgets, 'dates', room_dates,
+    'fates', fates, 'places', places_held, 'details', details,
+    'waitedMs', extract(epoch FROM waited) * 1000);
 END $$;

@@ -1,6 +1,8 @@
 -- After a change of budgets of one organisation: makes the alerts that are due now. Gives whether there are new ones.
-CREATE OR REPLACE FUNCTION weir.check_alerts(v_organization text, v_budgets text[]) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION weir.check_alerts(v_organization text, v_budgets text[]) RETURNS boolean
+  LANGUAGE sql VOLATILE AS $$
   SELECT coalesce(weir.make_alerts(array_agg(p.organization_id), array_agg(p.budget_id), array_agg(p.starts_on)), false)
   FROM budget_periods AS p
-  WHERE p.organization_id = v_organization AND p.budget_id = ANY (v_budgets) AND p.starts_at <= weir.now() AND p.ends_at > weir.now();
+  WHERE p.organization_id = v_organization AND p.budget_id = ANY (v_budgets)
+    AND p.starts_at <= weir.now() AND p.ends_at > weir.now();
 $$;

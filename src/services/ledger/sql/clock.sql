@@ -1,2 +1,3 @@
 -- The time of this moment, where weir.now() is that of the transaction's beginning.
-CREATE OR REPLACE FUNCTION weir.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ SELECT weir.now() + (clock_timestamp() - now()) $$;
+CREATE OR REPLACE FUNCTION weir.clock() RETURNS timestamptz
+  LANGUAGE sql VOLATILE AS $$ SELECT weir.now() + (clock_timestamp() - now()) $$;

@@ -1,6 +1,7 @@
--- What a settled call costs as the book stood at a time (null: now), in parts: by the newest record that is in force for it and came after the book
--- that it was priced with; without one by what was booked.
-CREATE OR REPLACE FUNCTION weir.cost_as_of(u weir.priced_call, as_of timestamptz) RETURNS weir.cost_parts LANGUAGE plpgsql STABLE AS $$
+-- What a settled call costs as the book stood at a time (null: now), in parts: by the newest record that is in force
+-- for it and came after the book that it was priced with; without one by what was booked.
+CREATE OR REPLACE FUNCTION weir.cost_as_of(u weir.priced_call, as_of timestamptz) RETURNS weir.cost_parts
+  LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_number bigint;
   r price_rates;
@@ -15,17 +16,21 @@ BEGIN
       AND (coalesce(u.deployment, '') = ANY (p.deployments)) = p.deployments_listed
       AND (coalesce(u.service_tier, '') = ANY (p.service_tiers)) = p.service_tiers_listed;
   IF v_number IS NULL THEN
-    RETURN ROW(u.cost, u.cost_input, u.cost_cache_read, u.cost_cache_write, u.cost_output, u.cost_reasoning, u.cost_request, u.price_number)::weir.cost_parts;
+    RETURN ROW(
+      u.cost, u.cost_input, u.cost_cache_read, u.cost_cache_write, u.cost_output, u.cost_reasoning, u.cost_request,
+      u.price_number)::weir.cost_parts;
   END IF;
   parts.price_number := v_number;
   -- Nothing was used, or the proxy's response cache answered.
   IF u.usage_source IN ('NONE', 'CACHE') THEN
     SELECT 0, 0, 0, 0, 0, 0, 0
-      INTO parts.cost, parts.cost_input, parts.cost_cache_read, parts.cost_cache_write, parts.cost_output, parts.cost_reasoning, parts.cost_request;
+      INTO parts.cost, parts.cost_input, parts.cost_cache_read, parts.cost_cache_write, parts.cost_output,
+        parts.cost_reasoning, parts.cost_request;
     RETURN parts;
   END IF;
   SELECT x.* INTO STRICT r FROM price_rates AS x
-    WHERE x.number = v_number AND abs(prompt_tokens) > x.above_prompt_tokens AND abs(prompt_tokens) <= x.up_to_prompt_tokens;
+    WHERE x.number = v_number
+      AND abs(prompt_tokens) > x.above_prompt_tokens AND abs(prompt_tokens) <= x.up_to_prompt_tokens;
   parts.cost_input := u.uncached_prompt_tokens * r.input;
   parts.cost_cache_read := u.cache_read_tokens * r.cache_read;
   parts.cost_cache_write := (u.cache_write_tokens - u.cache_write_one_hour_tokens) * r.cache_write
@@ -33,6 +38,7 @@ BEGIN
   parts.cost_output := (u.output_tokens + CASE WHEN r.reasoning IS NULL THEN u.reasoning_tokens ELSE 0 END) * r.output;
   parts.cost_reasoning := coalesce(u.reasoning_tokens * r.reasoning, 0);
   parts.cost_request := u.sign * r.per_request;
-  parts.cost := parts.cost_input + parts.cost_cache_read + parts.cost_cache_write + parts.cost_output + parts.cost_reasoning + parts.cost_request;
+  parts.cost := parts.cost_input + parts.cost_cache_read + parts.cost_cache_write
+    + parts.cost_output + parts.cost_reasoning + parts.cost_request;
   RETURN parts;
 END $$;

@@ -1,10 +1,13 @@
--- Makes the current period rows of budgets of one organisation anew, from the usage rows and the calls in flight of their subjects. A budget that
--- is made later begins with what it would have been charged: prices may have changed since, and reversals stand at the new ones.
--- The caller holds weir.lock_budgets. Gives whether there are new alerts.
-CREATE OR REPLACE FUNCTION weir.fill_budgets(v_organization text, v_budgets text[]) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+-- Makes the current period rows of budgets of one organisation anew, from the usage rows and the calls in flight of
+-- their subjects. A budget that is made later begins with what it would have been charged: prices may have changed
+-- since, and reversals stand at the new ones. The caller holds weir.lock_budgets. Gives whether there are new alerts.
+CREATE OR REPLACE FUNCTION weir.fill_budgets(v_organization text, v_budgets text[]) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-  -- When the transaction began, and the seconds that it has waited for the lock since: that may be over the end of a period.
-  v_at timestamptz := weir.now() + make_interval(secs => floor(extract(epoch FROM clock_timestamp() - transaction_timestamp())));
+  -- When the transaction began, and the seconds that it has waited for the lock since: that may be over the end of a
+  -- period.
+  v_at timestamptz := weir.now()
+    + make_interval(secs => floor(extract(epoch FROM clock_timestamp() - transaction_timestamp())));
 BEGIN
   DELETE FROM budget_periods AS p WHERE p.organization_id = v_organization AND p.budget_id = ANY (v_budgets);
   UPDATE calls_in_flight AS f SET (budget_ids, budget_dates) =
@@ -12,11 +15,13 @@ BEGIN
        FROM unnest(f.budget_ids, f.budget_dates) AS t(id, day) WHERE t.id <> ALL (v_budgets))
     WHERE f.organization_id = v_organization AND f.budget_ids && v_budgets;
 
-  INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at, spent, limit_amount, soft_limit)
+  INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at,
+      spent, limit_amount, soft_limit)
     WITH kinds AS MATERIALIZED (
       SELECT k.period, k.time_zone, e.day, weir.local_midnight(e.day, k.time_zone) AS starts_at,
         weir.local_midnight(weir.period_end(k.period, e.day), k.time_zone) AS ends_at
-      FROM (SELECT DISTINCT b.period, b.time_zone FROM budgets AS b WHERE b.organization_id = v_organization AND b.id = ANY (v_budgets)) AS k
+      FROM (SELECT DISTINCT b.period, b.time_zone FROM budgets AS b
+        WHERE b.organization_id = v_organization AND b.id = ANY (v_budgets)) AS k
       CROSS JOIN LATERAL (SELECT weir.period_start(k.period, v_at AT TIME ZONE k.time_zone) AS day) AS e)
     SELECT b.organization_id, b.id, d.day, d.starts_at, d.ends_at, coalesce(s.spent, 0), b.limit_amount, b.soft_limit
     FROM budgets AS b
@@ -25,13 +30,16 @@ BEGIN
     CROSS JOIN LATERAL (
       SELECT sum(t.cost) AS spent FROM (
         SELECT coalesce(u.budget_cost, u.cost) AS cost FROM llm_usage AS u WHERE b.scope = 'USER'
-          AND u.organization_id = v_organization AND u.user_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
+          AND u.organization_id = v_organization AND u.user_id = b.subject_id
+          AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
         UNION ALL SELECT coalesce(u.budget_cost, u.cost) AS cost FROM llm_usage AS u WHERE b.scope = 'ORGANIZATION'
           AND u.organization_id = v_organization AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
         UNION ALL SELECT coalesce(u.budget_cost, u.cost) AS cost FROM llm_usage AS u WHERE b.scope = 'PROJECT'
-          AND u.organization_id = v_organization AND u.project_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
+          AND u.organization_id = v_organization AND u.project_id = b.subject_id
+          AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
         UNION ALL SELECT coalesce(u.budget_cost, u.cost) AS cost FROM llm_usage AS u WHERE b.scope = 'API_TOKEN'
-          AND u.organization_id = v_organization AND u.token_id = b.subject_id AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
+          AND u.organization_id = v_organization AND u.token_id = b.subject_id
+          AND u.occurred_at >= d.starts_at AND u.occurred_at < d.ends_at
       ) AS t) AS s
     WHERE b.organization_id = v_organization AND b.id = ANY (v_budgets);
 

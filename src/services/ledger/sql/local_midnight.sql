@@ -1,5 +1,5 @@
--- The first moment of a local date. Where clocks go back over midnight the date begins twice, and Postgres means the second time
--- (Havana, 2026-11-01); where they go forward over it, the date begins with its first existing hour.
+-- The first moment of a local date. Where clocks go back over midnight the date begins twice, and Postgres means the
+-- second time (Havana, 2026-11-01); where they go forward over it, the date begins with its first existing hour.
 CREATE OR REPLACE FUNCTION weir.local_midnight(day date, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
   SELECT min(t)
   FROM (SELECT (day::timestamp AT TIME ZONE zone) - back AS t

@@ -41,13 +41,15 @@ BEGIN
 
   LOCK TABLE ONLY llm_usage, ONLY llm_usage_rest IN ACCESS EXCLUSIVE MODE;
   ALTER TABLE llm_usage DETACH PARTITION llm_usage_rest;
-  elsewhere := format('date_trunc(''month'', occurred_at AT TIME ZONE ''UTC'') AT TIME ZONE ''UTC'' = ANY (%L::timestamptz[])', months);
+  elsewhere := format(
+    'date_trunc(''month'', occurred_at AT TIME ZONE ''UTC'') AT TIME ZONE ''UTC'' = ANY (%L::timestamptz[])', months);
   IF most >= staying THEN
     SELECT * INTO own FROM weir.usage_month(months[1]);
     old_table := own.partition;
     elsewhere := format('occurred_at < %L OR occurred_at >= %L', own.from_at, own.to_at);
     EXECUTE format('ALTER TABLE llm_usage_rest RENAME TO %I', old_table);
-    FOREACH index_name IN ARRAY ARRAY(SELECT c.relname::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    FOREACH index_name IN ARRAY ARRAY(SELECT c.relname::text FROM pg_index AS i
+      JOIN pg_class AS c ON c.oid = i.indexrelid
       WHERE i.indrelid = to_regclass(old_table) AND c.relname LIKE 'llm\_usage\_rest\_%')
     LOOP
       EXECUTE format('ALTER INDEX %I RENAME TO %I', index_name, replace(index_name, 'llm_usage_rest', old_table));
@@ -58,19 +60,23 @@ BEGIN
   FOR month IN SELECT m.* FROM unnest(months) AS f(first) CROSS JOIN LATERAL weir.usage_month(f.first) AS m
     WHERE m.partition <> old_table ORDER BY m.from_at
   LOOP
-    EXECUTE format('CREATE TABLE %I PARTITION OF llm_usage FOR VALUES FROM (%L) TO (%L)', month.partition, month.from_at, month.to_at);
+    EXECUTE format(
+      'CREATE TABLE %I PARTITION OF llm_usage FOR VALUES FROM (%L) TO (%L)',
+      month.partition, month.from_at, month.to_at);
     made := made || month.partition;
   END LOOP;
 
   -- Generated columns are computed again.
   SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO columns
-    FROM pg_attribute AS a WHERE a.attrelid = 'llm_usage'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+    FROM pg_attribute AS a WHERE a.attrelid = 'llm_usage'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attgenerated = '';
   EXECUTE format('WITH moved AS (DELETE FROM %I WHERE %s RETURNING *) INSERT INTO llm_usage (%s) SELECT %s FROM moved',
     old_table, elsewhere, columns, columns);
   IF old_table = 'llm_usage_rest' THEN
     ALTER TABLE llm_usage ATTACH PARTITION llm_usage_rest DEFAULT;
   ELSE
-    EXECUTE format('ALTER TABLE llm_usage ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', old_table, own.from_at, own.to_at);
+    EXECUTE format(
+      'ALTER TABLE llm_usage ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', old_table, own.from_at, own.to_at);
   END IF;
   RETURN made;
 END $$;

@@ -1,5 +1,7 @@
--- Makes a user, with the budget of the plan. Gives false, with nothing done, where another user of the organisation has the external id.
-CREATE OR REPLACE FUNCTION weir.put_user(v_organization text, v_id text, v_name text, v_email text, v_external_id text, v_role text, v_plan text)
+-- Makes a user, with the budget of the plan. Gives false, with nothing done, where another user of the organisation has
+-- the external id.
+CREATE OR REPLACE FUNCTION weir.put_user(
+    v_organization text, v_id text, v_name text, v_email text, v_external_id text, v_role text, v_plan text)
   RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
   INSERT INTO users (organization_id, id, name, email, external_id, role, plan_id)
