@@ -24,6 +24,8 @@ interface Committed { price: PriceRecord; parts: PricePart[] }
 const PLANS = 3;
 /** A sum that fails, as while Postgres restarts, is tried again: what it is about has been recorded. */
 const SUM_AGAIN_AFTER_MS = [500, 2_000, 5_000];
+/** Months that are summed up side by side: more connections would take the processors of those who settle. */
+const SUMS_AT_ONCE = 2;
 /** Milliseconds between two log lines that say how far a sum is. */
 const REPORT_EVERY_MS = 5_000;
 /** Of a step that Postgres gives up, half is tried, but not less than this. */
@@ -114,30 +116,28 @@ export class PriceChanges {
     }
   }
 
-  /** Month by month, and in smaller steps where Postgres gives one up: every statement ends in bounded time, however many calls there are. */
+  /** Month by month, two at a time, and in smaller steps where Postgres gives one up: every statement ends in bounded time, however many calls there are. */
   private async sum(parts: readonly PricePart[], what: string, ofTime: (time: Time) => Promise<ImpactRow[]>): Promise<ImpactRow[]> {
     if (parts.length === 0) return [];
     const months = await this.deps.impact.months(Math.min(...parts.map((part) => part.startsAtMs)), Math.max(...parts.map((part) => part.endsAtMs)));
+    const waiting = [...months];
     const rows: ImpactRow[] = [];
     let reportedAt = performance.now();
-    let stepMs = Infinity;
-    for (const [done, { fromMs, toMs }] of months.entries()) {
-      for (let atMs = fromMs; atMs < toMs; ) {
-        const time = { fromMs: atMs, toMs: Math.min(atMs + stepMs, toMs) };
-        try {
-          rows.push(...(await ofTime(time)));
-          atMs = time.toMs;
-        } catch (error) {
-          if (codeOf(error) !== STATEMENT_TIMEOUT) throw error;
-          stepMs = Math.floor((time.toMs - time.fromMs) / 2);
-          if (stepMs < SHORTEST_STEP_MS) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'the calls of two hours cannot be summed up in time', cause: error });
-        }
+    const sumMonths = async (): Promise<void> => {
+      for (let month = waiting.shift(); month; month = waiting.shift()) {
+        rows.push(...(await sumInSteps(month, ofTime)));
         if (performance.now() - reportedAt < REPORT_EVERY_MS) continue;
         reportedAt = performance.now();
-        this.deps.logger.info({ months: done + 1, of: months.length }, what);
+        this.deps.logger.info({ months: months.length - waiting.length, of: months.length }, what);
       }
+    };
+    try {
+      await Promise.all(Array.from({ length: SUMS_AT_ONCE }, sumMonths));
+      return rows;
+    } finally {
+      // Where one has failed, the other begins no more.
+      waiting.length = 0;
     }
-    return rows;
   }
 
   private requireKept(record: RecordToAdd, droppedBeforeMs: number): void {
@@ -145,6 +145,23 @@ export class PriceChanges {
     const kept = new Date(droppedBeforeMs).toISOString();
     throw badInput('input.effectiveFrom', `reaches before ${kept}: single calls of that time were removed, and what they would cost cannot be known any more. Let the price begin at ${kept} or later`);
   }
+}
+
+async function sumInSteps({ fromMs, toMs }: Time, ofTime: (time: Time) => Promise<ImpactRow[]>): Promise<ImpactRow[]> {
+  const rows: ImpactRow[] = [];
+  let stepMs = Infinity;
+  for (let atMs = fromMs; atMs < toMs; ) {
+    const time = { fromMs: atMs, toMs: Math.min(atMs + stepMs, toMs) };
+    try {
+      rows.push(...(await ofTime(time)));
+      atMs = time.toMs;
+    } catch (error) {
+      if (codeOf(error) !== STATEMENT_TIMEOUT) throw error;
+      stepMs = Math.floor((time.toMs - time.fromMs) / 2);
+      if (stepMs < SHORTEST_STEP_MS) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'the calls of two hours cannot be summed up in time', cause: error });
+    }
+  }
+  return rows;
 }
 
 /** Later calls are priced with the record, and have no difference. */

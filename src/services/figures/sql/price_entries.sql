@@ -23,23 +23,33 @@ CREATE OR REPLACE VIEW weir.price_entries AS
       u.sign, u.total_tokens, u.cost AS cost_booked,
       weir.cost_of_tokens(
         u.usage_source, u.sign, u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens,
-        u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, a) AS cost_after,
+        u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, r.after) AS cost_after,
       CASE WHEN u.book_number < p.previous THEN weir.cost_of_tokens(
         u.usage_source, u.sign, u.uncached_prompt_tokens, u.cache_read_tokens, u.cache_write_tokens,
-        u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, b)
+        u.cache_write_one_hour_tokens, u.output_tokens, u.reasoning_tokens, r.before)
       ELSE u.cost END AS cost_before
-    -- OFFSET keeps a part one thing: the model is then looked at first where rows are read, not behind what costs more.
-    FROM (SELECT c.model, q.* FROM price_change_parts AS q WHERE q.book = c.book OFFSET 0) AS p
+    -- OFFSET keeps a part and its rates one thing: the model is then looked at first where rows are read, and not
+    -- behind what costs more.
+    FROM (
+      SELECT
+        c.model, q.*,
+        ARRAY(SELECT t.above_prompt_tokens FROM price_rates AS t WHERE t.number = c.book ORDER BY 1) AS tiers,
+        ARRAY(SELECT t FROM price_rates AS t WHERE t.number = c.book ORDER BY t.above_prompt_tokens) AS rates,
+        ARRAY(SELECT t.above_prompt_tokens FROM price_rates AS t WHERE t.number = q.previous ORDER BY 1)
+          AS tiers_before,
+        ARRAY(SELECT t FROM price_rates AS t WHERE t.number = q.previous ORDER BY t.above_prompt_tokens)
+          AS rates_before
+      FROM price_change_parts AS q WHERE q.book = c.book OFFSET 0) AS p
     JOIN llm_usage AS u
       ON u.served_model = p.model AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at
       AND u.book_number < c.book
       AND (u.organization_id = ANY (p.organizations)) = p.organizations_listed
       AND (coalesce(u.deployment, '') = ANY (p.deployments)) = p.deployments_listed
       AND (coalesce(u.service_tier, '') = ANY (p.service_tiers)) = p.service_tiers_listed
-    JOIN price_rates AS a
-      ON a.number = c.book
-      AND abs(u.prompt_tokens) > a.above_prompt_tokens AND abs(u.prompt_tokens) <= a.up_to_prompt_tokens
-    LEFT JOIN price_rates AS b
-      ON b.number = p.previous
-      AND abs(u.prompt_tokens) > b.above_prompt_tokens AND abs(u.prompt_tokens) <= b.up_to_prompt_tokens
+    -- The rates for a prompt of this length, looked up once for each row: that is what OFFSET is for here.
+    CROSS JOIN LATERAL (
+      SELECT
+        p.rates[width_bucket(abs(u.prompt_tokens) - 1, p.tiers)] AS after,
+        p.rates_before[width_bucket(abs(u.prompt_tokens) - 1, p.tiers_before)] AS before
+      OFFSET 0) AS r
   ) AS e;
