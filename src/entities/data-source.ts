@@ -12,10 +12,15 @@ export interface Tx {
   readonly manager: EntityManager;
 }
 
+/** A transaction that reads. */
+export type ReadTx = Pick<Tx, 'query'>;
+
 export interface Db extends Tx {
   /** A statement of the data path, on connections of its own: no report can keep a call waiting for one. Named, so that Postgres parses and plans it once per connection. */
   hot<R = Record<string, unknown>>(name: string, sql: string, params: readonly unknown[]): Promise<R[]>;
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /** A transaction that only reads, and begins with these statements, in one round trip. Nobody waits for its end. */
+  readTransaction<T>(begin: string, work: (tx: ReadTx) => Promise<T>): Promise<T>;
   readonly dataSource: DataSource;
   close(): Promise<void>;
 }
@@ -87,6 +92,20 @@ export async function openDatabase(options: DatabaseOptions, onPoolError: (error
       dataSource.transaction((manager) =>
         work({ manager, query: async <R>(sql: string, params: readonly unknown[] = []) => rowsOf<R>(await manager.query(sql, params as unknown[])) }),
       ),
+    readTransaction: async (begin, work) => {
+      const client = await pool.connect();
+      let end = 'COMMIT';
+      try {
+        await client.query(begin);
+        return await work({ query: async (sql, params = []) => (await client.query(sql, params as unknown[])).rows });
+      } catch (error) {
+        end = 'ROLLBACK';
+        throw error;
+      } finally {
+        // A connection whose transaction cannot be ended is not used again.
+        void client.query(end).then(() => client.release(), (error: Error) => client.release(error));
+      }
+    },
     close: async () => {
       await Promise.all([hot.end(), dataSource.destroy()]);
     },

@@ -1,4 +1,4 @@
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import { EntityManager } from 'typeorm';
 import { namesOrganization } from './statement-rule';
 import { WITHOUT_ORGANIZATION } from './statements-without-organization';
@@ -23,13 +23,13 @@ function record(text: unknown): void {
 function senderOf(stack: string): string | null {
   for (const line of stack.split('\n').slice(2)) {
     if (/^\s+at async /.test(line)) return null;
-    if (/record-statements|node_modules|node:internal|src\/entities\/data-source|entities\/listening-connection/.test(line)) continue;
-    return /\/src\//.test(line) ? line.trim() : null;
+    if (/record-statements|node_modules|node:internal|src\/entities\/data-source|entities\/bounded-client|entities\/listening-connection/.test(line)) continue;
+    return /\/src\/(?:services|resolvers|entities|server|launch)\//.test(line) ? line.trim() : null;
   }
   return null;
 }
 
-for (const target of [Pool.prototype, EntityManager.prototype] as { query(...values: unknown[]): unknown }[]) {
+for (const target of [Pool.prototype, Client.prototype, EntityManager.prototype] as { query(...values: unknown[]): unknown }[]) {
   const { query } = target;
   target.query = function recorded(this: unknown, ...values: unknown[]): unknown {
     record(values[0]);

@@ -1,5 +1,5 @@
 import { pricedCall } from '../../entities/priced-call';
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, ReadTx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import { pageBounds, type PageBounds } from './page-bounds.store';
 import type { ScopedFilter } from './usage-scope';
@@ -55,7 +55,7 @@ export class CallsStore {
     return rows.map((row) => ({ call: mapCall(row), key: [row.key, row.id] }));
   }
 
-  private read(tx: Tx, filter: ScopedFilter, count: number, after: CallKey | null, bounds: PageBounds): Promise<CallSql[]> {
+  private read(tx: ReadTx, filter: ScopedFilter, count: number, after: CallKey | null, bounds: PageBounds): Promise<CallSql[]> {
     const parameters = new Parameters();
     const limit = parameters.add(count);
     const key = after ? `(${parameters.add(after[0])}::timestamptz, ${parameters.add(after[1])}::text)` : null;

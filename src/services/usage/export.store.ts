@@ -98,11 +98,8 @@ export class ExportStore {
           LEFT JOIN ${named('users', 'user_id', 'AND n.deleted_at IS NULL')} AS u ON u.organization_id = c.organization_id AND u.id = c.user_id
           LEFT JOIN ${named('projects', 'project_id')} AS j ON j.organization_id = c.organization_id AND j.id = c.project_id OFFSET 0) AS named) AS lines
       LEFT JOIN (SELECT ${KEY_COLUMNS} FROM (SELECT ${ORDER} FROM page ORDER BY occurred_at DESC, organization_id DESC, call_id DESC LIMIT 1) AS key) AS last ON true`;
-    // Not of a snapshot that is taken before the statement: that could have lost a partition, and not know it. Compiling takes longer than the statement.
-    const [row] = await this.db.transaction(async (tx) => {
-      await tx.query('SET LOCAL jit = off');
-      return tx.query<{ rows: number; bytes: number; text: string | null; at: string | null; organization_id: string; call_id: string; dropped_before: Date | null; names: string }>(sql, parameters.values);
-    });
+    // Not of a snapshot that is taken before the statement: that could have lost a partition, and not know it.
+    const [row] = await this.db.query<{ rows: number; bytes: number; text: string | null; at: string | null; organization_id: string; call_id: string; dropped_before: Date | null; names: string }>(sql, parameters.values);
     const { at: lastAt, organization_id: organizationId, call_id: callId, dropped_before: droppedBefore, ...page } = row!;
     return { ...page, droppedBefore, last: lastAt === null ? null : { at: lastAt, organizationId, callId } };
   }

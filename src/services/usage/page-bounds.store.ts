@@ -1,4 +1,4 @@
-import type { Tx } from '../../entities/data-source';
+import type { ReadTx } from '../../entities/data-source';
 import { columnsOf, dayCubeOf } from './report-plan';
 import type { ScopedFilter } from './usage-scope';
 import { allOf, Parameters, whereOf, whereSettled } from './usage-where.store';
@@ -16,7 +16,7 @@ export interface PageBounds {
 }
 
 /** In which time a page of the newest calls lies, by what the cubes count: not told that, Postgres plans for each month of two years, and looks into it. */
-export async function pageBounds(tx: Tx, filter: ScopedFilter, count: number, after: readonly [occurredAt: string, id: string] | null): Promise<PageBounds> {
+export async function pageBounds(tx: ReadTx, filter: ScopedFilter, count: number, after: readonly [occurredAt: string, id: string] | null): Promise<PageBounds> {
   const parameters = new Parameters();
   const inFlight = `SELECT min(occurred_at) FROM calls_in_flight WHERE ${allOf(whereOf(filter, parameters))}`;
   const maxCells = CELLS_PER_CALL * count;

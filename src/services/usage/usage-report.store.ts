@@ -1,4 +1,4 @@
-import type { Tx } from '../../entities/data-source';
+import type { ReadTx } from '../../entities/data-source';
 import { canonicalDecimal } from '../../lib/decimal';
 import { ALL_FIGURES, entriesOf, inSpans, measuresOf, sumsOf, type Rest, type Selection } from './entries.store';
 import { percentilesOf } from './histogram';
@@ -42,7 +42,7 @@ export class UsageReportStore {
    * The first statement of a snapshot: what is asked before anything is read. Of price changes those that concern calls since `from` (default:
    * the month's start) and were known at `asOf`. null: Postgres does not know the time zone.
    */
-  async snapshot(tx: Tx, { organizationIds, timeZone, from, asOf }: { organizationIds: string[] | null; timeZone: string; from: Date | null; asOf: Date | null }): Promise<Snapshot | null> {
+  async snapshot(tx: ReadTx, { organizationIds, timeZone, from, asOf }: { organizationIds: string[] | null; timeZone: string; from: Date | null; asOf: Date | null }): Promise<Snapshot | null> {
     const parameters = new Parameters();
     const [zone, since, at] = [parameters.add(timeZone), `${parameters.add(from?.toISOString())}::timestamptz`, `${parameters.add(asOf?.toISOString())}::timestamptz`];
     const organizations = organizationIds && `${parameters.add(organizationIds)}::text[]`;
@@ -74,13 +74,13 @@ export class UsageReportStore {
   }
 
   /** The start of the day (UTC). */
-  async midnight(tx: Tx): Promise<Date> {
+  async midnight(tx: ReadTx): Promise<Date> {
     const [row] = await tx.query<{ at: Date }>(`SELECT date_trunc('day', weir.clock(), 'UTC') AS at`);
     return row!.at;
   }
 
   /** Where the intervals of a span begin, ascending. */
-  async starts(tx: Tx, interval: UsageInterval, timeZone: string, { from, to }: Span): Promise<number[]> {
+  async starts(tx: ReadTx, interval: UsageInterval, timeZone: string, { from, to }: Span): Promise<number[]> {
     // By its local date: where a clock that is set back makes a midnight happen twice, the day begins with the first one.
     const start = interval === 'HOUR' ? 'date_trunc($1, moment, $2)' : 'weir.local_midnight(date_trunc($1, moment AT TIME ZONE $2)::date, $2)';
     const rows = await tx.query<{ at: Date }>(
@@ -92,7 +92,7 @@ export class UsageReportStore {
   }
 
   /** All organisations that have figures, by steps from one to the next in the index. */
-  async organizations(tx: Tx): Promise<string[]> {
+  async organizations(tx: ReadTx): Promise<string[]> {
     const rows = await tx.query<{ id: string }>(`
       WITH RECURSIVE known AS (
         (SELECT organization_id AS id FROM usage_daily ORDER BY organization_id LIMIT 1)
@@ -102,7 +102,7 @@ export class UsageReportStore {
   }
 
   /** Calls that the cubes know of, day by day (UTC): of all organisations, or of those whose rows a filter makes a report read. */
-  async callsByDay(tx: Tx, days: readonly Span[], filter: Pick<ScopedFilter, 'organizationIds' | 'userIds'> | null): Promise<{ day: number; calls: number }[]> {
+  async callsByDay(tx: ReadTx, days: readonly Span[], filter: Pick<ScopedFilter, 'organizationIds' | 'userIds'> | null): Promise<{ day: number; calls: number }[]> {
     const parameters = new Parameters();
     const where = inSpans('day', 'date', days, parameters);
     if (filter?.userIds) where.push(`user_id = ANY (${parameters.add(filter.userIds)}::text[])`);
@@ -113,7 +113,7 @@ export class UsageReportStore {
   }
 
   /** Totals, the first groups in an order, and their intervals where there are not more than `maxRows` (groups times starts); one group more than the limit tells that there are more. */
-  async answer(tx: Tx, selection: Selection, order: { orderBy: UsageOrder; limit: number; maxRows: number }): Promise<Answer> {
+  async answer(tx: ReadTx, selection: Selection, order: { orderBy: UsageOrder; limit: number; maxRows: number }): Promise<Answer> {
     const parameters = new Parameters();
     const entries = entriesOf(selection, parameters);
     const { keys, starts, measures } = selection;
@@ -142,7 +142,7 @@ export class UsageReportStore {
   }
 
   /** All calls of conversations, from their rows: these have an index of their own. */
-  async byConversation(tx: Tx, organizationId: string, ids: readonly string[]): Promise<Map<string, UsageFigures>> {
+  async byConversation(tx: ReadTx, organizationId: string, ids: readonly string[]): Promise<Map<string, UsageFigures>> {
     const [known] = await tx.query<{ first: string | null; last: string | null; books: string[] }>(
       `SELECT r.first::text, r.last::text, ARRAY(SELECT c.book FROM price_changes AS c WHERE c.model = ANY (r.models) AND c.starts_at <= r.last AND c.ends_at > r.first) AS books
        FROM (SELECT min(occurred_at) AS first, max(occurred_at) AS last, array_agg(DISTINCT served_model) AS models FROM llm_usage

@@ -1,4 +1,4 @@
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, ReadTx } from '../../entities/data-source';
 import { badInput } from '../../errors';
 import { AsOf } from './as-of.store';
 import { ALL_FIGURES, measuresOf } from './entries.store';
@@ -48,7 +48,7 @@ export class UsageReports {
     return readSnapshot(this.db, (tx) => this.store.byConversation(tx, organizationId, ids));
   }
 
-  private async read(tx: Tx, query: ScopedQuery): Promise<UsageReport> {
+  private async read(tx: ReadTx, query: ScopedQuery): Promise<UsageReport> {
     const { groupBy, interval, timeZone, orderBy, limit } = query;
     const pricesAsOf = query.pricesAsOf ?? null;
     const filter = withoutNone(query.filter);
@@ -82,7 +82,7 @@ export class UsageReports {
   }
 
   /** What is left to read row by row: not what was removed and empty before, and not more than the bound. */
-  private async checkedRaw(tx: Tx, query: ScopedQuery, filter: ScopedFilter, plan: ReportPlan, { droppedBefore, tailRows, rest }: Snapshot): Promise<Span[]> {
+  private async checkedRaw(tx: ReadTx, query: ScopedQuery, filter: ScopedFilter, plan: ReportPlan, { droppedBefore, tailRows, rest }: Snapshot): Promise<Span[]> {
     const asked = { ...query, filter };
     const scope = filter.userIds || filter.organizationIds ? filter : null;
     const callsOf = async (spans: readonly Span[], of: ScopedFilter | null): Promise<number> => callsWithin(spans, await this.store.callsByDay(tx, daysOf(spans), of));

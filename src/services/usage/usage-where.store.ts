@@ -1,4 +1,4 @@
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, ReadTx } from '../../entities/data-source';
 import type { ScopedFilter } from './usage-scope';
 
 /**
@@ -7,12 +7,12 @@ import type { ScopedFilter } from './usage-scope';
  * for it, and others wait behind it. Room to sum up some ten thousand groups without a file; few of these run at a time. Other processes
  * to help, or machine code, take longer to come about than most statements run.
  */
-export const readSnapshot = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
-  db.transaction(async (tx) => {
-    await tx.query(`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL work_mem = '32MB'; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off;
-      LOCK TABLE ONLY llm_usage IN ACCESS SHARE MODE`);
-    return work(tx);
-  });
+export const readSnapshot = <T>(db: Db, work: (tx: ReadTx) => Promise<T>): Promise<T> =>
+  db.readTransaction(
+    `START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL work_mem = '32MB'; SET LOCAL max_parallel_workers_per_gather = 0;
+     LOCK TABLE ONLY llm_usage IN ACCESS SHARE MODE`,
+    work,
+  );
 
 /** Collects the parameters of a statement; `$n` is what stands for them in its text. */
 export class Parameters {
