@@ -13,7 +13,10 @@ export interface Tx {
 }
 
 /** A transaction that reads. */
-export type ReadTx = Pick<Tx, 'query'>;
+export interface ReadTx extends Pick<Tx, 'query'> {
+  /** As `query`; Postgres parses and plans the statement once per connection. One text for each name. */
+  named<R = Record<string, unknown>>(name: string, sql: string, params: readonly unknown[]): Promise<R[]>;
+}
 
 export interface Db extends Tx {
   /** A statement of the data path, on connections of its own: no report can keep a call waiting for one. Named, so that Postgres parses and plans it once per connection. */
@@ -97,7 +100,10 @@ export async function openDatabase(options: DatabaseOptions, onPoolError: (error
       let end = 'COMMIT';
       try {
         await client.query(begin);
-        return await work({ query: async (sql, params = []) => (await client.query(sql, params as unknown[])).rows });
+        return await work({
+          query: async (sql, params = []) => (await client.query(sql, params as unknown[])).rows,
+          named: async (name, text, values) => (await client.query({ name, text, values: values as unknown[] })).rows,
+        });
       } catch (error) {
         end = 'ROLLBACK';
         throw error;

@@ -57,7 +57,7 @@ export class UsageReportStore {
       FROM (SELECT min(from_at) AS tail_from, max(to_at) AS tail_to, coalesce(sum(rows), 0) AS tail_rows FROM usage_batches ${organizations ? `WHERE organization_id = ANY (${organizations})` : ''}) AS t`;
     let row;
     try {
-      [row] = await tx.query<SnapshotSql>(sql, parameters.values);
+      [row] = await tx.named<SnapshotSql>(`usage-snapshot${organizations ? '-organizations' : ''}${asOf ? '-as-of' : ''}`, sql, parameters.values);
     } catch (error) {
       // invalid_parameter_value
       if ((error as { code?: string }).code === '22023') return null;
