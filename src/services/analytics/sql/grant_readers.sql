@@ -29,6 +29,7 @@ BEGIN
     TO %I', readers);
 
   EXECUTE format('GRANT EXECUTE ON FUNCTION weir.reader(), weir.now(), weir.histogram(integer),
+      weir.cost_of_tokens(text, smallint, integer, integer, integer, integer, integer, integer, price_rates),
       weir.reader_cost(weir.priced_call), weir.check_as_of(timestamptz, date, date),
       weir.period_start(text, timestamp), weir.period_end(text, date), weir.local_midnight(date, text)
     TO %I', readers);
