@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { Client } from 'pg';
-import type { SlowGroup } from '../src/services/chat/call.store';
+import type { CallGroup } from '../src/services/chat/call.store';
 import type { AdmittedCall } from '../src/services/chat/call.types';
 import { FolderStore } from '../src/services/figures/folder.store';
 import { Folder } from '../src/services/figures/folder';
@@ -22,7 +22,10 @@ const WAITING = 512;
 const FULL_SECONDS = 2;
 const HALF_SECONDS = 6;
 
-interface Stall extends SlowGroup { startedAt: number; endedAt: number }
+/** Milliseconds. */
+const SLOW_MS = 20;
+
+interface Stall extends CallGroup { startedAt: number; endedAt: number }
 interface Busy { from: number; to: number }
 
 const overlap = (spans: readonly Busy[], from: number, to: number): number => spans.reduce((sum, span) => sum + Math.max(0, Math.min(span.to, to) - Math.max(span.from, from)), 0);
@@ -73,7 +76,7 @@ async function main(): Promise<void> {
     let counts = false;
     const scene = await prepare(url, (group) => {
       const endedAt = Date.now();
-      if (counts) stalls.push({ ...group, startedAt: endedAt - group.elapsedMs, endedAt });
+      if (counts && group.elapsedMs > SLOW_MS) stalls.push({ ...group, startedAt: endedAt - group.elapsedMs, endedAt });
     });
     const { store, db } = scene;
     const hot = db.hot.bind(db);

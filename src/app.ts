@@ -4,8 +4,11 @@ import type { Config } from './config';
 import { openDatabase, type Db } from './entities/data-source';
 import type { Logger } from './lib/logger';
 import { LoopLoad } from './lib/loop-load';
+import { Metrics } from './lib/metrics';
 import { loadTokenizer } from './lib/token-estimate';
+import { observeStates } from './observe-states';
 import { buildGraphSchema } from './resolvers/schema';
+import { openMetricsDoor } from './server/metrics-door';
 import { createServer } from './server/server';
 import { AlertFeed } from './services/budget/alert-feed';
 import { AlertStore } from './services/budget/alert.store';
@@ -80,6 +83,8 @@ export interface App {
 
 export const VERSION = '0.2.0';
 
+/** Milliseconds that a group of calls may take before it is reported. */
+const SLOW_GROUP_MS = 20;
 /** Milliseconds for each part to close: one that waits for a database which does not answer must not use up the time of the others. */
 const CLOSE_MS = 1_500;
 
@@ -104,7 +109,12 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const running = new RunningCalls();
     const prices = new PriceBook({ db, logger });
     await prices.start();
-    const callStore = new CallStore(db, prices, (group) => logger.warn(group, 'a group of calls took long to be written'));
+    const metrics = new Metrics({ version: VERSION });
+    const callStore = new CallStore(db, prices, (group) => {
+      metrics.groupSize.observe({ kind: group.what }, group.calls);
+      metrics.groupSeconds.observe({ kind: group.what }, group.elapsedMs / 1_000);
+      if (group.elapsedMs > SLOW_GROUP_MS) logger.warn(group, 'a group of calls took long to be written');
+    });
     const housekeeping = new Housekeeping({ store: callStore, logger });
     await housekeeping.start();
     closers.push(() => housekeeping.stop());
@@ -223,6 +233,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const chat = new ChatService({
       plans, people, conversations, usage, running, remoteStops, idempotency, streams,
       defaultModel: config.defaultModel,
+      metrics,
       hold: { store: callStore, writer, prices, catalog, owner, upstream: client.kind, totalMs: config.timeouts.totalMs },
       run: {
         upstream: client,
@@ -231,6 +242,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         settle: { writer, prices, modelOf: (id) => catalog.find(id) },
         checkpoints,
         logger,
+        metrics,
         totalMs: config.timeouts.totalMs,
         installation,
       },
@@ -247,14 +259,22 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       checkProxy: () => (target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey)),
     });
 
+    observeStates({ metrics, db, running, callStore, writer, catalog, streams, loopLoad, figures, status });
+
     const priceService = new PriceService({ db, book: prices, people, lane: new ReportLane({ max: 2 }), logger });
     const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, usageUpdates, exports: exporter, budgets, chat, reconciliation, status };
-    const doors = await createServer({ config, schema: await buildGraphSchema(), services, logger, readiness: () => status.readiness() });
+    const doors = await createServer({ config, schema: await buildGraphSchema(), services, logger, metrics, readiness: () => status.readiness() });
     accessEnds.start(doors);
+    let metricsDoor: { close(): Promise<void> } | null = null;
     return {
       services, db, running,
-      start: () => {
+      start: async () => {
         loadTokenizer();
+        if (config.metrics) {
+          const door = await openMetricsDoor(config.metrics, metrics, logger);
+          metricsDoor = door;
+          logger.info({ url: door.url }, 'metrics');
+        }
         return doors.listen();
       },
       stop: async () => {
@@ -267,6 +287,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         // Terminal events are shown when they are kept.
         await within(CLOSE_MS, streams.flush(), (error) => logger.warn({ err: error }, 'the ends of streams are not kept in Redis'));
         await doors.close();
+        await metricsDoor?.close();
         const unbooked = await writer.stop();
         await closeAll();
         if (unbooked > 0) throw new Error(`${unbooked} calls could be booked nowhere: recovery will end them`);

@@ -36,6 +36,8 @@ export interface Config {
   /** Bytes. */
   maxBodyBytes: number;
   logLevel: string;
+  /** Where the metrics are told, on a port of their own; null: nowhere. */
+  metrics: { host: string; port: number; token: string | null } | null;
   explorer: boolean;
   /** File with the demonstration tokens, read by the explorer in development. */
   demoFile: string | null;
@@ -179,6 +181,7 @@ export function readConfig(env: Env = process.env): Config {
     publicUrl: reader.url('PUBLIC_URL', WEB, 'https://weir.example.com'),
     maxBodyBytes: reader.whole('MAX_BODY_BYTES', 8 * 1024 * 1024, 1_024, 256 * 1024 * 1024),
     logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
+    metrics: reader.text('METRICS_PORT') === null ? null : { host: reader.text('METRICS_HOST') ?? '127.0.0.1', port: reader.whole('METRICS_PORT', 9464, 0, 65_535), token: reader.text('METRICS_TOKEN') },
     explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
     demoFile: null,
     // Six renewals: a process that is only slow is not taken for dead.

@@ -16,7 +16,7 @@ const WILL_NOT_PASS: ReadonlySet<string> = new Set(['28P01', '28000', '3D000']);
 /** The production entry: reads the configuration, waits for its neighbours, migrates, serves, and ends in order. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const logger = createLogger({ level: config.logLevel, async: config.env === 'production', redactor: createRedactor([config.secretKey, config.databaseUrl, ...passwordsOf(config.databaseUrl), secretOf(config)]) });
+  const logger = createLogger({ level: config.logLevel, async: config.env === 'production', redactor: createRedactor([config.secretKey, config.databaseUrl, ...passwordsOf(config.databaseUrl), secretOf(config), config.metrics?.token]) });
   await retry(logger, 'the database', DATABASE_WAIT_MS, () => migrate({ url: config.databaseUrl }));
   const app = await createApp({ ...config, upstream: await settleUpstream(config, logger) }, logger);
   const { url } = await app.start();

@@ -2,7 +2,7 @@ import { createHash, randomInt } from 'node:crypto';
 import { openDatabase, type Db } from '../../src/entities/data-source';
 import { migrate } from '../../src/entities/migrate';
 import { newId } from '../../src/lib/ids';
-import { CallStore, type SlowGroup } from '../../src/services/chat/call.store';
+import { CallStore, type CallGroup } from '../../src/services/chat/call.store';
 import type { AdmittedCall, CallEnd, NewCall } from '../../src/services/chat/call.types';
 import { createWorld, type World } from '../../test/support/factories';
 import { benchFacts } from './facts';
@@ -13,7 +13,7 @@ export const POOL = 10;
 export interface Scene { db: Db; store: CallStore; world: World; projectId: string; budgetIds: string[] }
 
 /** Four budgets that every call is held at: organisation, project, user, token. */
-export async function prepare(url: string, onSlow?: (group: SlowGroup) => void): Promise<Scene> {
+export async function prepare(url: string, onGroup?: (group: CallGroup) => void): Promise<Scene> {
   await migrate({ url });
   const db = await openDatabase({ url, poolSize: POOL }, () => {});
   const world = await createWorld(db, { name: 'Bench' });
@@ -25,7 +25,7 @@ export async function prepare(url: string, onSlow?: (group: SlowGroup) => void):
     await db.query('INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, $3, $4, $5, 1000000000)', [id, world.organizationId, scope, subject, 'MONTH']);
     budgetIds.push(id);
   }
-  return { db, store: new CallStore(db, null, onSlow), world, projectId, budgetIds };
+  return { db, store: new CallStore(db, null, onGroup), world, projectId, budgetIds };
 }
 
 /** Made before anything is measured: drawing one takes as long as a tenth of an admission. */

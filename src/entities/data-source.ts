@@ -25,6 +25,8 @@ export interface Db extends Tx {
   /** A transaction that only reads, and begins with these statements, in one round trip. Nobody waits for its end. */
   readTransaction<T>(begin: string, work: (tx: ReadTx) => Promise<T>): Promise<T>;
   readonly dataSource: DataSource;
+  /** Connections of each pool, and who waits for one. */
+  connections(): { pool: 'reports' | 'calls'; state: 'used' | 'idle' | 'waiting'; count: number }[];
   close(): Promise<void>;
 }
 
@@ -112,6 +114,12 @@ export async function openDatabase(options: DatabaseOptions, onPoolError: (error
         void client.query(end).then(() => client.release(), (error: Error) => client.release(error));
       }
     },
+    connections: () =>
+      ([['reports', pool], ['calls', hot]] as const).flatMap(([name, { totalCount, idleCount, waitingCount }]) => [
+        { pool: name, state: 'used' as const, count: totalCount - idleCount },
+        { pool: name, state: 'idle' as const, count: idleCount },
+        { pool: name, state: 'waiting' as const, count: waitingCount },
+      ]),
     close: async () => {
       await Promise.all([hot.end(), dataSource.destroy()]);
     },

@@ -22,6 +22,11 @@ export class Grouped<T, R> {
     this.lanes = options.lanes ?? 1;
   }
 
+  /** Items that wait for a group. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
   add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.queue.push({ item, resolve, reject });

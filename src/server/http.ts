@@ -5,7 +5,9 @@ import type { GraphQLError, GraphQLSchema } from 'graphql';
 import type { Config } from '../config';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
+import type { Metrics } from '../lib/metrics';
 import type { Services } from '../services/services';
+import { EXPORT_PATH } from '../services/usage/export-link';
 import type { Viewer } from '../services/viewer/viewer.types';
 import type { RequestContext } from './context';
 import { addExample } from './example-route';
@@ -24,6 +26,7 @@ export interface HttpDeps {
   schema: GraphQLSchema;
   services: Services;
   logger: Logger;
+  metrics: Pick<Metrics, 'httpRequests'>;
   readiness: () => Promise<Readiness>;
   explorer: Explorer | null;
   /** Subscriptions by server-sent events. */
@@ -65,6 +68,7 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
   });
+  app.addHook('onResponse', async (request, reply) => deps.metrics.httpRequests.add({ door: doorOf(request), status: String(reply.statusCode) }));
   if (config.corsOrigins.length) {
     await app.register(cors, {
       origin: config.corsOrigins.includes('*') ? '*' : config.corsOrigins,
@@ -89,6 +93,19 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
   addExample(app, deps);
   app.route({ method: ['GET', 'POST'], url: GRAPHQL_PATH, onRequest: (request, reply) => admit(deps, request, reply), handler: (request, reply) => handle(deps, sizes, request, reply) });
   return app;
+}
+
+/** From a closed set, whatever was asked for. */
+function doorOf(request: FastifyRequest): string {
+  switch (request.routeOptions.url) {
+    case GRAPHQL_PATH:
+      return request.headers.accept?.includes('text/event-stream') ? 'sse' : 'graphql';
+    case '/health/live':
+    case '/health/ready':
+      return 'health';
+    default:
+      return request.routeOptions.url?.startsWith(EXPORT_PATH) ? 'export' : 'other';
+  }
 }
 
 /** Runs before the body is read: what nobody may ask costs nothing. Throws UNAUTHENTICATED, SERVICE_UNAVAILABLE. */

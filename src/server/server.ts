@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { GraphQLSchema } from 'graphql';
 import type { Config } from '../config';
 import type { Logger } from '../lib/logger';
+import type { Metrics } from '../lib/metrics';
 import type { Services } from '../services/services';
 import type { Viewer } from '../services/viewer/viewer.types';
 import { startApollo } from './apollo';
@@ -16,6 +17,7 @@ export interface ServerDeps {
   schema: GraphQLSchema;
   services: Services;
   logger: Logger;
+  metrics: Pick<Metrics, 'httpRequests'>;
   /** For `/health/ready`: whether new calls can be served, and each component's state. */
   readiness: () => Promise<Readiness>;
   /** false: everything through graphql-js. For comparisons. */
@@ -51,7 +53,7 @@ export async function createServer(deps: ServerDeps): Promise<GraphServer> {
   const explorer = config.explorer ? openExplorer({ config, logger }) : null;
   const reader = new SubscriptionReader({ schema, production: config.env === 'production', isStopping });
   const events = openEventsDoor({ services, logger, reader, silentMs });
-  const app = await buildHttp({ config, events, apollo, schema, services, logger, readiness: deps.readiness, explorer, isStopping });
+  const app = await buildHttp({ config, events, apollo, schema, services, logger, metrics: deps.metrics, readiness: deps.readiness, explorer, isStopping });
   const sockets = openWebSocketDoor({ config, schema, services, logger, server: app.server, path: GRAPHQL_PATH, isStopping, reader, silentMs });
   await app.ready();
 

@@ -9,6 +9,7 @@ import type { RequestContext } from '../../src/server/context';
 import { createServer, type GraphServer, type ServerDeps } from '../../src/server/server';
 import { RunningCalls } from '../../src/services/running-calls';
 import type { Services } from '../../src/services/services';
+import { Metrics } from '../../src/lib/metrics';
 import { AccessEnds } from '../../src/services/viewer/access-ends';
 import type { Role, Viewer } from '../../src/services/viewer/viewer.types';
 import { memoryLogger } from './log';
@@ -141,7 +142,7 @@ export const testConfig = (changes: Partial<Config> = {}): Config => ({
   upstream: { kind: 'DIRECT', baseUrl: 'http://127.0.0.1:9/v1', apiKey: null, provider: 'direct' },
   defaultModel: null, safeModeModels: [], modelRefreshMs: 60_000, timeouts: { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 },
   auth: { jwksUrl: null, issuer: null, audience: null, algorithms: [], defaultPlan: null, defaultOrganization: null, roleClaim: null, organizationClaim: null },
-  secretKey: '', corsOrigins: [], trustedProxies: [], publicUrl: null, maxBodyBytes: 100_000, logLevel: 'info', explorer: false, demoFile: null, ledger: { renewMs: 1_000, deadAfterMs: 6_000, lookEveryMs: 60_000 }, reconcileAtHour: null, usageRetentionMonths: null, streams: { graceMs: 1_000, keptMs: 60_000, keptBytes: 1_000_000 }, redisUrl: null, shutdownMs: 1_000,
+  secretKey: '', corsOrigins: [], trustedProxies: [], publicUrl: null, maxBodyBytes: 100_000, logLevel: 'info', metrics: null, explorer: false, demoFile: null, ledger: { renewMs: 1_000, deadAfterMs: 6_000, lookEveryMs: 60_000 }, reconcileAtHour: null, usageRetentionMonths: null, streams: { graceMs: 1_000, keptMs: 60_000, keptBytes: 1_000_000 }, redisUrl: null, shutdownMs: 1_000,
   ...changes,
 });
 
@@ -170,7 +171,7 @@ export async function startServer(changes: Partial<Config> = {}, deps: Partial<S
       },
     },
   } as unknown as Services;
-  const server = await createServer({ config: testConfig(changes), schema: tinySchema(), services, logger, readiness: async () => ({ ready: true, database: { state: 'UP' } }), ...deps });
+  const server = await createServer({ config: testConfig(changes), schema: tinySchema(), services, logger, metrics: new Metrics({ version: '0' }), readiness: async () => ({ ready: true, database: { state: 'UP' } }), ...deps });
   const { url, port } = await server.listen();
   const accessEnds = new AccessEnds({ auth: services.auth, running: new RunningCalls(), logger });
   accessEnds.start(server);

@@ -13,6 +13,7 @@ export const WITHOUT_ORGANIZATION: readonly { part: string; reason: string }[] =
   { part: 'AS tail_rows FROM usage_batches', reason: `An operator's report may be of all organisations.` },
   { part: 'WITH sums AS MATERIALIZED (SELECT', reason: `An operator's report may be of all organisations.` },
   { part: ' AS names', reason: `An operator's file may be of all organisations.` },
+  { part: 'SELECT coalesce(sum(hold), 0) AS dollars FROM calls_in_flight', reason: 'What is reserved is a metric of the whole product.' },
   { part: 'SELECT ctid FROM usage_quarter_hourly WHERE at <', reason: 'Housekeeping removes what is older than 60 days, of everybody.' },
   { part: `THEN 'settled calls wait to be folded'`, reason: 'Whether a month may be removed is asked of everybody in it.' },
   { part: 'r.figures IS DISTINCT FROM c.figures', reason: 'Whether a month may be removed is asked of everybody in it.' },

@@ -1,4 +1,5 @@
 import type { Logger } from '../../lib/logger';
+import type { Metrics } from '../../lib/metrics';
 import { UpstreamError } from '../litellm/map-error';
 import type { ModelUpstream, UpstreamHead } from '../litellm/upstream.types';
 import type { Checkpoints } from '../ledger/checkpoints';
@@ -11,6 +12,7 @@ import type { HeldCall } from './4-hold';
 import { complete, type CallerKeys } from './5-complete';
 import { settle, type EndState, type SettleDeps } from './7-settle';
 import { Answer, type Piece } from './answer';
+import { countCall } from './call-metrics';
 import type { ChatEvent, ChatReply, Refusal, StopReason } from './chat.types';
 import { progressCost } from './progress-cost';
 import { mapRefusal } from './refusals';
@@ -31,6 +33,7 @@ export interface CallRunDeps {
   /** What a stream has produced is written down while it runs. */
   checkpoints: Pick<Checkpoints, 'begin'>;
   logger: Logger;
+  metrics: Metrics;
   totalMs: number;
   /** The id of this database: what the proxy keeps of a call names it. */
   installation: string;
@@ -100,6 +103,7 @@ export class CallRun implements RunningCall {
     const { call, deps } = this;
     const deadline = setTimeout(() => this.stop('DEADLINE'), deps.totalMs);
     let error: UpstreamError | null;
+    const askedAt = performance.now();
     try {
       error = await complete(call, answer, deps, this.abort.signal);
       this.answered = error?.kind !== 'ABORTED';
@@ -114,9 +118,14 @@ export class CallRun implements RunningCall {
       status: refusal ? 'FAILED' : error ? 'STOPPED' : 'COMPLETED', errorCode: refusal?.code ?? null, refusal, stopReason: this.stopReason,
       hungUp: error?.kind === 'ABORTED' || error?.kind === 'TIMEOUT', refused: error?.kind === 'INVALID_REQUEST',
     };
+    const endedAt = performance.now();
     const reply = await settle(call, answer, end, deps.settle);
-    // The client waits for the reply, and not for the line about it.
-    setImmediate(() => this.log(reply, error));
+    deps.metrics.stepSeconds.observe({ phase: 'settlement' }, (performance.now() - endedAt) / 1_000);
+    // The client waits for the reply, and not for what is told about it.
+    setImmediate(() => {
+      this.log(reply, error);
+      countCall(deps.metrics, reply.call, answer, error, { askedAt, endedAt });
+    });
     return outcomeOf(reply, refusal, this.stopReason);
   }
 

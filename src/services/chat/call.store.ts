@@ -86,7 +86,7 @@ interface AdmissionSql {
 interface SettlementSql { settled: string[]; stale: string[] | null; waitedMs: number | null; statementMs: number }
 
 /** A group of calls that shared one commit. Milliseconds. */
-export interface SlowGroup {
+export interface CallGroup {
   what: 'admission' | 'settlement';
   calls: number;
   elapsedMs: number;
@@ -94,8 +94,6 @@ export interface SlowGroup {
   statementMs: number;
   waitedMs: number | null;
 }
-/** Milliseconds that a group may take before it is reported. */
-const SLOW_MS = 20;
 
 /** null: ask once more. */
 function readAdmission(answer: AdmissionSql, at: number, call: NewCall, periods: (places: string | null | undefined) => readonly HeldOn[]): Admission | null {
@@ -179,7 +177,7 @@ export class CallStore {
   constructor(
     private readonly db: Db,
     private readonly prices: Prices | null = null,
-    private readonly onSlow: (group: SlowGroup) => void = () => {},
+    private readonly onGroup: (group: CallGroup) => void = () => {},
   ) {}
 
   /**
@@ -300,9 +298,13 @@ export class CallStore {
     });
   }
 
-  private report({ startedAt, ...group }: Omit<SlowGroup, 'elapsedMs'> & { startedAt: number }): void {
-    const elapsedMs = performance.now() - startedAt;
-    if (elapsedMs > SLOW_MS) this.onSlow({ ...group, elapsedMs });
+  private report({ startedAt, ...group }: Omit<CallGroup, 'elapsedMs'> & { startedAt: number }): void {
+    this.onGroup({ ...group, elapsedMs: performance.now() - startedAt });
+  }
+
+  /** Calls that wait for a group. */
+  get waiting(): Record<CallGroup['what'], number> {
+    return { admission: this.admissions.waiting, settlement: this.settlements.waiting };
   }
 
   /** Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was not the first. */

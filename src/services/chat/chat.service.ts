@@ -1,5 +1,6 @@
 import { AppError, notFound } from '../../errors';
 import { callIdOfStream, kindOfId } from '../../lib/ids';
+import type { Metrics } from '../../lib/metrics';
 import type { ConversationService } from '../conversation/conversation.service';
 import type { RunningCalls } from '../running-calls';
 import type { ChatServiceApi, PeopleServiceApi, PlanServiceApi, UsageServiceApi } from '../services';
@@ -35,6 +36,7 @@ export interface ChatDeps {
   streams: StreamsOfProcess & { view(start: (watching: StreamViewer) => Promise<void>, after?: number): StreamViewer };
   /** LLM_MODEL_CHAT. */
   defaultModel: string | null;
+  metrics: Metrics;
 }
 
 interface Asked {
@@ -179,6 +181,12 @@ export class ChatService implements ChatServiceApi {
 
   /** Step 4, and the call runs to its end; or the key has a call that does. One that ended without having spent anything frees the key: then this request takes its place. */
   private async answer(asked: Asked, first: Prepared, way: Way): Promise<Ended> {
+    const ended = await this.answerFor(asked, first, way);
+    if (ended.kind === 'REFUSED') this.deps.metrics.refusals.add({ code: ended.refusal.code });
+    return ended;
+  }
+
+  private async answerFor(asked: Asked, first: Prepared, way: Way): Promise<Ended> {
     const { deps } = this;
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const prepared = round === 0 ? first : await this.prepare(asked);
@@ -213,7 +221,9 @@ export class ChatService implements ChatServiceApi {
   private begin(prepared: PreparedCall, way: Way): Promise<{ kind: 'BEGUN'; run: CallRun } | Exclude<HoldResult, { kind: 'HELD' }>> {
     const { hold: deps, running } = this.deps;
     return running.begin(async () => {
+      const askedAt = performance.now();
       const held = await hold(prepared, deps, way.streamed);
+      this.deps.metrics.stepSeconds.observe({ phase: 'admission' }, (performance.now() - askedAt) / 1_000);
       if (held.kind !== 'HELD') return held;
       const run = way.start(held.call);
       running.add(run);

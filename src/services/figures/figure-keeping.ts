@@ -50,6 +50,11 @@ export class FigureKeeping {
     await ended;
   }
 
+  /** Age of the oldest settled call that is not folded; 0: there is none. Of all processes. Seconds. */
+  async lagSeconds(): Promise<number> {
+    return (await this.lag.lag(Infinity)).behindSeconds;
+  }
+
   /** For `service`: of all processes, since the tables are asked. */
   cubesStatus(): Promise<{ state: ComponentState; detail: string | null }> {
     return cubesStatus(this.lag);

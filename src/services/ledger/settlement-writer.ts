@@ -55,6 +55,11 @@ export class SettlementWriter {
     return this.memory.size;
   }
 
+  /** Ends that wait in the journal for the database. */
+  get inJournal(): number {
+    return this.deps.journal.size;
+  }
+
   /** Calls that have ended, and of which the database may not know it yet: nobody else may end them. */
   pendingIds(): Set<string> {
     return new Set([...this.writing.keys(), ...this.memory.keys(), ...this.refused, ...this.deps.journal.ids()]);

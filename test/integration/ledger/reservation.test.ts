@@ -1,4 +1,4 @@
-import { CallStore, type SlowGroup } from '../../../src/services/chat/call.store';
+import { CallStore, type CallGroup } from '../../../src/services/chat/call.store';
 import { hold, type HoldDeps, type PreparedCall } from '../../../src/services/chat/4-hold';
 import type { ChatInput } from '../../../src/services/chat/chat.types';
 import { PromptBound, worstCaseCost } from '../../../src/services/chat/worst-case';
@@ -80,7 +80,7 @@ it('says in a refusal what the tokens would have cost, and reserves nothing', as
 it('is told to the operator when its group takes long, with the time for rows that others held', async () => {
   await limitTo('1000');
   await hold(prepared(), deps(), false);
-  const slow: SlowGroup[] = [];
+  const slow: CallGroup[] = [];
   const store = new CallStore(database.db, null, (group) => slow.push(group));
   const ended = await database.db.transaction(async (tx) => {
     await tx.query('SELECT FROM budget_periods WHERE organization_id = $1 FOR UPDATE', [world.organizationId]);
