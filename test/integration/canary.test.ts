@@ -38,6 +38,12 @@ class Outlets {
     return text;
   }
 
+  /** What Prometheus is told. */
+  async fetchMetrics(): Promise<void> {
+    const { url } = JSON.parse(this.lines.find((line) => line.includes('"msg":"metrics"'))!) as { url: string };
+    expect(await this.fetch(url)).toContain('weir_calls_total{');
+  }
+
   /** One connection from its upgrade to its end: sends, and resolves when the server has closed it or `until` holds for a message. */
   async socket(url: string, messages: unknown[], until: (message: { type?: string; id?: string }) => boolean, headers: Record<string, string> = {}): Promise<void> {
     const socket = new WebSocket(url, 'graphql-transport-ws', { headers });
@@ -127,7 +133,7 @@ describe('secrets leave by no door', () => {
   });
 
   async function start(env: Record<string, string>, outlets: Outlets): Promise<{ app: App; url: string }> {
-    const app = await createApp(readConfig({ NODE_ENV: 'production', PORT: '0', SHUTDOWN_TIMEOUT_MS: '2000', ...env }), outlets.logger);
+    const app = await createApp(readConfig({ NODE_ENV: 'production', PORT: '0', METRICS_PORT: '0', SHUTDOWN_TIMEOUT_MS: '2000', ...env }), outlets.logger);
     closers.push(() => app.stop());
     return { app, url: (await app.start()).url };
   }
@@ -221,6 +227,7 @@ describe('secrets leave by no door', () => {
     await waitFor(async () => (await outlets.fetch(url, json(apiToken!, { query: operation('viewer') }))).includes('"usageToday"'), { what: 'the server to be back' });
     await outlets.fetch(`${new URL(url).origin}/health/ready`);
     await settledRows(database.db);
+    await outlets.fetchMetrics();
     await app.stop();
     closers.pop();
     expect(outlets.lines.length).toBeGreaterThan(20);
@@ -251,6 +258,7 @@ describe('secrets leave by no door', () => {
     await outlets.fetch(url, json(world.admin.token, { query: CHAT, variables: { input: ask(PROMPT) } }));
     await outlets.fetch(url, json(world.admin.token, { query: operation('users') }));
     await settledRows(database.db);
+    await outlets.fetchMetrics();
     await app.stop();
     closers.pop();
     expect(await database.db.query('SELECT user_id FROM virtual_keys')).toContainEqual({ user_id: world.member.id });
