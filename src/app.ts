@@ -6,7 +6,6 @@ import type { Logger } from './lib/logger';
 import { LoopLoad } from './lib/loop-load';
 import { Metrics } from './lib/metrics';
 import { loadTokenizer } from './lib/token-estimate';
-import { observeStates } from './observe-states';
 import { buildGraphSchema } from './resolvers/schema';
 import { openMetricsDoor } from './server/metrics-door';
 import { createServer } from './server/server';
@@ -52,6 +51,7 @@ import { Reconciliation } from './services/reconciliation/reconciliation.service
 import { ReconciliationStore } from './services/reconciliation/reconciliation.store';
 import { RunningCalls } from './services/running-calls';
 import type { Services } from './services/services';
+import { observeStates } from './services/status/observe-states';
 import { StatusService } from './services/status/status.service';
 import { KeptStreams } from './services/streams/kept-streams';
 import { KeptStore } from './services/streams/kept.store';

@@ -17,6 +17,8 @@ export interface ListeningConnectionOptions {
 /** A connection that waits for notifications. It listens once: after `onLost` another one has to be made. */
 export class ListeningConnection {
   private readonly client: Client;
+  /** Until then, what goes wrong is the beginning that has failed, and told by it alone. */
+  private listening = false;
   private over = false;
 
   constructor(private readonly options: ListeningConnectionOptions) {
@@ -31,6 +33,7 @@ export class ListeningConnection {
     try {
       await this.client.connect();
       await this.client.query(`LISTEN ${this.options.channel}`);
+      this.listening = true;
     } catch (error) {
       this.over = true;
       this.client.end().catch(() => undefined);
@@ -54,7 +57,7 @@ export class ListeningConnection {
   }
 
   private lose(error: unknown): void {
-    if (this.over) return;
+    if (this.over || !this.listening) return;
     this.over = true;
     this.client.end().catch(() => undefined);
     this.options.onLost(error);

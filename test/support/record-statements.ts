@@ -24,7 +24,7 @@ function senderOf(stack: string): string | null {
   for (const line of stack.split('\n').slice(2)) {
     if (/^\s+at async /.test(line)) return null;
     if (/record-statements|node_modules|node:internal|src\/entities\/data-source|entities\/bounded-client|entities\/listening-connection/.test(line)) continue;
-    return /\/src\/(?:(?:services|resolvers|entities|server|launch)\/|[\w-]+\.ts)/.test(line) ? line.trim() : null;
+    return /\/src\/(?:services|resolvers|entities|server|launch)\//.test(line) ? line.trim() : null;
   }
   return null;
 }

@@ -223,6 +223,12 @@ export class CallStore {
     return this.db.query('SELECT id, stop_reason AS reason FROM calls_in_flight WHERE owner = $1 AND stop_reason IS NOT NULL', [owner]);
   }
 
+  /** What all running calls have reserved, of everybody. Dollars, decimal string. */
+  async reserved(): Promise<string> {
+    const [row] = await this.db.query<{ dollars: string }>('SELECT coalesce(sum(hold), 0) AS dollars FROM calls_in_flight');
+    return row!.dollars;
+  }
+
   async isInFlight({ organizationId, id }: CallName): Promise<boolean> {
     return (await this.db.query('SELECT FROM calls_in_flight WHERE organization_id = $1 AND id = $2', [organizationId, id])).length > 0;
   }

@@ -1,21 +1,11 @@
-import { createHash } from 'node:crypto';
-import type { Tx } from '../../entities/data-source';
+import { ACCESS_CHANNEL } from '../../entities/access-notice';
 import { Listener } from '../../entities/listening-connection';
 import type { Logger } from '../../lib/logger';
 import type { AccessEnds } from './access-ends';
 import type { AuthService } from './auth.service';
 
-const CHANNEL = 'weir_access';
 /** How often it is asked whether the connection still listens. Milliseconds. */
 const CHECK_EVERY_MS = 1_000;
-
-/** What a notice says instead of the user's id: everybody who may connect to the database can listen. */
-export const noticeOf = (userId: string): string => createHash('sha256').update(userId).digest('base64url').slice(0, 16);
-
-/** Tells every process, with the commit of the transaction, that the user or one of its tokens has changed. */
-export async function announceAccess(tx: Tx, userId: string): Promise<void> {
-  await tx.query('SELECT pg_notify($1, $2)', [CHANNEL, noticeOf(userId)]);
-}
 
 export interface AccessNoticesDeps {
   databaseUrl: string;
@@ -36,7 +26,7 @@ export class AccessNotices {
     this.listener = new Listener({
       databaseUrl,
       applicationName: 'weir-access',
-      channel: CHANNEL,
+      channel: ACCESS_CHANNEL,
       onNotification: (notice) => {
         auth.forget(notice);
         void ends.look();

@@ -1,10 +1,10 @@
 import type { Config } from '../../config';
+import { accessNotice } from '../../entities/access-notice';
 import type { Db } from '../../entities/data-source';
 import { AppError } from '../../errors';
 import type { Logger } from '../../lib/logger';
 import { LruMap } from '../../lib/lru-map';
 import type { AuthServiceApi, PlanServiceApi } from '../services';
-import { noticeOf } from './access-notices';
 import { AuthStore, type TokenOwner } from './auth.store';
 import { bearerOf, hashOfSecret, isTokenForm } from './credentials';
 import { JwtUsers } from './jwt-users';
@@ -65,7 +65,7 @@ export class AuthService implements AuthServiceApi {
     const until = performance.now() + CACHE_MS;
     const lookup = (isToken ? this.tokenViewer(hashOfSecret(secret)) : this.jwtViewer(secret))
       .then((viewer) => {
-        if (epoch === this.epoch) this.cache.set(key, { viewer, notice: noticeOf(viewer.userId), until });
+        if (epoch === this.epoch) this.cache.set(key, { viewer, notice: accessNotice(viewer.userId), until });
         return viewer;
       })
       .finally(() => this.loading.delete(key));
@@ -92,7 +92,7 @@ export class AuthService implements AuthServiceApi {
 
   /** The user or one of its tokens has changed: look again at the next call. */
   forgetUser(userId: string): void {
-    this.forget(noticeOf(userId));
+    this.forget(accessNotice(userId));
   }
 
   /** As `forgetUser`, for the user that a notice is about. */

@@ -1,3 +1,4 @@
+import { announceAccess } from '../../entities/access-notice';
 import type { Db, Tx } from '../../entities/data-source';
 import { badInput, forbidden, notFound } from '../../errors';
 import { logAct, type AdministrativeAct } from '../../lib/audit';
@@ -6,7 +7,6 @@ import type { Logger } from '../../lib/logger';
 import { decodeCursor, pageOf, type Page } from '../../lib/page';
 import type { KeyService } from '../key/key.service';
 import type { NewApiToken, NewUser, PageArgs, PeopleServiceApi, PlanServiceApi } from '../services';
-import { announceAccess } from './access-notices';
 import type { AuthService } from './auth.service';
 import { erasedSubject } from './credentials';
 import { editable, isPossibleId, readEmail, readExternalId, readName, readSearch, requireAdmin, requireGrantable, requireOperator, requireSomebodyElse, seesOrganization, seesUser } from './people.rule';

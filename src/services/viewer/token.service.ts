@@ -1,10 +1,10 @@
+import { announceAccess } from '../../entities/access-notice';
 import type { Db } from '../../entities/data-source';
 import { badInput, notFound } from '../../errors';
 import { logAct } from '../../lib/audit';
 import { newId } from '../../lib/ids';
 import type { Logger } from '../../lib/logger';
 import type { NewApiToken } from '../services';
-import { announceAccess } from './access-notices';
 import { hashOfSecret, newTokenSecret } from './credentials';
 import { editable, isPossibleId, readName, requireAdmin, seesTokensOf } from './people.rule';
 import type { PeopleStore } from './people.store';

@@ -1,19 +1,19 @@
-import type { Db } from './entities/data-source';
-import type { LoopLoad } from './lib/loop-load';
-import type { Metrics } from './lib/metrics';
-import type { CallStore } from './services/chat/call.store';
-import type { FigureKeeping } from './services/figures/figure-keeping';
-import type { SettlementWriter } from './services/ledger/settlement-writer';
-import type { ModelCatalog } from './services/model/model-catalog';
-import type { RunningCalls } from './services/running-calls';
-import type { StatusService } from './services/status/status.service';
-import type { Streams } from './services/streams/streams';
+import type { Db } from '../../entities/data-source';
+import type { LoopLoad } from '../../lib/loop-load';
+import type { Metrics } from '../../lib/metrics';
+import type { CallStore } from '../chat/call.store';
+import type { FigureKeeping } from '../figures/figure-keeping';
+import type { SettlementWriter } from '../ledger/settlement-writer';
+import type { ModelCatalog } from '../model/model-catalog';
+import type { RunningCalls } from '../running-calls';
+import type { StatusService } from './status.service';
+import type { Streams } from '../streams/streams';
 
 export interface Observed {
   metrics: Metrics;
-  db: Pick<Db, 'connections' | 'query'>;
+  db: Pick<Db, 'connections'>;
   running: Pick<RunningCalls, 'size'>;
-  callStore: Pick<CallStore, 'waiting'>;
+  callStore: Pick<CallStore, 'waiting' | 'reserved'>;
   writer: Pick<SettlementWriter, 'inMemory' | 'inJournal'>;
   catalog: Pick<ModelCatalog, 'snapshot'>;
   streams: Pick<Streams, 'size'>;
@@ -44,10 +44,7 @@ export function observeStates({ metrics, db, running, callStore, writer, catalog
 
   const lag = atMostEvery(DATABASE_EVERY_MS, () => figures.lagSeconds());
   metrics.state('weir_rollup_lag_seconds', 'Age of the oldest settled call that is not in the rollup tables. Of the whole installation.', [], async () => [[{}, await lag()]]);
-  const reserved = atMostEvery(DATABASE_EVERY_MS, async () => {
-    const [row] = await db.query<{ dollars: string }>('SELECT coalesce(sum(hold), 0) AS dollars FROM calls_in_flight');
-    return Number(row!.dollars);
-  });
+  const reserved = atMostEvery(DATABASE_EVERY_MS, async () => Number(await callStore.reserved()));
   metrics.state('weir_reservations_dollars', 'What running calls have reserved at budgets, for watching only. Of the whole installation.', [], async () => [[{}, await reserved()]]);
 }
 
