@@ -1,6 +1,10 @@
 -- A plan's monthly budget is a budget of each of its users: makes, changes or removes that of one user. "is_new": the
--- user was made in this transaction, and has spent nothing. The caller holds the row of the user. Gives whether there
--- are new alerts.
+-- user was made in this transaction, and has spent nothing.
+--
+-- Gives whether there are new alerts.
+--
+-- Locks: the row of the plan (shared), then, but for a new user, the organisation's budgets (weir.lock_budgets). The
+-- caller holds the row of the user.
 CREATE OR REPLACE FUNCTION weir.fit_plan_budget(v_organization text, v_user text, v_plan text, is_new boolean)
   RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE

@@ -1,5 +1,8 @@
 -- Makes a user, with the budget of the plan. Gives false, with nothing done, where another user of the organisation has
 -- the external id.
+--
+-- Locks: the row of the plan (shared, weir.fit_plan_budget). Nobody else knows the new user, so that its budget is made
+-- without weir.lock_budgets.
 CREATE OR REPLACE FUNCTION weir.put_user(
     v_organization text, v_id text, v_name text, v_email text, v_external_id text, v_role text, v_plan text)
   RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$

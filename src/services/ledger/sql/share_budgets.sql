@@ -1,8 +1,13 @@
--- A change of a budget, or of its period, fills in what was spent and is reserved: meanwhile nothing of the
--- organisation may be admitted or settled. The data path takes these locks shared; (2, 0) is for changes that concern
--- many organisations. It does not wait for them: a whole group would wait for one of its organisations, and everything
--- behind the group as well. Gives true, or raises lock_not_available (55P03); the caller tries again.
-CREATE OR REPLACE FUNCTION weir.share_budgets(organization_ids text[]) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+-- Keeps the budgets of organisations as they are until the transaction ends. A change of a budget, or of its period,
+-- fills in what was spent and is reserved: meanwhile nothing of the organisation may be admitted or settled.
+--
+-- Gives true, or raises lock_not_available (55P03); the caller tries again.
+--
+-- Locks: the advisory locks (2, 0), for changes that concern many organisations, and (1, hash of the organisation),
+-- both shared; weir.lock_budgets is the other side. It does not wait for them: a whole group would wait for one of its
+-- organisations, and everything behind the group as well.
+CREATE OR REPLACE FUNCTION weir.share_budgets(organization_ids text[]) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   organization text;
 BEGIN

@@ -1,8 +1,12 @@
 -- Keeps the prices of models as they are until the transaction ends. All settlements share this lock; a change of a
--- price takes it alone, for its commit. It does not wait: a group of calls would wait for one model, with the locks
--- that it has. Gives true, or raises lock_not_available (55P03); the caller tries again, and calls of other models go
--- on.
-CREATE OR REPLACE FUNCTION weir.share_prices(models text[]) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+-- price takes it alone, for its commit.
+--
+-- Gives true, or raises lock_not_available (55P03); the caller tries again, and calls of other models go on.
+--
+-- Locks: the advisory locks (4, hash of the model), shared; weir.lock_prices is the other side. It does not wait for
+-- them: a group of calls would wait for one model, with the locks that it has.
+CREATE OR REPLACE FUNCTION weir.share_prices(models text[]) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   model text;
 BEGIN
