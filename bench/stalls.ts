@@ -76,14 +76,11 @@ async function main(): Promise<void> {
     let counts = false;
     const scene = await prepare(url, (group) => {
       const endedAt = Date.now();
-      if (counts && group.elapsedMs > SLOW_MS) stalls.push({ ...group, startedAt: endedAt - group.elapsedMs, endedAt });
+      if (!counts) return;
+      groupsOf[group.what] += 1;
+      if (group.elapsedMs > SLOW_MS) stalls.push({ ...group, startedAt: endedAt - group.elapsedMs, endedAt });
     });
     const { store, db } = scene;
-    const hot = db.hot.bind(db);
-    (db as { hot: typeof db.hot }).hot = async (name, sql, params) => {
-      if (counts && name in NAMES) groupsOf[NAMES[name as keyof typeof NAMES]] += 1;
-      return hot(name, sql, params);
-    };
     await fillLog(db);
     const folder = new Folder({ store: new FolderStore(url), logger: silentLogger });
     folder.start();
@@ -131,8 +128,6 @@ async function main(): Promise<void> {
     ...all.map(([cause, { groups, calls, worstMs }]) => [cause, `${groups}`, `${((100 * groups) / total).toFixed(0)} %`, `${calls}`, `${worstMs.toFixed(0)} ms`]),
   ]);
 }
-
-const NAMES = { admit: 'admission', settle: 'settlement' } as const;
 
 void main().then(() => process.exit(), (error) => {
   console.error(error);

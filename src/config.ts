@@ -36,7 +36,7 @@ export interface Config {
   /** Bytes. */
   maxBodyBytes: number;
   logLevel: string;
-  /** Where the metrics are told, on a port of their own; null: nowhere. */
+  /** Address and port of `/metrics`, and the bearer token that a scraper has to send; null: metrics are not served. */
   metrics: { host: string; port: number; token: string | null } | null;
   explorer: boolean;
   /** File with the demonstration tokens, read by the explorer in development. */

@@ -17,7 +17,7 @@ export interface ListeningConnectionOptions {
 /** A connection that waits for notifications. It listens once: after `onLost` another one has to be made. */
 export class ListeningConnection {
   private readonly client: Client;
-  /** Until then, what goes wrong is the beginning that has failed, and told by it alone. */
+  /** Set once LISTEN has succeeded. A failure before that only rejects `start`. */
   private listening = false;
   private over = false;
 

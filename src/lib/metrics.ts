@@ -5,7 +5,7 @@ const WAIT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 const MODEL_BUCKETS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 const GROUP_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/** Label sets of one metric. What would be more is counted under OVERFLOW: names that others make up may not fill the memory. */
+/** Maximum series per metric. Further label sets are counted under OVERFLOW, so that invented names cannot exhaust the memory. */
 const MAX_SERIES = 2_000;
 const OVERFLOW = '__overflow__';
 
@@ -16,8 +16,8 @@ const GEN_AI = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_request
 type GenAi = (typeof GEN_AI)[number];
 
 /**
- * What this process counts, for Prometheus. Counters and histograms are written by call; what is a state anyway is read when it is asked for
- * (`state`). Labels are from closed sets (models of the catalogue, codes, steps): never a user, a project, a call, or a text that somebody wrote.
+ * The metrics of this process, for Prometheus. Counters and histograms are updated per call; gauges of current state are read at each scrape
+ * (`state`). Label values come from closed sets (models of the catalogue, codes, steps): never a user, a project, a call or free text.
  */
 export class Metrics {
   readonly registry = new Registry();
@@ -65,7 +65,7 @@ export class Metrics {
     this.estimatedCalls = this.counter('weir_estimated_calls_total', 'Booked calls whose tokens were estimated here.', ['model']);
   }
 
-  /** A gauge that is read when it is asked for: one number, or a number for each set of labels. What throws is left out of that answer. */
+  /** A gauge that is read at each scrape: one value, or one per set of labels. A gauge whose reader throws is missing from that scrape. */
   state<L extends string = never>(name: string, help: string, labelNames: readonly L[], read: () => Promise<readonly [Labels<L>, number][]> | readonly [Labels<L>, number][]): void {
     const collect: CollectFunction<Gauge<L>> = async function (this: Gauge<L>): Promise<void> {
       this.reset();
@@ -74,13 +74,13 @@ export class Metrics {
       try {
         for (const [labels, value] of await read()) this.set(labels, value);
       } catch {
-        // Whoever watches sees that it is missing; that the database is away is told by a gauge of its own.
+        // The gauge is missing from this scrape; `weir_dependency_up` shows that the database is unavailable.
       }
     };
     new Gauge({ name, help, labelNames: [...labelNames], registers: [this.registry], collect });
   }
 
-  /** As Prometheus reads it. */
+  /** The metrics in Prometheus's text format. */
   async text(): Promise<{ contentType: string; body: string }> {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
@@ -97,7 +97,7 @@ export class Metrics {
     return { observe: (labels, value) => histogram.observe(bounded(labels), value) };
   }
 
-  /** The labels, as long as there are not too many different ones. */
+  /** The labels, or those of OVERFLOW once the metric has MAX_SERIES. */
   private bounded<L extends string>(metric: string, labelNames: readonly L[]): (labels: Labels<L>) => Labels<L> {
     const known = new Set<string>();
     const overflow = Object.fromEntries(labelNames.map((name) => [name, OVERFLOW])) as Labels<L>;

@@ -28,7 +28,7 @@ describe('a connection that is cut between its beginning and LISTEN', () => {
   });
 
   it('is one that could not be had: it is made anew once, and not again when the listener is stopped', async () => {
-    const told: string[] = [];
+    const events: string[] = [];
     const listener = new Listener({
       databaseUrl: `postgresql://nobody@127.0.0.1:${(server.address() as AddressInfo).port}/none`,
       applicationName: 'test',
@@ -36,13 +36,13 @@ describe('a connection that is cut between its beginning and LISTEN', () => {
       reconnectMs: 20,
       onNotification: () => undefined,
       onListening: async () => undefined,
-      onLost: () => void told.push('lost'),
-      onRefused: () => void told.push('refused'),
+      onLost: () => void events.push('lost'),
+      onRefused: () => void events.push('refused'),
     });
     await listener.start();
-    await waitFor(() => told.length >= 5);
+    await waitFor(() => events.length >= 5);
     await listener.stop();
-    expect(new Set(told)).toEqual(new Set(['refused']));
-    expect(connections).toBe(told.length);
+    expect(new Set(events)).toEqual(new Set(['refused']));
+    expect(connections).toBe(events.length);
   });
 });

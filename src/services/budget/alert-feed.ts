@@ -1,5 +1,6 @@
 import { ALERTS_CHANNEL } from '../../entities/alert-notice';
 import { Listener } from '../../entities/listening-connection';
+import { Coalesced } from '../../lib/coalesced';
 import type { Logger } from '../../lib/logger';
 import type { AlertStore } from './alert.store';
 import { AlertSubscription } from './alert-subscription';
@@ -28,20 +29,20 @@ export class AlertFeed {
   /** Everything until here has been handed out. */
   private last = new Date(0);
   private readonly listener: Listener;
-  private looking: Promise<void> | null = null;
-  private again = false;
-  private stopped = false;
+  /** What fails is found by the next look. */
+  private readonly looks: Coalesced;
   private poll: NodeJS.Timeout | undefined;
 
   constructor(private readonly deps: AlertFeedDeps) {
     const { databaseUrl, logger, reconnectMs } = deps;
+    this.looks = new Coalesced(() => this.handOut(), (error) => logger.warn({ err: error }, 'budget alerts could not be read'));
     this.listener = new Listener({
       databaseUrl,
       applicationName: 'weir-alerts',
       channel: ALERTS_CHANNEL,
       reconnectMs,
-      onNotification: () => void this.look(),
-      onListening: () => this.look(),
+      onNotification: () => void this.looks.run(),
+      onListening: () => this.looks.run(),
       onLost: (error) => logger.warn({ err: error }, 'the connection that listens for budget alerts was lost'),
       onRefused: (error) => logger.warn({ err: error }, 'budget alerts cannot be listened for: they come with a delay of seconds'),
     });
@@ -51,16 +52,16 @@ export class AlertFeed {
     this.last = (await this.deps.store.newest()) ?? this.last;
     this.poll = setInterval(() => {
       void this.listener.check();
-      void this.look();
+      void this.looks.run();
     }, this.deps.pollMs ?? 5_000).unref();
     await this.listener.start();
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
+    const looked = this.looks.stop();
     clearInterval(this.poll);
     await this.listener.stop();
-    await this.looking;
+    await looked;
   }
 
   /** The alerts that a user may see: those after a time, then what comes; null: only what comes. Ends by `return()`. */
@@ -87,26 +88,14 @@ export class AlertFeed {
     return this.subscriptions.size;
   }
 
-  /** Hands out what is new. Never rejects: what fails is found by the next look. */
-  private look(): Promise<void> {
-    this.again = true;
-    this.looking ??= this.handOut()
-      .catch((error: unknown) => this.deps.logger.warn({ err: error }, 'budget alerts could not be read'))
-      .finally(() => (this.looking = null));
-    return this.looking;
-  }
-
-  private async handOut(): Promise<void> {
-    // A notification that comes while this reads may be of something that it has not seen.
-    while (this.again && !this.stopped) {
-      this.again = false;
-      const alerts = await this.deps.store.after(this.last, BATCH);
-      if (alerts.length === 0) continue;
-      const lookers = this.subscriptions.size > 0 ? await this.deps.store.lookers([...new Set([...this.subscriptions].map(({ userId }) => userId))]) : new Map();
-      // From here to the end without a pause: a subscription that begins sees either the time before or the one after.
-      this.last = alerts.at(-1)!.at;
-      for (const subscription of this.subscriptions) subscription.offer(alerts, lookers.get(subscription.userId));
-      this.again ||= alerts.length === BATCH;
-    }
+  /** Hands out what is new. Gives whether there is more. */
+  private async handOut(): Promise<boolean> {
+    const alerts = await this.deps.store.after(this.last, BATCH);
+    if (alerts.length === 0) return false;
+    const lookers = this.subscriptions.size > 0 ? await this.deps.store.lookers([...new Set([...this.subscriptions].map(({ userId }) => userId))]) : new Map();
+    // From here to the end without a pause: a subscription that begins sees either the time before or the one after.
+    this.last = alerts.at(-1)!.at;
+    for (const subscription of this.subscriptions) subscription.offer(alerts, lookers.get(subscription.userId));
+    return alerts.length === BATCH;
   }
 }

@@ -121,7 +121,7 @@ export class CallRun implements RunningCall {
     const endedAt = performance.now();
     const reply = await settle(call, answer, end, deps.settle);
     deps.metrics.stepSeconds.observe({ phase: 'settlement' }, (performance.now() - endedAt) / 1_000);
-    // The client waits for the reply, and not for what is told about it.
+    // The client waits for the reply, not for its log line and metrics.
     setImmediate(() => {
       this.log(reply, error);
       countCall(deps.metrics, reply.call, answer, error, { askedAt, endedAt });

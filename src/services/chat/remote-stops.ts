@@ -1,5 +1,6 @@
 import { Listener } from '../../entities/listening-connection';
 import { AppError } from '../../errors';
+import { Coalesced } from '../../lib/coalesced';
 import type { Logger } from '../../lib/logger';
 import type { RunningCalls } from '../running-calls';
 import { STOPS_CHANNEL, type CallName, type CallStore } from './call.store';
@@ -30,21 +31,21 @@ export interface RemoteStopsDeps {
 export class RemoteStops {
   private readonly listener: Listener;
   private timer: NodeJS.Timeout | undefined;
-  private looking: Promise<void> | null = null;
-  private again = false;
-  private stopped = false;
+  /** What fails is found by the next look. */
+  private readonly looks: Coalesced;
 
   constructor(private readonly deps: RemoteStopsDeps) {
     const { databaseUrl, owner, logger, reconnectMs } = deps;
+    this.looks = new Coalesced(() => this.stopAsked(), (error) => logger.warn({ err: error }, 'requests to stop calls could not be looked for'));
     this.listener = new Listener({
       databaseUrl,
       applicationName: 'weir-stops',
       channel: STOPS_CHANNEL,
       reconnectMs,
       onNotification: (wanted) => {
-        if (wanted === owner) void this.look();
+        if (wanted === owner) void this.looks.run();
       },
-      onListening: () => this.look(),
+      onListening: () => this.looks.run(),
       onLost: (error) => logger.warn({ err: error }, 'the connection that listens for stops was lost'),
       onRefused: (error) => logger.warn({ err: error }, 'stops cannot be listened for: those of other replicas come with a delay of a second'),
     });
@@ -54,16 +55,16 @@ export class RemoteStops {
     this.timer = setInterval(() => {
       if (this.deps.running.size === 0) return;
       void this.listener.check();
-      void this.look();
+      void this.looks.run();
     }, this.deps.lookEveryMs ?? LOOK_EVERY_MS).unref();
     await this.listener.start();
   }
 
   async stopLooking(): Promise<void> {
-    this.stopped = true;
+    const looked = this.looks.stop();
     clearInterval(this.timer);
     await this.listener.stop();
-    await this.looking;
+    await looked;
   }
 
   /** Has a call of another process stopped, and waits for its end. false: it had ended before. Throws SERVICE_UNAVAILABLE when its process does not react. */
@@ -77,20 +78,7 @@ export class RemoteStops {
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server that runs this stream does not answer; it is asked to stop it.', retryAfterMs: 5_000 });
   }
 
-  /** Stops what is asked for. Never rejects: what fails is found by the next look. */
-  private look(): Promise<void> {
-    this.again = true;
-    this.looking ??= this.stopAsked()
-      .catch((error: unknown) => this.deps.logger.warn({ err: error }, 'requests to stop calls could not be looked for'))
-      .finally(() => (this.looking = null));
-    return this.looking;
-  }
-
   private async stopAsked(): Promise<void> {
-    // A notification that comes while this reads may be of something that it has not seen.
-    while (this.again && !this.stopped) {
-      this.again = false;
-      for (const { id, reason } of await this.deps.store.requestedStops(this.deps.owner)) this.deps.running.find(id)?.stop(reason);
-    }
+    for (const { id, reason } of await this.deps.store.requestedStops(this.deps.owner)) this.deps.running.find(id)?.stop(reason);
   }
 }

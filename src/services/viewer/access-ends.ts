@@ -1,3 +1,4 @@
+import { Coalesced } from '../../lib/coalesced';
 import type { Logger } from '../../lib/logger';
 import type { AuthServiceApi } from '../services';
 import type { RunningCall, RunningCalls } from '../running-calls';
@@ -29,10 +30,11 @@ const LAST_WORDS_MS = LOOK_EVERY_MS + 1_000;
 export class AccessEnds {
   private timer: NodeJS.Timeout | null = null;
   private doors: ViewerDoors | null = null;
-  private looking: Promise<void> | null = null;
-  private again = false;
+  private readonly looks: Coalesced;
 
-  constructor(private readonly deps: AccessEndsDeps) {}
+  constructor(private readonly deps: AccessEndsDeps) {
+    this.looks = new Coalesced(() => this.endEnded(), (error) => deps.logger.warn({ err: error }, 'ended credentials could not be looked for'));
+  }
 
   start(doors: ViewerDoors): void {
     this.doors = doors;
@@ -41,6 +43,7 @@ export class AccessEnds {
 
   stop(): void {
     if (this.timer) clearInterval(this.timer);
+    void this.looks.stop();
   }
 
   /** The user may do nothing any more. */
@@ -50,26 +53,22 @@ export class AccessEnds {
 
   /** Ends what belongs to credentials that have ended. Never rejects: what fails is found by the next look. */
   look(): Promise<void> {
-    this.again = true;
-    this.looking ??= this.lookWhileAsked()
-      .catch((error: unknown) => this.deps.logger.warn({ err: error }, 'ended credentials could not be looked for'))
-      .finally(() => (this.looking = null));
-    return this.looking;
+    const now = Date.now();
+    const expired = (viewer: Viewer): boolean => viewer.expiresAtMs !== null && viewer.expiresAtMs <= now;
+    // Not a question to the database, which may be away, or silent.
+    if (this.viewers().some(expired)) this.end(expired, isStream, 'The credentials have expired.');
+    return this.looks.run();
   }
 
-  private async lookWhileAsked(): Promise<void> {
-    // What is asked for while this reads may be about something that it has not seen.
-    while (this.again) {
-      this.again = false;
-      const now = Date.now();
-      const expired = (viewer: Viewer): boolean => viewer.expiresAtMs !== null && viewer.expiresAtMs <= now;
-      const viewers = [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.viewers() ?? [])];
-      // Not a question to the database, which may be away.
-      if (viewers.some(expired)) this.end(expired, isStream, 'The credentials have expired.');
-      if (viewers.length === 0) return;
-      const ended = await this.deps.auth.ended(viewers);
-      if (ended.size > 0) this.end((viewer) => ended.has(viewer), isStream, 'The credentials are no longer valid.');
-    }
+  private async endEnded(): Promise<void> {
+    const viewers = this.viewers();
+    if (viewers.length === 0) return;
+    const ended = await this.deps.auth.ended(viewers);
+    if (ended.size > 0) this.end((viewer) => ended.has(viewer), isStream, 'The credentials are no longer valid.');
+  }
+
+  private viewers(): Viewer[] {
+    return [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.viewers() ?? [])];
   }
 
   private end(match: (viewer: Viewer) => boolean, which: (call: RunningCall) => boolean, reason: string): void {

@@ -31,7 +31,7 @@ export class AccessNotices {
         auth.forget(notice);
         void ends.look();
       },
-      // What was told while nobody listened is not known.
+      // Notices that were sent while the connection was down are lost.
       onListening: async () => {
         auth.forgetAll();
         await ends.look();

@@ -32,7 +32,7 @@ BEGIN
           p.overage
             + least(d.excess, greatest(0, p.spent + d.spent - p.overage + p.held - d.released - b.limit_amount))
       END,
-      -- The limits of the moment are kept: they say later what applied in this period.
+      -- The current limits are stored with the period, as a record of what applied to it.
       limit_amount = b.limit_amount,
       soft_limit = b.soft_limit
       FROM unnest(bookings) AS d
