@@ -10,6 +10,9 @@ type Query = (config: unknown, values?: unknown, callback?: Callback) => unknown
 export class BoundedClient extends Client {
   constructor(config?: ClientConfig) {
     super(config);
+    // The statement that runs fails, or the next one does, and says so to whoever waits for it. An event that nobody listens to would end the process:
+    // a pool listens only while it has the connection itself.
+    this.on('error', () => undefined);
     const query = super.query.bind(this) as unknown as Query;
     const bounded: Query = (config, values, callback) => {
       const [parameters, answer] = typeof values === 'function' ? [undefined, values as Callback] : [values, callback];

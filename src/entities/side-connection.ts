@@ -55,7 +55,6 @@ export class SideConnection {
   private connect(): { client: BoundedClient; ready: Promise<BoundedClient> } {
     const { url, applicationName, statementTimeoutMs } = this.options;
     const client = new BoundedClient({ connectionString: url, application_name: applicationName, ...connectionOf(`${SESSION} -c synchronous_commit=off`, statementTimeoutMs) });
-    // Whoever has a statement running is told by that; between statements nobody has to know.
     client.on('error', () => this.forget(client));
     client.on('end', () => this.forget(client));
     const ready = client.connect().then(

@@ -86,3 +86,14 @@ describe('a Postgres that does not answer', () => {
     await auth.stop();
   });
 });
+
+it('fails a transaction that reads, and ends no process, when its connection is lost', async () => {
+  const work = db.readTransaction('BEGIN READ ONLY', async (tx) => {
+    await tx.query('SELECT 1');
+    front.away = true;
+    await tx.query('SELECT 1');
+  });
+  expect(await failure(work)).toMatchObject(unavailable);
+  front.away = false;
+  await expect(one.query()).resolves.toEqual([{ one: 1 }]);
+});
