@@ -8,6 +8,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
+COPY launch ./launch
 RUN node scripts/build.mjs
 
 FROM node:20.20.2-bookworm-slim AS packages
@@ -29,4 +30,4 @@ EXPOSE 4100
 HEALTHCHECK --interval=10s --timeout=3s --start-period=130s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Node itself is process 1: signals reach it, and it starts no children that somebody would have to collect.
-CMD ["node", "dist/main.js"]
+CMD ["node", "dist/src/main.js"]

@@ -28,7 +28,7 @@ const project = (name, testMatch, extra = {}) => ({
   ...extra,
 });
 
-// Named by two projects and run once: jest keeps the set of the paths.
+// Named by several projects and run once: jest keeps the set of the paths.
 const database = {
   globalSetup: '<rootDir>/test/global-setup.ts', globalTeardown: '<rootDir>/test/global-teardown.ts', setupFilesAfterEnv: ['<rootDir>/test/support/record-statements.ts'],
 };
@@ -39,6 +39,10 @@ module.exports = {
     project('unit', ['unit/**/*.test.ts']),
     project('integration', ['*.test.ts', 'integration/**/*.test.ts'], database),
     project('e2e', ['e2e/**/*.test.ts'], database),
+    // Lanes of their own (scripts/lib/lanes.mjs).
+    project('proofs', ['proofs/**/*.test.ts'], database),
+    project('litellm', ['litellm/**/*.test.ts'], database),
+    project('clients', ['clients/**/*.test.ts'], database),
   ],
   // Of one test. Longer than a wait's own deadline (test/support/wait.ts), so that the wait says what did not come: nothing here fails for being slow.
   testTimeout: 300_000,

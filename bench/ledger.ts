@@ -2,10 +2,10 @@ import { writeFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
-import { openDatabase } from '../src/entities/data-source';
+import { openDatabase } from '../src/database/pool';
 import { LlmUsage } from '../src/entities/llm-usage.entity';
 import { newId } from '../src/lib/ids';
-import type { AdmittedCall, CallEnd } from '../src/services/chat/call.types';
+import type { AdmittedCall, Settlement } from '../src/domain/call';
 import { startPostgres } from '../test/support/postgres';
 import { percentile, printTable } from './lib/figures';
 import { dollars, endOf, newCall, POOL, prepare, type Scene } from './lib/ledger-scene';
@@ -41,7 +41,7 @@ async function saveAndUpdates(scene: Scene): Promise<number> {
   );
 }
 
-const entityOf = (end: CallEnd): Record<string, unknown> => ({
+const entityOf = (end: Settlement): Record<string, unknown> => ({
   organizationId: end.organizationId, occurredAt: new Date(end.occurredAt), id: end.id, userId: end.userId, tokenId: end.tokenId, projectId: end.projectId, scenario: end.scenario, door: 'GRAPHQL', operation: 'CHAT', traceId: end.traceId,
   streamed: false, model: end.model, servedModel: end.servedModel, provider: end.provider, upstream: end.upstream, attempts: 1, status: end.status, finishReason: end.finishReason,
   uncachedPromptTokens: 100, cacheReadTokens: 0, cacheWriteTokens: 0, cacheWriteOneHourTokens: 0, outputTokens: 50, reasoningTokens: 0, usageSource: end.usageSource, rawUsage: end.rawUsage,

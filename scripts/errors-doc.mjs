@@ -2,5 +2,5 @@
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 
-const { errorsDocument } = createRequire(import.meta.url)('../dist/server/errors-doc.js');
+const { errorsDocument } = createRequire(import.meta.url)('../dist/scripts/errors-document.js');
 fs.writeFileSync(new URL('../docs/errors.md', import.meta.url), errorsDocument());

@@ -1,11 +1,11 @@
 import { readProxy } from './config';
-import type { Db } from './entities/data-source';
+import type { Db } from './database/pool';
 import { createLogger } from './lib/logger';
-import { CallStore } from './services/chat/call.store';
-import { RecoveryStore } from './services/ledger/recovery.store';
-import { plausible } from './services/chat/worst-case';
-import { LitellmAdmin } from './services/litellm/admin';
-import { ModelListStore } from './services/model/model-list.store';
+import { LedgerStore } from './services/ledger/ledger.store';
+import { RecoveryStore } from './services/recovery/recovery.store';
+import { plausible } from './services/ledger/bound';
+import { LitellmAdmin } from './services/upstream/litellm/admin';
+import { ModelListStore } from './services/catalog/model-list.store';
 import { PriceBook } from './services/pricing/price-book';
 import { Corrector } from './services/reconciliation/corrector';
 import { reconcile } from './services/reconciliation/reconcile-command';
@@ -30,7 +30,7 @@ export async function reconcileByHand(db: Db, { from, to }: { from?: string; to?
     // As a server last saw it: what the nightly run does not believe is not believed here either.
     const models = new Map((await new ModelListStore(db).load('LITELLM'))?.models.map((model) => [model.id, model]));
     // A corrected call keeps its provider; the models are a server's to know.
-    const corrector = new Corrector({ store: new RecoveryStore(db), calls: new CallStore(db, prices), prices, modelOf: () => null, logger });
+    const corrector = new Corrector({ store: new RecoveryStore(db), calls: new LedgerStore(db, prices), prices, modelOf: () => null, logger });
     await reconcile(span, { reconciler: new Reconciler({ store, records: admin, plausible, modelOf: (id) => models.get(id) ?? null }), corrector, print });
     return [];
   } finally {

@@ -1,12 +1,12 @@
 import { parseArgs } from 'node:util';
 import { reconcileByHand } from './admin-reconcile';
 import { readDatabaseUrl } from './config';
-import { openDatabase, type Db } from './entities/data-source';
-import { migrate } from './entities/migrate';
+import { openDatabase, type Db } from './database/pool';
+import { migrate } from './database/migrate';
 import type { SqlRole } from './services/analytics/sql-role.store';
 import { SqlRoles } from './services/analytics/sql-roles';
-import { PlanStore } from './services/plan/plan.store';
-import { createOperator } from './services/viewer/create-operator';
+import { PlanStore } from './services/plans/plan.store';
+import { createOperator } from './services/accounts/create-operator';
 
 const USAGE = `Usage: npm run admin -- <command>, in the database that DATABASE_URL names
 

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { randomBytes } from 'node:crypto';
 import type { Config } from './config';
-import { openDatabase, type Db } from './entities/data-source';
+import { openDatabase, type Db } from './database/pool';
 import type { Logger } from './lib/logger';
 import { LoopLoad } from './lib/loop-load';
 import { Metrics } from './lib/metrics';
@@ -9,38 +9,39 @@ import { loadTokenizer } from './lib/token-estimate';
 import { buildGraphSchema } from './resolvers/schema';
 import { openMetricsDoor } from './server/metrics-door';
 import { createServer } from './server/server';
-import { AlertFeed } from './services/budget/alert-feed';
-import { AlertStore } from './services/budget/alert.store';
-import { BudgetService } from './services/budget/budget.service';
-import { BudgetStore } from './services/budget/budget.store';
-import { CallStore } from './services/chat/call.store';
-import { ChatService } from './services/chat/chat.service';
-import { Housekeeping } from './services/chat/housekeeping';
-import { Idempotency } from './services/chat/idempotency';
-import { IdempotencyStore } from './services/chat/idempotency.store';
-import { RemoteStops } from './services/chat/remote-stops';
-import { plausible } from './services/chat/worst-case';
-import { ConversationService } from './services/conversation/conversation.service';
-import { ConversationStore } from './services/conversation/conversation.store';
-import { FigureKeeping } from './services/figures/figure-keeping';
-import { KeyService } from './services/key/key.service';
-import { CheckpointStore } from './services/ledger/checkpoint.store';
-import { Checkpoints } from './services/ledger/checkpoints';
-import { Journal } from './services/ledger/journal';
-import { Liveness } from './services/ledger/liveness';
-import { OwnersStore } from './services/ledger/owners.store';
-import { Recovery } from './services/ledger/recovery';
-import { RecoveryStore } from './services/ledger/recovery.store';
-import { SettlementWriter } from './services/ledger/settlement-writer';
-import { LitellmAdmin } from './services/litellm/admin';
-import { CompletionClient } from './services/litellm/client';
-import { directHealth, litellmHealth } from './services/litellm/detect';
-import { DirectModelSource } from './services/model/direct-model-source';
-import { LitellmModelSource } from './services/model/litellm-model-source';
-import { ModelCatalog } from './services/model/model-catalog';
-import { ModelService } from './services/model/model.service';
-import { allows } from './services/plan/plan.rule';
-import { PlanService } from './services/plan/plan.service';
+import { AlertFeed } from './services/budgets/alert-feed';
+import { AlertStore } from './services/budgets/alert.store';
+import { BudgetService } from './services/budgets/budget.service';
+import { BudgetStore } from './services/budgets/budget.store';
+import { LedgerStore } from './services/ledger/ledger.store';
+import type { CallUpstream } from './services/pipeline/2-route';
+import { ChatService } from './services/pipeline/operations/chat.service';
+import { Pipeline } from './services/pipeline/pipeline';
+import { Housekeeping } from './services/ledger/partitions';
+import { Idempotency } from './services/idempotency/idempotency';
+import { IdempotencyStore } from './services/idempotency/idempotency.store';
+import { RemoteStops } from './services/pipeline/remote-stops';
+import { plausible } from './services/ledger/bound';
+import { ConversationService } from './services/conversations/conversation.service';
+import { ConversationStore } from './services/conversations/conversation.store';
+import { FigureKeeping } from './services/rollups/figure-keeping';
+import { KeyService } from './services/keys/key.service';
+import { CheckpointStore } from './services/recovery/checkpoint.store';
+import { Checkpoints } from './services/recovery/checkpoints';
+import { Journal } from './services/recovery/journal';
+import { Liveness } from './services/recovery/liveness';
+import { OwnersStore } from './services/recovery/owners.store';
+import { Recovery } from './services/recovery/recovery';
+import { RecoveryStore } from './services/recovery/recovery.store';
+import { SettlementWriter } from './services/recovery/settlement-writer';
+import { LitellmAdmin } from './services/upstream/litellm/admin';
+import { CompletionClient } from './services/upstream/litellm/client';
+import { directHealth, litellmHealth } from './services/upstream/litellm/detect';
+import { DirectModelSource } from './services/catalog/direct-model-source';
+import { LitellmModelSource } from './services/catalog/litellm-model-source';
+import { ModelCatalog } from './services/catalog/model-catalog';
+import { ModelService } from './services/catalog/model.service';
+import { PlanService } from './services/plans/plan.service';
 import { PriceBook } from './services/pricing/price-book';
 import { PriceService } from './services/pricing/price.service';
 import { Corrector } from './services/reconciliation/corrector';
@@ -49,27 +50,28 @@ import { Reconciler } from './services/reconciliation/reconciler';
 import { ReconciliationRunStore } from './services/reconciliation/reconciliation-run.store';
 import { Reconciliation } from './services/reconciliation/reconciliation.service';
 import { ReconciliationStore } from './services/reconciliation/reconciliation.store';
-import { RunningCalls } from './services/running-calls';
-import type { Services } from './services/services';
-import { observeStates } from './services/status/observe-states';
-import { StatusService } from './services/status/status.service';
+import { RunningCalls } from './services/pipeline/running-calls';
+import { observeStates } from './app-metrics';
+import { StatusService } from './server/health';
 import { KeptStreams } from './services/streams/kept-streams';
 import { KeptStore } from './services/streams/kept.store';
 import { RedisLog } from './services/streams/redis-log';
 import { StreamEnds } from './services/streams/stream-ends';
 import { Streams } from './services/streams/streams';
 import { AsOf } from './services/usage/as-of.store';
-import { ExportLinks } from './services/usage/export-link';
-import { ExportService } from './services/usage/export.service';
-import { ExportStore } from './services/usage/export.store';
-import { ReportLane } from './services/usage/report-lane';
+import { ExportLinks } from './services/exports/export-link';
+import { ExportService } from './services/exports/export.service';
+import { ExportStore } from './services/exports/export.store';
+import { reportLimiter } from './services/usage/report-limiter';
 import { UsageService } from './services/usage/usage.service';
 import { UsageUpdates } from './services/usage/usage-updates';
 import { UsageUpdatesStore } from './services/usage/usage-updates.store';
-import { AccessEnds } from './services/viewer/access-ends';
-import { AccessNotices } from './services/viewer/access-notices';
-import { AuthService } from './services/viewer/auth.service';
-import { PeopleService } from './services/viewer/people.service';
+import { AccessEnds } from './services/auth/session-revocation';
+import { AccessNotices } from './services/auth/access-notices';
+import { AuthService } from './services/auth/auth.service';
+import { PeopleService } from './services/accounts/people.service';
+import type { Services } from './resolvers/context';
+import { allows } from './domain/plan';
 
 export interface App {
   /** Opens the doors. `url` is the GraphQL endpoint. */
@@ -77,6 +79,7 @@ export interface App {
   /** Stop listening → refuse new operations → running calls finish or are stopped at the deadline → close. Resolves when everything is closed; rejects then, if calls could not be booked. */
   stop(): Promise<void>;
   services: Services;
+  pipeline: Pipeline;
   db: Db;
   running: RunningCalls;
 }
@@ -110,7 +113,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const prices = new PriceBook({ db, logger });
     await prices.start();
     const metrics = new Metrics({ version: VERSION });
-    const callStore = new CallStore(db, prices, (group) => {
+    const callStore = new LedgerStore(db, prices, (group) => {
       metrics.groupSize.observe({ kind: group.what }, group.calls);
       metrics.groupSeconds.observe({ kind: group.what }, group.elapsedMs / 1_000);
       if (group.elapsedMs > SLOW_GROUP_MS) logger.warn(group, 'a group of calls took long to be written');
@@ -182,7 +185,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     figures.start();
     closers.push(() => figures.stop());
     const exporter = new ExportService({ store: new ExportStore(db), links: new ExportLinks(config.secretKey), asOf: new AsOf(db), auth, people, logger });
-    const budgets = new BudgetService({ store: new BudgetStore(db), people, alerts, logger, lane: new ReportLane({ max: 2, maxWaitingOfUser: 200 }) });
+    const budgets = new BudgetService({ store: new BudgetStore(db), people, alerts, logger, limiter: reportLimiter({ max: 2, maxWaitingOfKey: 200 }) });
     const idempotency = new Idempotency({ store: new IdempotencyStore(db), running, logger, totalMs: config.timeouts.totalMs });
     closers.push(() => idempotency.stop());
     const owner = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
@@ -217,7 +220,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       nightly.start();
       closers.push(() => nightly.stop());
     }
-    const reconciliation = new Reconciliation({ reconciler, store: reconciliationStore, isNightly: config.reconcileAtHour !== null, lane: new ReportLane({ max: 2, maxWaitingOfUser: 3 }) });
+    const reconciliation = new Reconciliation({ reconciler, store: reconciliationStore, isNightly: config.reconcileAtHour !== null, limiter: reportLimiter({ max: 2, maxWaitingOfKey: 3 }) });
     const loopLoad = new LoopLoad();
     loopLoad.start();
     closers.push(() => loopLoad.stop());
@@ -230,23 +233,27 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     closers.push(() => shared?.stop());
     const streams = new Streams({ config: config.streams, loopLoad, shared, kept });
     closers.push(() => streams.stop());
-    const chat = new ChatService({
-      plans, people, conversations, usage, running, remoteStops, idempotency, streams,
-      defaultModel: config.defaultModel,
-      metrics,
-      hold: { store: callStore, writer, prices, catalog, owner, upstream: client.kind, totalMs: config.timeouts.totalMs },
+    const upstream: CallUpstream = {
+      kind: client.kind,
+      client,
+      keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
+      mayBeRepaired: admin !== null,
+    };
+    const pipeline = new Pipeline({
+      plans, catalog, people, idempotency, running, remoteStops, streams, metrics,
+      records: usage,
+      conversation: (viewer, id) => conversations.get(viewer, id),
+      limit: { writer },
+      admit: { store: callStore, prices, catalog, owner, totalMs: config.timeouts.totalMs },
       run: {
-        upstream: client,
-        keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
-        catalog,
         settle: { writer, prices, modelOf: (id) => catalog.find(id) },
-        checkpoints,
-        logger,
-        metrics,
+        catalog, checkpoints, logger, metrics, installation,
         totalMs: config.timeouts.totalMs,
-        installation,
       },
+      upstreamOf: () => upstream,
+      defaultModel: config.defaultModel,
     });
+    const chat = new ChatService({ pipeline, sources: conversations });
     const status = new StatusService({
       version: VERSION,
       upstream: target.kind,
@@ -261,13 +268,13 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
 
     observeStates({ metrics, db, running, callStore, writer, catalog, streams, loopLoad, figures, status });
 
-    const priceService = new PriceService({ db, book: prices, people, lane: new ReportLane({ max: 2 }), logger });
+    const priceService = new PriceService({ db, book: prices, people, limiter: reportLimiter({ max: 2 }), logger });
     const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, usageUpdates, exports: exporter, budgets, chat, reconciliation, status };
     const doors = await createServer({ config, schema: await buildGraphSchema(), services, logger, metrics, readiness: () => status.readiness() });
     accessEnds.start(doors);
     let metricsDoor: { close(): Promise<void> } | null = null;
     return {
-      services, db, running,
+      services, pipeline, db, running,
       start: async () => {
         loadTokenizer();
         if (config.metrics) {

@@ -15,7 +15,7 @@ export interface AppErrorOptions {
   public?: string;
   /** Text for the log only. */
   internal?: string;
-  /** BAD_USER_INPUT: the argument's path, as in `input.messages[0].content`. */
+  /** BAD_USER_INPUT, NOT_FOUND: the path of the field, as in `messages[0].content`. */
   argument?: string;
   /** Milliseconds until a repetition makes sense. */
   retryAfterMs?: number;
@@ -39,8 +39,23 @@ export class AppError extends Error {
     this.argument = options.argument;
     this.retryAfterMs = options.retryAfterMs ?? (code === 'SERVICE_UNAVAILABLE' ? 2_000 : undefined);
   }
+
+  /** The same for a door that has the named field inside another one: `maxTokens` under `input` is `input.maxTokens`. */
+  under(parent: string): AppError {
+    const { code, argument, cause } = this;
+    if (argument === undefined || parent === '') return this;
+    const [prefix, path] = argument === '' ? ['', parent] : [`${argument}: `, `${parent}.${argument}`];
+    const text = this.public.startsWith(prefix) ? `${path}: ${this.public.slice(prefix.length)}` : this.public;
+    return new AppError(code, { public: text, argument: path, cause, retryAfterMs: this.retryAfterMs });
+  }
 }
 
-export const badInput = (argument: string, message: string): AppError => new AppError('BAD_USER_INPUT', { argument, public: `${argument}: ${message}` });
+/** Rejects with errors whose fields are where the door has them. */
+export const underField = <T>(parent: string, work: Promise<T>): Promise<T> =>
+  work.catch((error: unknown) => Promise.reject(error instanceof AppError ? error.under(parent) : error));
+
+/** `argument` empty: the request as a whole. */
+export const badInput = (argument: string, message: string): AppError =>
+  new AppError('BAD_USER_INPUT', { argument, public: argument === '' ? message : `${argument}: ${message}` });
 export const forbidden = (needed: string): AppError => new AppError('FORBIDDEN', { public: `This needs the role ${needed}.` });
 export const notFound = (argument: string): AppError => new AppError('NOT_FOUND', { argument, public: `${argument}: there is no such object.` });

@@ -1,10 +1,10 @@
 import { createApp } from './app';
 import { ConfigError, readConfig, type Config } from './config';
-import { EarlierRelease } from './entities/earlier-release';
-import { migrate } from './entities/migrate';
+import { EarlierRelease } from './database/earlier-release';
+import { migrate } from './database/migrate';
 import { createLogger, type Logger } from './lib/logger';
 import { createRedactor, passwordsOf } from './lib/redact';
-import { probe } from './services/litellm/detect';
+import { probe } from './services/upstream/litellm/detect';
 
 /** How long start-up waits for Postgres and for the proxy before it gives up on the one and goes on without the other. */
 const DATABASE_WAIT_MS = 120_000;

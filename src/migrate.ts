@@ -1,5 +1,5 @@
 import { readDatabaseUrl } from './config';
-import { migrate } from './entities/migrate';
+import { migrate } from './database/migrate';
 
 /** `npm run migrate`: for deployments that migrate before the servers start. The server does the same by itself. */
 async function main(): Promise<void> {

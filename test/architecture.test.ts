@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 
@@ -36,17 +36,46 @@ function resolve(file: string, specifier: string): string {
   return `npm:${specifier.startsWith('@') ? parts.slice(0, 2).join('/') : parts[0]}`;
 }
 
-/** From the top: a file may import from its own layer and from those after it. */
-const LAYERS = ['entry', 'app', 'server', 'resolvers', 'services', 'entities', 'lib'] as const;
-/** What is in no layer because every layer may know it: the error table, and configuration as a type. */
-const SHARED = new Set(['errors', 'config']);
+/** From the top: a file may import from its own layer and from those after it, types included. */
+const LAYERS = ['entry', 'app', 'server', 'resolvers', 'services', 'database', 'entities', 'domain', 'lib'] as const;
+type Layer = (typeof LAYERS)[number];
 
-function layerOf(file: string): (typeof LAYERS)[number] {
-  const [top] = file.replace(/\.ts$/, '').split('/');
-  if (top === 'app') return 'app';
-  const layer = LAYERS.find((name) => name === top);
-  // main, admin, migrate and what starts the product on a machine.
-  return layer ?? 'entry';
+function layerOf(file: string): Layer {
+  const [top] = file.replace(/\.ts$/, '').split('/') as [string];
+  if (top === 'app' || top === 'app-metrics') return 'app';
+  // The table of error codes: every layer but lib may know it.
+  if (top === 'errors') return 'domain';
+  // main, admin, migrate.
+  return LAYERS.find((name) => name === top) ?? 'entry';
+}
+
+/**
+ * The rooms of src/services, from the top: a room may import from those of later groups, and from those behind it in
+ * its own group. What stands beside the data path is nothing that the data path may know.
+ */
+const ROOMS: readonly (readonly string[])[] = [
+  ['pipeline'],
+  ['exports', 'usage', 'rollups', 'reconciliation', 'recovery', 'analytics'],
+  ['idempotency', 'ledger', 'streams'],
+  ['catalog', 'keys', 'plans', 'budgets', 'conversations', 'pricing'],
+  ['accounts', 'auth'],
+  ['upstream'],
+];
+const DATA_PATH = 0;
+const BESIDE = 1;
+
+const roomOf = (file: string): string | null => /^services\/([^/]+)\//.exec(file)?.[1] ?? null;
+
+function mayKnow(from: string, to: string): boolean {
+  const place = (room: string): [number, number] => {
+    const group = ROOMS.findIndex((rooms) => rooms.includes(room));
+    return [group, ROOMS[group]?.indexOf(room) ?? -1];
+  };
+  const [fromGroup, fromPlace] = place(from);
+  const [toGroup, toPlace] = place(to);
+  if (fromGroup < 0 || toGroup < 0) return false;
+  if (fromGroup === DATA_PATH && toGroup === BESIDE) return false;
+  return fromGroup < toGroup || (fromGroup === toGroup && fromPlace < toPlace);
 }
 
 const ours = (target: string): boolean => !target.startsWith('npm:');
@@ -65,38 +94,50 @@ describe('the arrows of the architecture', () => {
     expect(sources.length).toBeGreaterThan(20);
   });
 
-  it('imports flow main → app → server → resolvers → services → entities → lib, and never back', () => {
-    const refused = offences(({ file }, { target, typeOnly }) => {
-      if (!ours(target) || SHARED.has(target)) return false;
-      const from = layerOf(file);
-      const to = layerOf(target);
-      if (SHARED.has(withoutExtension(file))) return to !== 'lib';
-      // Resolvers see the request's context, which the server makes.
-      if (from === 'resolvers' && target === 'server/context') return !typeOnly;
-      return LAYERS.indexOf(to) < LAYERS.indexOf(from);
+  it('imports flow main → app → server → resolvers → services → database → entities → domain → lib, types included, and never back', () => {
+    const refused = offences(({ file }, { target }) => ours(target) && target !== 'config' && LAYERS.indexOf(layerOf(target)) < LAYERS.indexOf(layerOf(file)));
+    expect(refused).toEqual([]);
+  });
+
+  it('rooms of the services know each other in one order, types included', () => {
+    const refused = offences(({ file }, { target }) => {
+      const from = roomOf(file);
+      const to = roomOf(`${target}.ts`);
+      return from !== null && to !== null && from !== to && !mayKnow(from, to);
     });
     expect(refused).toEqual([]);
   });
 
-  it('lib and the error table stand on nothing of ours', () => {
-    expect(offences(({ file }, { target }) => file.startsWith('lib/') && ours(target) && !target.startsWith('lib/'))).toEqual([]);
-    expect(offences(({ file }, { target }) => file === 'errors.ts' && ours(target) && !target.startsWith('lib/'))).toEqual([]);
+  it('every room of the services has a place in that order and a README, and files stand in rooms', () => {
+    const rooms = [...new Set(sources.filter(({ file }) => file.startsWith('services/')).map(({ file }) => roomOf(file) ?? file))];
+    expect(rooms.toSorted()).toEqual(ROOMS.flat().toSorted());
+    expect(rooms.filter((room) => !existsSync(path.join(SRC, 'services', room, 'README.md')))).toEqual([]);
   });
 
-  it('configuration is handed down by whoever starts the product: below, it is a type at most', () => {
-    expect(offences(({ file }, { target, typeOnly }) => target === 'config' && !typeOnly && !['entry', 'app'].includes(layerOf(file)))).toEqual([]);
+  it('configuration is handed down by main and app: nobody else knows the whole of it', () => {
+    expect(offences(({ file }, { target }) => target === 'config' && !['entry', 'app'].includes(layerOf(file)))).toEqual([]);
   });
 
-  it('service folders know each other by types and constructor arguments only', () => {
-    const folder = (file: string): string | null => /^services\/([^/]+)\//.exec(file)?.[1] ?? null;
+  it('the server knows nothing of what starts it on a machine', () => {
+    expect(offences((_, { target }) => target.startsWith('..'))).toEqual([]);
+  });
+
+  it('rooms of the services hand each other objects: none builds what is another rooms', () => {
     const refused = offences(({ file }, { target, typeOnly, names }) => {
-      const from = folder(file);
-      const to = folder(`${target}.ts`);
+      const from = roomOf(file);
+      const to = roomOf(`${target}.ts`);
       if (typeOnly || from === null || to === null || from === to) return false;
-      // Functions and error classes hold nothing; any other class of another folder would be built here, and is to be handed in instead.
-      return target.endsWith('.store') || names.some((name) => /^[A-Z][a-z]/.test(name) && !name.endsWith('Error'));
+      return names.some((name) => /^[A-Z]\w*(Service|Store|Book|Catalog|Client|Admin|Writer|Streams)$/.test(name));
     });
     expect(refused).toEqual([]);
+  });
+
+  it('the pipeline knows no kind of call, no protocol and no role of a message', () => {
+    const words = /chat|embedding|openai|anthropic|graphql|litellm|assistant|['"](system|tool)['"]|\brole: /i;
+    const steps = sources.filter(({ file }) => /^services\/pipeline\/[^/]+$/.test(file));
+    const found = steps.flatMap(({ file, text }) => text.split('\n').flatMap((line, index) => (words.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : [])));
+    expect(steps.length).toBeGreaterThan(10);
+    expect(found).toEqual([]);
   });
 
   it('there are no barrels', () => {
@@ -108,8 +149,8 @@ describe('the arrows of the architecture', () => {
     expect(sources.filter(({ text }) => text.split('\n').length > 400).map(({ file }) => file)).toEqual([]);
   });
 
-  it('no type-only cycle hides a real one: modules load without meeting themselves', () => {
-    const graph = new Map(sources.map(({ file, imports }) => [withoutExtension(file), imports.filter(({ target, typeOnly }) => ours(target) && !typeOnly).map(({ target }) => target)]));
+  it('no file is in a cycle of imports, types included', () => {
+    const graph = new Map(sources.map(({ file, imports }) => [withoutExtension(file), imports.filter(({ target }) => ours(target)).map(({ target }) => target)]));
     const cycles: string[] = [];
     const done = new Set<string>();
     const visit = (node: string, way: string[]): void => {
@@ -127,12 +168,12 @@ describe('each library has its place', () => {
   const PLACES: [libraries: string[], allowed: (file: string) => boolean, places: string][] = [
     [['graphql', 'type-graphql', 'graphql-scalars', 'graphql-jit', 'graphql-query-complexity', '@apollo/server', 'dataloader'], (file) => /^(server|resolvers)\//.test(file), 'server, resolvers'],
     [['fastify', 'ws', 'graphql-ws', '@as-integrations/fastify', '@fastify/cors'], (file) => file.startsWith('server/'), 'server'],
-    [['openai'], (file) => file.startsWith('services/litellm/'), 'services/litellm'],
-    [['typeorm'], (file) => file.startsWith('entities/') || file.endsWith('.store.ts') || file === 'app.ts', 'entities, *.store.ts, app.ts'],
+    [['openai'], (file) => file.startsWith('services/upstream/'), 'services/upstream'],
+    [['typeorm'], (file) => /^(entities|database)\//.test(file) || file.endsWith('.store.ts'), 'entities, database, *.store.ts'],
     [['@redis/client'], (file) => file.startsWith('services/streams/redis-'), 'services/streams/redis-*'],
-    [['pg'], (file) => file.startsWith('entities/') || file.endsWith('.store.ts'), 'entities, *.store.ts'],
+    [['pg'], (file) => file.startsWith('database/') || file.endsWith('.store.ts'), 'database, *.store.ts'],
     [['pino'], (file) => file === 'lib/logger.ts', 'lib/logger.ts'],
-    [['jose'], (file) => file.startsWith('services/viewer/'), 'services/viewer'],
+    [['jose'], (file) => file.startsWith('services/auth/'), 'services/auth'],
   ];
 
   it.each(PLACES)('%j only where they belong', (libraries, allowed) => {
@@ -140,7 +181,7 @@ describe('each library has its place', () => {
   });
 
   it('environment variables are read in config.ts alone', () => {
-    const readers = sources.filter(({ file, text }) => file !== 'config.ts' && !file.startsWith('launch/') && /process\.env\b/.test(withoutComments(text)));
+    const readers = sources.filter(({ file, text }) => file !== 'config.ts' && /process\.env\b/.test(withoutComments(text)));
     expect(readers.map(({ file }) => file)).toEqual([]);
   });
 
@@ -151,15 +192,14 @@ describe('each library has its place', () => {
 
   it('SQL is written in stores and migrations alone', () => {
     const statement = /[`'"]\s*(SELECT\s+[a-z_*(]|INSERT INTO|UPDATE\s+\w+\s+SET|DELETE FROM|WITH\s+\w+\s+AS)/;
-    const writers = sources.filter(({ file, text }) => !file.endsWith('.store.ts') && !file.startsWith('entities/') && statement.test(withoutComments(text)));
+    const writers = sources.filter(({ file, text }) => !file.endsWith('.store.ts') && !file.startsWith('database/') && statement.test(withoutComments(text)));
     expect(writers.map(({ file }) => file)).toEqual([]);
   });
 
   it('every package that is imported is declared', () => {
-    const { dependencies, devDependencies } = JSON.parse(readFileSync(path.join(SRC, '..', 'package.json'), 'utf8')) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
-    // What starts the product on a developer's machine may use development dependencies; the server may not.
-    const declared = (file: string, name: string): boolean => name in dependencies || builtinModules.includes(name) || (file.startsWith('launch/') && name in devDependencies);
-    expect(offences(({ file }, { target, typeOnly }) => !ours(target) && !typeOnly && !declared(file, target.slice('npm:'.length)))).toEqual([]);
+    const { dependencies } = JSON.parse(readFileSync(path.join(SRC, '..', 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    const declared = (name: string): boolean => name in dependencies || builtinModules.includes(name);
+    expect(offences((_, { target, typeOnly }) => !ours(target) && !typeOnly && !declared(target.slice('npm:'.length)))).toEqual([]);
   });
 });
 

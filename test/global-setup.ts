@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Client } from 'pg';
-import { migrate } from '../src/entities/migrate';
+import { migrate } from '../src/database/migrate';
 import { startPostgres, type PostgresServer } from './support/postgres';
 import { CLOCK_SECONDS, clockStatements, TEMPLATE } from './support/database';
 

@@ -9,21 +9,21 @@ const { default: Sequencer } = require('@jest/test-sequencer');
  * start.test.ts wants it.
  */
 const LONGEST = [
-  'e2e/litellm.test.ts',
-  'integration/ledger/kill.test.ts',
-  'integration/pricing/property.test.ts',
-  'integration/ledger/proof.test.ts',
+  'litellm/litellm.test.ts',
+  'proofs/kill.test.ts',
+  'proofs/pricing-schedules.test.ts',
+  'proofs/planted-mistakes.test.ts',
   'e2e/start.test.ts',
   'integration/access.test.ts',
   'integration/reconciliation/reconciliation.test.ts',
-  'integration/ledger/property.test.ts',
-  'integration/ledger/postgres-restart.test.ts',
-  'integration/ledger/thousand.test.ts',
+  'proofs/ledger-schedules.test.ts',
+  'proofs/postgres-restart.test.ts',
+  'proofs/thousand.test.ts',
   'integration/usage/figures-equality.test.ts',
   'integration/analytics/sql-roles.test.ts',
-  'integration/usage/export.resume.test.ts',
-  'integration/stream.stopped.test.ts',
-  'integration/launch-postgres.test.ts',
+  'integration/exports/export.resume.test.ts',
+  'integration/streams/stream.stopped.test.ts',
+  'integration/launch/postgres.test.ts',
 ].map((file) => path.join(__dirname, ...file.split('/')));
 
 module.exports = class extends Sequencer {

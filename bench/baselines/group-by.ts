@@ -1,4 +1,4 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 
 /** What a question asks of the raw rows. */
 export interface RawQuestion {

@@ -23,10 +23,10 @@ const typeDefs = `
   type Refusal { code: String! message: String! }
   type StreamFailed implements StreamEvent { fromSeq: Int! seq: Int! refusal: Refusal! }
   type StreamRefused implements StreamEvent { fromSeq: Int! seq: Int! refusal: Refusal! }
-  union ChatEvent = StreamStarted | TextDelta | StreamCompleted | StreamFailed | StreamRefused
+  union StreamEvent = StreamStarted | TextDelta | StreamCompleted | StreamFailed | StreamRefused
   input MessageInput { role: String! content: String! }
   input ChatInput { model: ID! messages: [MessageInput!]! maxTokens: Int }
-  type Subscription { chatStream(input: ChatInput!): ChatEvent! }
+  type Subscription { chatStream(input: ChatInput!): StreamEvent! }
 `;
 
 interface ChatArgs { input: { model: string; messages: { role: string; content: string }[]; maxTokens?: number } }

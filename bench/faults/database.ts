@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Client } from 'pg';
-import { migrate } from '../../src/entities/migrate';
+import { migrate } from '../../src/database/migrate';
 import { TEMPLATE } from '../../test/support/database';
 import { startPostgres } from '../../test/support/postgres';
 

@@ -1,7 +1,7 @@
 import { runSchedules } from '../../test/support/ledger/schedules';
 import { print, setting, withPostgres } from './database';
 
-/** The schedules of test/integration/ledger/property.test.ts, 10,000 of them. LEDGER_SCHEDULES, LEDGER_SEED. */
+/** The schedules of test/proofs/ledger-schedules.test.ts, 10,000 of them. LEDGER_SCHEDULES, LEDGER_SEED. */
 async function main(): Promise<void> {
   const schedules = setting('LEDGER_SCHEDULES', 10_000);
   const seed = setting('LEDGER_SEED', Math.floor(Date.now() / 1_000));

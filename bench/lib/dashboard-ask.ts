@@ -1,12 +1,12 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { canonicalDecimal } from '../../src/lib/decimal';
-import type { UsageServiceApi } from '../../src/services/services';
-import type { Viewer } from '../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../src/domain/principal';
 import { groupByRaw, newestCalls, recompute, recomputeNewest } from '../baselines/group-by';
 import { differenceOf } from './dashboard-compare';
 import { questions, rawQuestion, type Question } from './dashboard-questions';
 import { OPERATOR, organizations, userIds, viewerOf } from './dashboard-shape';
 import { median, percentile } from './figures';
+import type { UsageService } from '../../src/services/usage/usage.service';
 
 /** Asks of each question, after some that only warm up; of the baseline as many as go into some seconds, and never fewer than three. */
 const ASKS = 30;
@@ -38,7 +38,7 @@ async function timed(work: () => Promise<unknown>, options: { warmUp: number; tr
 }
 
 /** Asks all of them for one organisation (the twelfth is of all), and holds the answers against what the rows and the price book say. */
-export async function askAll(db: Db, usage: UsageServiceApi, asker: Asker, which: (nr: number) => boolean = () => true): Promise<Asked[]> {
+export async function askAll(db: Db, usage: UsageService, asker: Asker, which: (nr: number) => boolean = () => true): Promise<Asked[]> {
   const found: Asked[] = [];
   for (const question of questions) {
     if (which(question.nr)) found.push(await askSum(db, usage, asker, question));
@@ -48,9 +48,9 @@ export async function askAll(db: Db, usage: UsageServiceApi, asker: Asker, which
   return found;
 }
 
-export const askOnce = (usage: UsageServiceApi, asker: Asker, question: Question): ReturnType<UsageServiceApi['report']> => usage.report(question.ofAll ? OPERATOR : asker.viewer, question.query);
+export const askOnce = (usage: UsageService, asker: Asker, question: Question): ReturnType<UsageService['report']> => usage.report(question.ofAll ? OPERATOR : asker.viewer, question.query);
 
-async function askSum(db: Db, usage: UsageServiceApi, asker: Asker, question: Question): Promise<Asked> {
+async function askSum(db: Db, usage: UsageService, asker: Asker, question: Question): Promise<Asked> {
   const raw = rawQuestion(question, asker.organizationId);
   const report = await askOnce(usage, asker, question);
   const difference = differenceOf(report, await recompute(db, raw, question.query.pricesAsOf ?? null));
@@ -59,10 +59,10 @@ async function askSum(db: Db, usage: UsageServiceApi, asker: Asker, question: Qu
   return { nr: question.nr, text: question.text, asker, product, baseline, difference };
 }
 
-async function askCalls(db: Db, usage: UsageServiceApi, asker: Asker): Promise<Asked> {
+async function askCalls(db: Db, usage: UsageService, asker: Asker): Promise<Asked> {
   const { organizationId, viewer, busiestUser } = asker;
   const filter = { userIds: [busiestUser] };
-  const ask = (): ReturnType<UsageServiceApi['calls']> => usage.calls(viewer, filter, { first: NEWEST, after: null });
+  const ask = (): ReturnType<UsageService['calls']> => usage.calls(viewer, filter, { first: NEWEST, after: null });
   const page = await ask();
   const expected = await recomputeNewest(db, organizationId, busiestUser, NEWEST);
   const shown = page.edges.map(({ node }) => `${node.id} ${node.cost?.total ?? null}`);

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { INSERT_BATCHES, INSERT_DAY, ROWS_PER_BATCH } from './dashboard-rows';
 import { daysOf, idOf, MODELS_PER_ORGANIZATION, models, organizations, PLAN_ID, projectIds, START, tokenIdOf, userIds, type Day } from './dashboard-shape';
 

@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import type { Asked } from './dashboard-ask';
 import type { Built } from './dashboard-data';
 import type { SettleFigures } from './dashboard-settle';

@@ -1,11 +1,11 @@
-import type { Db } from '../../src/entities/data-source';
-import type { UsageServiceApi } from '../../src/services/services';
-import { FigureKeeping } from '../../src/services/figures/figure-keeping';
+import type { Db } from '../../src/database/pool';
+import { FigureKeeping } from '../../src/services/rollups/figure-keeping';
 import { askOnce, type Asker } from './dashboard-ask';
 import { questions } from './dashboard-questions';
 import { editOf, openPrices } from './dashboard-record';
 import { SILENT } from './silent';
 import { END, models, OPERATOR } from './dashboard-shape';
+import type { UsageService } from '../../src/services/usage/usage.service';
 
 const WANTED_CALLS = 1_000_000;
 const DAY_MS = 86_400_000;
@@ -28,7 +28,7 @@ export interface CorrectionFigures {
 }
 
 /** Corrects the price of the most used model so far back that so many calls are touched, while dashboards go on asking. */
-export async function measureCorrection(url: string, db: Db, usage: UsageServiceApi, askers: readonly Asker[]): Promise<CorrectionFigures> {
+export async function measureCorrection(url: string, db: Db, usage: UsageService, askers: readonly Asker[]): Promise<CorrectionFigures> {
   const model = models[0]!;
   const from = await startOf(db, model.id);
   const { service } = await openPrices(db);

@@ -3,10 +3,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
-import { openDatabase, type Db } from '../../src/entities/data-source';
-import { migrate } from '../../src/entities/migrate';
-import { takeLock } from '../../src/launch/lock';
-import { startPostgres, type RunningPostgres } from '../../src/launch/postgres';
+import { openDatabase, type Db } from '../../src/database/pool';
+import { migrate } from '../../src/database/migrate';
+import { takeLock } from '../../launch/lock';
+import { startPostgres, type RunningPostgres } from '../../launch/postgres';
 import { foldPrices, foldRows, takePrices, writeDimensions, writeRows } from './dashboard-build';
 import { recordPrices } from './dashboard-record';
 import { END, OPERATOR, SEED, SHAPE_VERSION } from './dashboard-shape';
@@ -43,7 +43,7 @@ interface Mark { seed: number; shape: number; rows: number; migrations: string; 
 const migrationsHash = (): string => {
   const src = path.join(__dirname, '..', '..', 'src');
   const hash = createHash('sha256');
-  for (const folder of ['entities/migrations', 'entities/migrations/baseline', 'services/figures/sql', 'services/ledger/sql']) {
+  for (const folder of ['database/migrations', 'database/migrations/baseline', 'services/rollups/sql', 'services/ledger/sql']) {
     const files = fs.readdirSync(path.join(src, folder)).filter((file) => /\.(js|sql)$/.test(file)).sort();
     for (const name of files) hash.update(name).update(fs.readFileSync(path.join(src, folder, name)));
   }

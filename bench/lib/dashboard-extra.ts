@@ -1,4 +1,4 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { INSERT_BATCHES, INSERT_DAY, ROWS_PER_BATCH } from './dashboard-rows';
 import { END, HOURS, LAST_CALL_BEFORE_MS } from './dashboard-shape';
 import { LOAD_MODEL, loadOrganizations } from './dashboard-traffic';

@@ -1,9 +1,9 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { Decimal } from '../../src/lib/decimal';
 import { PriceBook } from '../../src/services/pricing/price-book';
 import { PriceService } from '../../src/services/pricing/price.service';
 import type { ModelPriceEdit, Rates } from '../../src/services/pricing/pricing.types';
-import type { Viewer } from '../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../src/domain/principal';
 import { setClock } from '../../test/support/database';
 import { toldPrices, type ToldPrice } from './dashboard-prices';
 import { SILENT } from './silent';

@@ -1,6 +1,6 @@
-import type { Db } from '../../src/entities/data-source';
-import type { AdmittedCall } from '../../src/services/chat/call.types';
-import { FigureKeeping } from '../../src/services/figures/figure-keeping';
+import type { Db } from '../../src/database/pool';
+import type { AdmittedCall } from '../../src/domain/call';
+import { FigureKeeping } from '../../src/services/rollups/figure-keeping';
 import { startTraffic, type Traffic } from './dashboard-traffic';
 import { waits } from './pace';
 import { SILENT } from './silent';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Viewer } from '../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../src/domain/principal';
 
 /** What the installation of the dashboard's measurement looks like; bench/README.md says it in words. The same numbers give the same rows, always. */
 export const SEED = 20_261_121;

@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { newId } from '../../src/lib/ids';
-import { CallStore } from '../../src/services/chat/call.store';
-import type { AdmittedCall, CallEnd, NewCall } from '../../src/services/chat/call.types';
+import { LedgerStore } from '../../src/services/ledger/ledger.store';
+import type { AdmittedCall, NewCall, Settlement } from '../../src/domain/call';
 import { idOf, models, PLAN_ID } from './dashboard-shape';
 import { benchFacts } from './facts';
 
@@ -14,7 +14,7 @@ const FIRST = 1_000_000;
 export const LOAD_MODEL = 'load/';
 
 interface Place { organizationId: string; users: { id: string; tokenId: string }[]; projects: string[]; models: string[] }
-export interface Traffic { admit(count: number): Promise<AdmittedCall[]>; settle(call: AdmittedCall): Promise<void>; store: CallStore }
+export interface Traffic { admit(count: number): Promise<AdmittedCall[]>; settle(call: AdmittedCall): Promise<void>; store: LedgerStore }
 
 export const loadOrganizations = Array.from({ length: ORGANIZATIONS }, (_, i) => idOf('org', FIRST + i));
 
@@ -60,7 +60,7 @@ export async function startTraffic(db: Db): Promise<Traffic> {
       ...users.flatMap(({ id, tokenId }) => [[newId('budget'), organizationId, 'USER', id], [newId('budget'), organizationId, 'API_TOKEN', tokenId]]),
     ]));
   const [book] = await db.query<{ number: number }>('SELECT coalesce(max(number), 0)::int AS number FROM model_prices');
-  const store = new CallStore(db);
+  const store = new LedgerStore(db);
   const calls = new Map<string, NewCall>();
   return {
     store,
@@ -86,7 +86,7 @@ function newCall({ organizationId, users, projects, models: own }: Place): NewCa
   };
 }
 
-function endOf(call: NewCall, admitted: AdmittedCall, priceBook: number): CallEnd {
+function endOf(call: NewCall, admitted: AdmittedCall, priceBook: number): Settlement {
   const cost = dollars();
   return {
     id: call.id, occurredAt: admitted.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, projectId: call.projectId, conversationId: null, agent: null,

@@ -1,4 +1,4 @@
-import type { CallFacts } from '../../src/services/chat/call.types';
+import type { CallFacts } from '../../src/domain/call';
 
 /** What is known of a call before it runs; of no interest to a measurement but for its width. */
 export const benchFacts = (hold: string | null): CallFacts => ({

@@ -1,16 +1,16 @@
 import { createHash, randomInt } from 'node:crypto';
-import { openDatabase, type Db } from '../../src/entities/data-source';
-import { migrate } from '../../src/entities/migrate';
+import { openDatabase, type Db } from '../../src/database/pool';
+import { migrate } from '../../src/database/migrate';
 import { newId } from '../../src/lib/ids';
-import { CallStore, type CallGroup } from '../../src/services/chat/call.store';
-import type { AdmittedCall, CallEnd, NewCall } from '../../src/services/chat/call.types';
+import { LedgerStore, type CallGroup } from '../../src/services/ledger/ledger.store';
+import type { AdmittedCall, NewCall, Settlement } from '../../src/domain/call';
 import { createWorld, type World } from '../../test/support/factories';
 import { benchFacts } from './facts';
 
 /** Connections. */
 export const POOL = 10;
 
-export interface Scene { db: Db; store: CallStore; world: World; projectId: string; budgetIds: string[] }
+export interface Scene { db: Db; store: LedgerStore; world: World; projectId: string; budgetIds: string[] }
 
 /** Four budgets that every call is held at: organisation, project, user, token. */
 export async function prepare(url: string, onGroup?: (group: CallGroup) => void): Promise<Scene> {
@@ -25,7 +25,7 @@ export async function prepare(url: string, onGroup?: (group: CallGroup) => void)
     await db.query('INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, $3, $4, $5, 1000000000)', [id, world.organizationId, scope, subject, 'MONTH']);
     budgetIds.push(id);
   }
-  return { db, store: new CallStore(db, null, onGroup), world, projectId, budgetIds };
+  return { db, store: new LedgerStore(db, null, onGroup), world, projectId, budgetIds };
 }
 
 /** Made before anything is measured: drawing one takes as long as a tenth of an admission. */
@@ -44,7 +44,7 @@ export function newCall({ world, projectId }: Scene): NewCall {
   };
 }
 
-export function endOf({ world, projectId }: Scene, call: AdmittedCall): CallEnd {
+export function endOf({ world, projectId }: Scene, call: AdmittedCall): Settlement {
   const cost = dollars();
   return {
     id: call.id, occurredAt: call.occurredAt, organizationId: world.organizationId, userId: world.member.id, tokenId: world.member.tokenId, projectId, conversationId: null, agent: null,

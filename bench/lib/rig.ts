@@ -3,11 +3,11 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
-import { openDatabase } from '../../src/entities/data-source';
-import { migrate } from '../../src/entities/migrate';
+import { openDatabase } from '../../src/database/pool';
+import { migrate } from '../../src/database/migrate';
 import { createUser, createWorld } from '../../test/support/factories';
 import { startPostgres } from '../../test/support/postgres';
-import { freePort } from '../../src/launch/ports';
+import { freePort } from '../../launch/ports';
 import { printMachine } from './machine';
 import { LOAD_CORE, pinSelf, startServer, type ServerProcess } from './processes';
 
@@ -42,8 +42,8 @@ export interface Rig {
  * one at a time on a core of their own. The baselines have a database of their own with the same tables and the same token.
  */
 export async function createRig(): Promise<Rig> {
-  const main = path.join(ROOT, 'dist', 'main.js');
-  if (!existsSync(main)) throw new Error('dist/main.js is missing: npm run build');
+  const main = path.join(ROOT, 'dist', 'src', 'main.js');
+  if (!existsSync(main)) throw new Error('dist/src/main.js is missing: npm run build');
   printMachine();
   pinSelf();
   const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-bench-'));

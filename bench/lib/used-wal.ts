@@ -1,4 +1,4 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 
 /** Files of the write-ahead log (16 MB each): what some minutes of load fill between two checkpoints. */
 const FILES = 48;

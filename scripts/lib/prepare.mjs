@@ -55,7 +55,7 @@ async function build() {
   // Files whose source is gone would stay otherwise, and be started by mistake.
   for (const entry of fs.readdirSync(inRoot('dist'))) if (entry !== path.basename(lockFile)) fs.rmSync(inRoot('dist', entry), { recursive: true });
   await run(process.execPath, [inRoot('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
-  copySql(inRoot('dist'));
+  copySql(inRoot('dist', 'src'));
   if (fs.existsSync(inRoot('scripts', 'build-explorer.mjs'))) await run(process.execPath, [inRoot('scripts', 'build-explorer.mjs')]);
   fs.writeFileSync(stampFile, stamp);
 }
@@ -63,7 +63,7 @@ async function build() {
 /** By content: what git checks out has new times each time. */
 function hashOfSources() {
   const hash = createHash('sha256').update(process.versions.node.split('.')[0]);
-  const files = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', ...filesUnder('src'), ...filesUnder('scripts')];
+  const files = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', ...filesUnder('src'), ...filesUnder('launch'), ...filesUnder('scripts')];
   for (const file of files) if (fs.existsSync(inRoot(file))) hash.update(`\0${file}\0`).update(fs.readFileSync(inRoot(file)));
   return hash.digest('hex');
 }

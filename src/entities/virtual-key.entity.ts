@@ -17,7 +17,7 @@ export class VirtualKey {
   ])
   user!: Relation<User>;
 
-  /** Encrypted: see services/key/cipher.ts. */
+  /** Encrypted: see services/keys/cipher.ts. */
   @Column('bytea')
   secret!: Buffer;
 

@@ -1,3 +1,8 @@
+export interface PageArgs {
+  first: number;
+  after?: string | null;
+}
+
 /** One page of a Relay connection: edges in order, each with an opaque keyset cursor. */
 export interface Page<T> {
   edges: { node: T; cursor: string }[];

@@ -1,7 +1,7 @@
 import { Arg, Ctx, Extensions, FieldResolver, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
-import { AppError } from '../errors';
-import type { RequestContext } from '../server/context';
-import type { Budget, BudgetAlert, BudgetScope } from '../services/budget/budget.types';
+import { AppError, underField } from '../errors';
+import type { RequestContext } from './context';
+import type { Budget, BudgetAlert, BudgetScope } from '../domain/budget';
 import { budgetOf, spentTodayOf } from './loaders';
 import { BudgetAlertType, BudgetInputType, BudgetType } from './types/budget.type';
 import { BudgetScopeEnum } from './types/enums';
@@ -26,7 +26,7 @@ export class BudgetResolver {
 
   @Mutation(() => BudgetType, { description: "Makes or replaces a budget. Administrators; those that an operator has set: operators. A plan's are changed with the plan." })
   setBudget(@Arg('input', () => BudgetInputType, { description: 'The budget as it shall be.' }) input: BudgetInputType, @Ctx() context: RequestContext): Promise<BudgetType> {
-    return context.services.budgets.set(context.viewer, input);
+    return underField('input', context.services.budgets.set(context.viewer, input));
   }
 
   @Mutation(() => DeletePayloadType, { description: 'Removes a budget, with its alerts. Who may: as with `setBudget`.' })

@@ -1,8 +1,9 @@
 import { Arg, ID, Int, Resolver, Root, Subscription } from 'type-graphql';
-import type { RequestContext } from '../server/context';
-import type { ChatEvent, ChatInput } from '../services/chat/chat.types';
+import type { RequestContext } from './context';
+import type { ChatInput } from '../domain/chat';
 import { ChatEventUnion } from './types/chat-event.type';
 import { ChatInputType } from './types/chat.input';
+import type { StreamEvent } from '../domain/stream-events';
 
 interface Subscribed<A> { args: A; context: RequestContext }
 
@@ -13,7 +14,7 @@ export class ChatStreamResolver {
     description: 'Asks a model and streams the answer. Each event of the stream is one of these.',
     subscribe: ({ args, context }: Subscribed<{ input: ChatInput }>) => context.services.chat.stream(context.viewer, args.input, context),
   })
-  chatStream(@Root() event: ChatEvent, @Arg('input', () => ChatInputType, { description: 'The question.' }) _input: ChatInputType): ChatEvent {
+  chatStream(@Root() event: StreamEvent, @Arg('input', () => ChatInputType, { description: 'The question.' }) _input: ChatInputType): StreamEvent {
     return event;
   }
 
@@ -22,10 +23,10 @@ export class ChatStreamResolver {
     subscribe: ({ args, context }: Subscribed<{ streamId: string; afterSeq: number }>) => context.services.chat.resume(context.viewer, args.streamId, args.afterSeq),
   })
   resumeStream(
-    @Root() event: ChatEvent,
+    @Root() event: StreamEvent,
     @Arg('streamId', () => ID, { description: 'Of StreamStarted.' }) _streamId: string,
     @Arg('afterSeq', () => Int, { defaultValue: 0, description: 'The `seq` of the last event that arrived; 0: from the beginning.' }) _afterSeq: number,
-  ): ChatEvent {
+  ): StreamEvent {
     return event;
   }
 }

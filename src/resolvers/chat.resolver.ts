@@ -1,7 +1,6 @@
 import { Arg, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
-import type { ChatReply, Refusal } from '../services/chat/chat.types';
-import type { Plan } from '../services/plan/plan.types';
+import type { RequestContext } from './context';
+import type { Plan } from '../domain/plan';
 import { callOf, conversationOf, planOf } from './loaders';
 import { toCost, toTokenUsage } from './map';
 import { CostType, TokenUsageType } from './types/call.type';
@@ -10,6 +9,8 @@ import { ActiveStreamType, ChatReplyType, ChatResult, StopStreamPayloadType } fr
 import { MessageType } from './types/conversation.type';
 import { PlanType } from './types/plan.type';
 import { ModelNotAllowedType } from './types/refusal.type';
+import type { ChatReply } from '../domain/outcome';
+import type { Refusal } from '../domain/refusal';
 
 @Resolver(() => ChatReplyType)
 export class ChatResolver {

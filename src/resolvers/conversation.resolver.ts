@@ -1,6 +1,7 @@
 import { Arg, Ctx, Extensions, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
-import type { Conversation, Message } from '../services/conversation/conversation.types';
+import { underField } from '../errors';
+import type { RequestContext } from './context';
+import type { Conversation, Message } from '../domain/conversation';
 import { callOf, conversationOf, conversationUsageOf, projectOf } from './loaders';
 import { CallType } from './types/call.type';
 import { ConversationConnection, ConversationType, CreateConversationInputType, MessageConnection, MessageType } from './types/conversation.type';
@@ -31,7 +32,7 @@ export class ConversationResolver {
     @Ctx() context: RequestContext,
   ): Promise<ConversationType> {
     checkOptionalName('input.title', input.title);
-    return context.services.conversations.create(context.viewer, input);
+    return underField('input', context.services.conversations.create(context.viewer, input));
   }
 
   @Mutation(() => ConversationType, { description: 'Gives a conversation another title.' })

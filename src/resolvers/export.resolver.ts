@@ -1,6 +1,6 @@
 import { Arg, Ctx, Mutation, Resolver } from 'type-graphql';
 import { AppError } from '../errors';
-import type { RequestContext } from '../server/context';
+import type { RequestContext } from './context';
 import { UsageExportType } from './types/export.type';
 import { DateTime } from './types/scalars';
 import { UsageFilterInputType } from './types/usage.input';

@@ -1,5 +1,5 @@
 import { defaultFieldResolver, isAbstractType, isObjectType, type GraphQLFieldResolver, type GraphQLSchema } from 'graphql';
-import type { RequestContext } from '../server/context';
+import type { RequestContext } from './context';
 import { checkArguments } from './check-arguments';
 
 const ROOT_DESCRIPTIONS = {

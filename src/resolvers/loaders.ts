@@ -1,11 +1,12 @@
 import DataLoader from 'dataloader';
-import type { RequestContext } from '../server/context';
-import type { Budget } from '../services/budget/budget.types';
-import type { Conversation } from '../services/conversation/conversation.types';
-import type { Plan } from '../services/plan/plan.types';
-import type { CallRecord, UsageFigures } from '../services/usage/usage.types';
-import { scopeOf } from '../services/viewer/scope';
-import type { ApiTokenRow, OrganizationRow, ProjectRow, UserRef, UserRow, VirtualKeyInfo } from '../services/viewer/viewer.types';
+import type { RequestContext } from './context';
+import type { Budget } from '../domain/budget';
+import type { Conversation } from '../domain/conversation';
+import type { Plan } from '../domain/plan';
+import type { UsageFigures } from '../services/usage/usage.types';
+import { scopeOf } from '../services/accounts/scope';
+import type { ApiTokenRow, OrganizationRow, ProjectRow, UserRef, UserRow, VirtualKeyInfo } from '../domain/principal';
+import type { CallRecord } from '../domain/call';
 
 type Batch<V> = (ids: readonly string[]) => Promise<V[]>;
 

@@ -1,9 +1,10 @@
 import { AppError } from '../errors';
 import { Decimal } from '../lib/decimal';
-import type { CostParts, PriceRecord, TokenBuckets } from '../services/pricing/pricing.types';
-import type { UsageSource } from '../services/usage/usage.types';
+import type { PriceRecord } from '../services/pricing/pricing.types';
 import type { CostType, TokenUsageType } from './types/call.type';
 import type { ModelPriceType } from './types/price.type';
+import type { CostParts, TokenBuckets } from '../domain/money';
+import type { UsageSource } from '../domain/call';
 
 export function toTokenUsage(tokens: TokenBuckets, source: UsageSource): TokenUsageType {
   const promptTokens = tokens.uncachedPrompt + tokens.cacheRead + tokens.cacheWrite;

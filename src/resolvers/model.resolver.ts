@@ -1,6 +1,6 @@
 import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
-import type { ListedModel } from '../services/model/model.types';
+import type { RequestContext } from './context';
+import type { ListedModel } from '../domain/model';
 import { plansThatAllow } from './loaders';
 import { toModelPrice } from './map';
 import { ModelListType, ModelType } from './types/model.type';

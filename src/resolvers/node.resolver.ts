@@ -1,6 +1,6 @@
 import { Arg, Ctx, ID, Query, Resolver } from 'type-graphql';
 import { kindOfId, type IdKind } from '../lib/ids';
-import type { RequestContext } from '../server/context';
+import type { RequestContext } from './context';
 import { budgetOf, callOf, conversationOf, planOf } from './loaders';
 import { NodeInterface } from './types/node.type';
 

@@ -1,6 +1,7 @@
 import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
-import type { Role, UserRow } from '../services/viewer/viewer.types';
+import { underField } from '../errors';
+import type { RequestContext } from './context';
+import type { Role, UserRow } from '../domain/principal';
 import { apiTokensOf, organizationOf, planOf, virtualKeyOf } from './loaders';
 import { mustExist } from './map';
 import { RoleEnum } from './types/enums';
@@ -56,7 +57,7 @@ export class PeopleResolver {
     checkName('input.name', input.name);
     checkOptionalName('input.email', input.email);
     checkOptionalName('input.externalId', input.externalId);
-    return context.services.people.createUser(context.viewer, input);
+    return underField('input', context.services.people.createUser(context.viewer, input));
   }
 
   @Mutation(() => UserType, { description: 'Moves a user to another plan. Administrators.' })
@@ -94,7 +95,7 @@ export class PeopleResolver {
   @Mutation(() => CreatedApiTokenType, { description: 'Makes a token. The secret is in the answer and never again.' })
   createApiToken(@Arg('input', () => ApiTokenInputType, { description: 'The token.' }) input: ApiTokenInputType, @Ctx() context: RequestContext): Promise<CreatedApiTokenType> {
     checkName('input.name', input.name);
-    return context.services.people.createApiToken(context.viewer, input);
+    return underField('input', context.services.people.createApiToken(context.viewer, input));
   }
 
   @Mutation(() => ApiTokenType, { description: 'Ends a token, and the streams that it started. It holds on every replica at most a second after the answer, two while a replica cannot hear of it.' })

@@ -1,6 +1,6 @@
 import { Arg, Ctx, Mutation, Query, Resolver } from 'type-graphql';
-import { badInput } from '../errors';
-import type { RequestContext } from '../server/context';
+import { badInput, underField } from '../errors';
+import type { RequestContext } from './context';
 import { PlanInputType, PlanType } from './types/plan.type';
 import { checkAtLeastOne, checkName, checkNotNegative } from './validate';
 
@@ -20,6 +20,6 @@ export class PlanResolver {
       checkAtLeastOne(`input.limits.${limit}`, input.limits?.[limit]);
     }
     checkNotNegative('input.limits.monthlyBudget', input.limits?.monthlyBudget);
-    return context.services.plans.upsert(context.viewer, input);
+    return underField('input', context.services.plans.upsert(context.viewer, input));
   }
 }

@@ -1,5 +1,6 @@
 import { Arg, Ctx, Extensions, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
+import { underField } from '../errors';
+import type { RequestContext } from './context';
 import { organizationOf } from './loaders';
 import { mustExist, toModelPrice } from './map';
 import { OrganizationType } from './types/people.type';
@@ -32,7 +33,7 @@ export class PriceResolver {
     @Arg('dryRun', () => Boolean, { defaultValue: false, description: 'Nothing is recorded.' }) dryRun: boolean,
     @Ctx() context: RequestContext,
   ): Promise<SetModelPricePayloadType> {
-    const result = await context.services.prices.setModelPrice(context.viewer, input, dryRun);
+    const result = await underField('input', context.services.prices.setModelPrice(context.viewer, input, dryRun));
     return { ...result, price: toModelPrice(result.price) };
   }
 

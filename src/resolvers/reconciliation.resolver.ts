@@ -1,5 +1,5 @@
 import { Arg, Ctx, Extensions, FieldResolver, Int, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
+import type { RequestContext } from './context';
 import type { Difference } from '../services/reconciliation/reconciliation.types';
 import { callOf } from './loaders';
 import { CallType } from './types/call.type';

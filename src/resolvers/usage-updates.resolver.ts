@@ -1,5 +1,5 @@
 import { Resolver, Root, Subscription } from 'type-graphql';
-import type { RequestContext } from '../server/context';
+import type { RequestContext } from './context';
 import type { UsageFigures } from '../services/usage/usage.types';
 import { UsageFiguresType } from './types/usage.type';
 

@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import { Arg, Ctx, Extensions, FieldResolver, Info, Int, Query, Resolver, Root } from 'type-graphql';
-import type { RequestContext } from '../server/context';
-import type { CallRecord, UsageDimension, UsageFigures, UsageGroupRow, UsageInterval, UsageOrder } from '../services/usage/usage.types';
+import type { RequestContext } from './context';
+import type { UsageDimension, UsageFigures, UsageGroupRow, UsageInterval, UsageOrder } from '../services/usage/usage.types';
 import { namesBelow } from './selection';
 import { conversationOf, organizationOf, projectOf, userOf } from './loaders';
 import { toCost, toTokenUsage } from './map';
@@ -14,6 +14,7 @@ import { DateTime } from './types/scalars';
 import { UsageFilterInputType } from './types/usage.input';
 import { UsageReportType, UsageRowType } from './types/usage.type';
 import { checkLimit, checkRange, checkTimeZone, pageArgs } from './validate';
+import type { CallRecord } from '../domain/call';
 
 const FIGURES: readonly (keyof UsageFigures)[] = [
   'calls', 'failedCalls', 'promptTokens', 'cacheReadTokens', 'cacheWriteTokens', 'completionTokens', 'reasoningTokens', 'totalTokens', 'cost', 'unpricedCalls', 'averageLatencyMs', 'p50LatencyMs',

@@ -1,6 +1,6 @@
 import { badInput } from '../errors';
 import { Decimal } from '../lib/decimal';
-import type { PageArgs } from '../services/services';
+import type { PageArgs } from '../lib/page';
 
 const MAX_NAME = 200;
 

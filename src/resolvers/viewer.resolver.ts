@@ -1,7 +1,7 @@
 import { Ctx, Extensions, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
 import { AppError } from '../errors';
-import type { RequestContext } from '../server/context';
-import type { Viewer } from '../services/viewer/viewer.types';
+import type { RequestContext } from './context';
+import type { Viewer } from '../domain/principal';
 import { organizationOf, planOf, userOf } from './loaders';
 import { mustExist } from './map';
 import { BudgetType } from './types/budget.type';

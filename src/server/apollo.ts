@@ -5,7 +5,7 @@ import {
 import { GraphQLError, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
 import type { Logger } from '../lib/logger';
 import { boundedResult } from './answer-size';
-import type { RequestContext } from './context';
+import type { RequestContext } from '../resolvers/context';
 import { formatError } from './format-error';
 import { LIMITS, OperationGuard, parseOptions } from './guards';
 import { OperationRunner, type OperationResult } from './jit';

@@ -1,12 +1,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import type { Config } from '../config';
+import { packageRoot } from '../lib/package-root';
+import type { ServerConfig } from './server-config';
 import type { Logger } from '../lib/logger';
 import { demoTokens, isLocal, secured } from './page';
 
 /** Beside `src` and `dist`. */
-const FOLDER = path.join(__dirname, '..', '..', 'examples', 'browser-chat');
+const FOLDER = path.join(packageRoot(__dirname), 'examples', 'browser-chat');
 const PAGE = 'index.html';
 const SCRIPTS = ['chat.js', 'stream-chat.js', 'resuming.js'];
 const STYLES = ['chat.css'];
@@ -16,10 +17,10 @@ export const EXAMPLE_PATH = '/example';
 const POLICY = ["default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self' ws: wss:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"].join('; ');
 
 /** The example page is there in development, and where its files are: an image has none of them. */
-export const hasExample = (config: Config): boolean => config.env !== 'production' && config.explorer && fs.existsSync(path.join(FOLDER, PAGE));
+export const hasExample = (config: ServerConfig): boolean => config.env !== 'production' && config.explorer && fs.existsSync(path.join(FOLDER, PAGE));
 
 /** Serves examples/browser-chat: these files by their names and no others. They are read each time, so that who edits them sees it. */
-export function addExample(app: FastifyInstance, { config, logger }: { config: Config; logger: Logger }): void {
+export function addExample(app: FastifyInstance, { config, logger }: { config: ServerConfig; logger: Logger }): void {
   if (!hasExample(config)) return void (config.explorer && logger.debug({ folder: FOLDER }, 'the example page is not served'));
   app.get(EXAMPLE_PATH, async (request, reply) => {
     const settings = JSON.stringify({ roles: isLocal(request, config) ? demoTokens(config.demoFile) : {} }).replaceAll('<', '\\u003c');

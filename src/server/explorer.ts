@@ -1,7 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Config } from '../config';
+import { packageRoot } from '../lib/package-root';
+import type { ServerConfig } from './server-config';
 import type { Logger } from '../lib/logger';
 import { EXAMPLE_PATH, hasExample } from './example-route';
 import { demoTokens, isLocal, secured } from './page';
@@ -14,7 +15,7 @@ export interface Explorer {
 
 const BASE = '/graphql/explorer';
 /** The page's own files, beside `src` and `dist`. */
-const OWN = path.join(__dirname, '..', '..', 'explorer');
+const OWN = path.join(packageRoot(__dirname), 'explorer');
 const TYPES: Record<string, string> = { '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
 
 /** GraphiQL's editor writes style attributes; everything else is ours alone, nothing is inline, and the page talks to this server only. */
@@ -31,7 +32,7 @@ const POLICY = [
 ].join('; ');
 
 /** null when its packages are not installed (they are development dependencies). */
-export function openExplorer({ config, logger }: { config: Config; logger: Logger }): Explorer | null {
+export function openExplorer({ config, logger }: { config: ServerConfig; logger: Logger }): Explorer | null {
   let files: Map<string, string>;
   try {
     files = assets();

@@ -2,11 +2,11 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
-import { ExportLinkError } from '../services/usage/export-file';
-import { EXPORT_PATH } from '../services/usage/export-link';
-import { rangeOf, type ExportDownload } from '../services/usage/export.types';
-import type { Services } from '../services/services';
+import { ExportLinkError } from '../services/exports/export-file';
+import { EXPORT_PATH } from '../services/exports/export-link';
+import { rangeOf, type ExportDownload } from '../services/exports/export.types';
 import { formatError, statusOf, toAppError } from './format-error';
+import type { Services } from '../resolvers/context';
 
 interface ExportRouteDeps { services: Pick<Services, 'exports'>; logger: Logger; isStopping: () => boolean }
 

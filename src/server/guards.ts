@@ -1,6 +1,6 @@
 import { GraphQLError, parse, specifiedRules, validate, type DocumentNode, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
 import { LruMap } from '../lib/lru-map';
-import type { Viewer } from '../services/viewer/viewer.types';
+import type { Viewer } from '../domain/principal';
 import { layOut } from './layout';
 import { Measure, type Size } from './measure';
 

@@ -2,14 +2,13 @@ import { HeaderMap, type ApolloServer } from '@apollo/server';
 import cors from '@fastify/cors';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLError, GraphQLSchema } from 'graphql';
-import type { Config } from '../config';
+import type { ServerConfig } from './server-config';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
 import type { Metrics } from '../lib/metrics';
-import type { Services } from '../services/services';
-import { EXPORT_PATH } from '../services/usage/export-link';
-import type { Viewer } from '../services/viewer/viewer.types';
-import type { RequestContext } from './context';
+import { EXPORT_PATH } from '../services/exports/export-link';
+import type { Viewer } from '../domain/principal';
+import type { RequestContext, Services } from '../resolvers/context';
 import { addExample } from './example-route';
 import type { Explorer } from './explorer';
 import { addExports } from './export-route';
@@ -21,7 +20,7 @@ import type { EventsDoor } from './sse';
 
 export interface Readiness { ready: boolean; [component: string]: unknown }
 export interface HttpDeps {
-  config: Config;
+  config: ServerConfig;
   apollo: ApolloServer<RequestContext>;
   schema: GraphQLSchema;
   services: Services;
@@ -198,7 +197,7 @@ function sendErrors(reply: FastifyReply, status: number, errors: readonly unknow
   return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify({ errors: errors.map((error) => formatError(error, scope)) }));
 }
 
-function sendError(reply: FastifyReply, error: unknown, scope: { logger: Logger; requestId: string; config: Config; status?: number }): FastifyReply {
+function sendError(reply: FastifyReply, error: unknown, scope: { logger: Logger; requestId: string; config: ServerConfig; status?: number }): FastifyReply {
   const known = describe(error, scope.config);
   const formatted = formatError(known ?? error, scope);
   const code = (toAppError(known ?? error)?.code ?? 'INTERNAL_SERVER_ERROR');
@@ -210,7 +209,7 @@ function sendError(reply: FastifyReply, error: unknown, scope: { logger: Logger;
 }
 
 /** Fastify's own refusals of bodies. */
-function describe(error: unknown, config: Config): AppError | null {
+function describe(error: unknown, config: ServerConfig): AppError | null {
   const code = (error as FastifyError | null)?.code;
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':

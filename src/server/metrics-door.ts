@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from '../lib/logger';
 import type { Metrics } from '../lib/metrics';
-import { bearerOf, hashOfSecret } from '../services/viewer/credentials';
+import { bearerOf, hashOfSecret } from '../services/auth/credentials';
 
 export interface MetricsDoorOptions { host: string; port: number; /** Bearer token that a scraper has to send; null: none is required. */ token: string | null }
 

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Config } from '../config';
+import type { ServerConfig } from './server-config';
 
 // What the pages for development have in common: they hold tokens.
 
@@ -16,7 +16,7 @@ const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/;
  * The tokens are on a page only when this machine asks for it, by this machine's name: others can write any name, and a foreign name that points
  * here (DNS rebinding) would make the page readable for that name's site. Whom a proxy speaks for (TRUSTED_PROXIES) does not count.
  */
-export function isLocal(request: FastifyRequest, config: Config): boolean {
+export function isLocal(request: FastifyRequest, config: ServerConfig): boolean {
   return LOOPBACK.test(request.socket.remoteAddress ?? '') && ['localhost', '127.0.0.1', '[::1]', config.host].includes(request.hostname);
 }
 

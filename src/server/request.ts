@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Services } from '../services/services';
-import type { Viewer } from '../services/viewer/viewer.types';
-import type { RequestContext } from './context';
+import type { Viewer } from '../domain/principal';
+import type { RequestContext, Services } from '../resolvers/context';
 
 const SANE_ID = /^[A-Za-z0-9._-]{1,128}$/;
 /** The client's request id where it can be logged and echoed as it is, else a new one. */
@@ -28,7 +27,7 @@ export function originOf({ protocol, host }: { protocol: string; host: string })
 export const contextOf = (services: Services, viewer: Viewer, requestId: string, traceparentId: string | null, signal?: AbortSignal, baseUrl?: () => string | null): RequestContext => ({
   viewer,
   services,
-  door: 'GRAPHQL',
+  door: 'GRAPHQL', fieldsAt: 'input',
   requestId,
   traceparentId,
   signal,

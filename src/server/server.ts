@@ -1,19 +1,19 @@
 import type { AddressInfo } from 'node:net';
 import type { GraphQLSchema } from 'graphql';
-import type { Config } from '../config';
+import type { ServerConfig } from './server-config';
 import type { Logger } from '../lib/logger';
 import type { Metrics } from '../lib/metrics';
-import type { Services } from '../services/services';
-import type { Viewer } from '../services/viewer/viewer.types';
+import type { Viewer } from '../domain/principal';
 import { startApollo } from './apollo';
 import { openExplorer } from './explorer';
 import { buildHttp, GRAPHQL_PATH, type Readiness } from './http';
 import { openEventsDoor } from './sse';
 import { SubscriptionReader } from './subscription-reader';
 import { openWebSocketDoor } from './websocket';
+import type { Services } from '../resolvers/context';
 
 export interface ServerDeps {
-  config: Config;
+  config: ServerConfig;
   schema: GraphQLSchema;
   services: Services;
   logger: Logger;

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql';
 import { AppError } from '../errors';
-import type { Viewer } from '../services/viewer/viewer.types';
+import type { Viewer } from '../domain/principal';
 import { boundedResult } from './answer-size';
 import { ResultStream } from './subscription';
 

@@ -2,13 +2,13 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
-import type { Services } from '../services/services';
-import type { Viewer } from '../services/viewer/viewer.types';
+import type { Viewer } from '../domain/principal';
 import { formatError } from './format-error';
 import { contextOf, traceIdOf } from './request';
 import { EventResponse } from './sse-response';
 import { startSubscription } from './subscription';
 import { tokenKey, type SubscriptionReader, type SubscriptionRequest } from './subscription-reader';
+import type { Services } from '../resolvers/context';
 
 export interface EventsDeps {
   services: Services;

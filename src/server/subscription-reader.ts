@@ -1,8 +1,8 @@
 import { getOperationAST, GraphQLError, type GraphQLSchema } from 'graphql';
 import { AppError } from '../errors';
 import { LruMap } from '../lib/lru-map';
-import type { Viewer } from '../services/viewer/viewer.types';
-import type { RequestContext } from './context';
+import type { Viewer } from '../domain/principal';
+import type { RequestContext } from '../resolvers/context';
 import { CACHE, OperationGuard, parseAndValidate, type Parsed } from './guards';
 import type { SubscriptionArgs } from './subscription';
 

@@ -1,7 +1,7 @@
 import {
   createSourceEventStream, execute, getVariableValues, GraphQLError, type DocumentNode, type ExecutionResult, type GraphQLSchema, type OperationDefinitionNode,
 } from 'graphql';
-import type { RequestContext } from './context';
+import type { RequestContext } from '../resolvers/context';
 import { variableErrors } from './format-error';
 import { EventProjector } from './project-event';
 

@@ -3,11 +3,10 @@ import type { Duplex } from 'node:stream';
 import type { ExecutionArgs, GraphQLError, GraphQLSchema } from 'graphql';
 import { handleProtocols, makeServer, type Context, type Server as ProtocolServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Config } from '../config';
+import type { ServerConfig } from './server-config';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
-import type { Services } from '../services/services';
-import type { Viewer } from '../services/viewer/viewer.types';
+import type { Viewer } from '../domain/principal';
 import { boundedResult } from './answer-size';
 import { formatError, toAppError } from './format-error';
 import { isTooDeep } from './json-body';
@@ -15,9 +14,10 @@ import { contextOf, requestIdOf, traceIdOf } from './request';
 import { startSubscription, type SubscriptionArgs } from './subscription';
 import { refused, tokenKey, type SubscriptionReader } from './subscription-reader';
 import { CLOSE, Connection, SILENT_PINGS } from './ws-connection';
+import type { Services } from '../resolvers/context';
 
 export interface WebSocketDeps {
-  config: Config;
+  config: ServerConfig;
   schema: GraphQLSchema;
   services: Services;
   logger: Logger;

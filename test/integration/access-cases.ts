@@ -2,7 +2,7 @@ import { newId } from '../../src/lib/ids';
 import { Reconciler } from '../../src/services/reconciliation/reconciler';
 import { Reconciliation } from '../../src/services/reconciliation/reconciliation.service';
 import { ReconciliationStore } from '../../src/services/reconciliation/reconciliation.store';
-import { ReportLane } from '../../src/services/usage/report-lane';
+import { reportLimiter } from '../../src/services/usage/report-limiter';
 import { SECRET_MODEL, type AccessScene } from '../support/access-scene';
 import type { TestUser } from '../support/factories';
 import { operation } from '../support/operations';
@@ -237,7 +237,7 @@ export const OBJECT_CASES: Record<string, ObjectCase> = {
       for (const user of [scene.owner, scene.theirs.member]) await scene.call(user, null, { upstream: 'LITELLM' });
       const store = new ReconciliationStore(scene.database.db);
       const reconciler = new Reconciler({ store, records: { spendPage: async () => ({ records: [], length: 0, total: 0 }), recordsOf: async () => [] }, plausible: () => true, modelOf: () => null, settledForMs: 0 });
-      scene.app.services.reconciliation = new Reconciliation({ reconciler, store, isNightly: false, lane: new ReportLane(), settledForMs: 0 });
+      scene.app.services.reconciliation = new Reconciliation({ reconciler, store, isNightly: false, limiter: reportLimiter(), settledForMs: 0 });
       return {};
     },
     owner: (scene) => scene.ours.analyst,

@@ -1,13 +1,13 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { newId } from '../../src/lib/ids';
-import { AlertFeed, type AlertFeedDeps } from '../../src/services/budget/alert-feed';
-import { AlertStore } from '../../src/services/budget/alert.store';
-import { BudgetService } from '../../src/services/budget/budget.service';
-import { BudgetStore } from '../../src/services/budget/budget.store';
-import type { BudgetEdit } from '../../src/services/budget/budget.types';
-import { CallStore } from '../../src/services/chat/call.store';
-import type { Admission, NewCall } from '../../src/services/chat/call.types';
-import { PeopleService } from '../../src/services/viewer/people.service';
+import { AlertFeed, type AlertFeedDeps } from '../../src/services/budgets/alert-feed';
+import { AlertStore } from '../../src/services/budgets/alert.store';
+import { BudgetService } from '../../src/services/budgets/budget.service';
+import { BudgetStore } from '../../src/services/budgets/budget.store';
+import type { BudgetEdit } from '../../src/domain/budget';
+import { LedgerStore } from '../../src/services/ledger/ledger.store';
+import type { Admission, NewCall } from '../../src/domain/call';
+import { PeopleService } from '../../src/services/accounts/people.service';
 import { callEnd, callFacts } from './call-ends';
 import type { TestDatabase } from './database';
 import type { TestUser } from './factories';
@@ -36,7 +36,7 @@ export async function ask(db: Db, user: TestUser, hold: string | null, { project
     ...callFacts({ hold }), id: newId('call'), organizationId: user.organizationId, userId: user.id, tokenId, projectId, agent: null, scenario: 'DEFAULT', traceId: 'a'.repeat(32), model: 'm', upstream: 'DIRECT', streamed: false,
     owner: 'test', deadlineMs: 600_000, question: null, idempotency: null,
   };
-  return (await new CallStore(db).admit([call]))[0]!;
+  return (await new LedgerStore(db).admit([call]))[0]!;
 }
 
 export async function admit(db: Db, user: TestUser, hold: string | null, account: Account = {}): Promise<Admitted> {
@@ -53,12 +53,12 @@ const endOf = (user: TestUser, call: Pick<Admitted, 'id' | 'occurredAt' | 'heldO
 
 /** Settles an admitted call at a cost. */
 export async function settle(db: Db, user: TestUser, call: Admitted, cost: string | null, account: Account = {}): Promise<void> {
-  await new CallStore(db).settle([endOf(user, call, cost, account)]);
+  await new LedgerStore(db).settle([endOf(user, call, cost, account)]);
 }
 
 /** Later knowledge: it has cost something else. */
 export async function correct(db: Db, user: TestUser, call: Admitted, cost: string | null, account: Account = {}): Promise<void> {
-  await new CallStore(db).correct([endOf(user, call, cost, account)], 'test');
+  await new LedgerStore(db).correct([endOf(user, call, cost, account)], 'test');
 }
 
 /** A whole call: held, and settled at the same amount. */

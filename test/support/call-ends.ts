@@ -1,5 +1,5 @@
 import { newId } from '../../src/lib/ids';
-import type { CallEnd, CallFacts } from '../../src/services/chat/call.types';
+import type { CallFacts, Settlement } from '../../src/domain/call';
 
 /** What is known of a call of no interest. */
 export const callFacts = (fields: Partial<CallFacts> = {}): CallFacts => ({
@@ -23,7 +23,7 @@ export const callFacts = (fields: Partial<CallFacts> = {}): CallFacts => ({
 });
 
 /** The end of a call that went well, of nobody in particular. */
-export function callEnd(fields: Partial<CallEnd> = {}): CallEnd {
+export function callEnd(fields: Partial<Settlement> = {}): Settlement {
   const id = fields.id ?? newId('call');
   return {
     id,

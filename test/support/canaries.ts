@@ -1,4 +1,4 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 
 /** Secrets by what they are. */
 export type Canaries = Record<string, string>;

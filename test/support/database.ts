@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { openDatabase, type Db } from '../../src/entities/data-source';
+import { openDatabase, type Db } from '../../src/database/pool';
 
 /** The migrated database that tests clone. */
 export const TEMPLATE = 'weir_template';

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { newId } from '../../src/lib/ids';
-import type { Role, Viewer } from '../../src/services/viewer/viewer.types';
+import type { Role, Viewer } from '../../src/domain/principal';
 
 /** Rows that a test begins with, written straight into the tables: what the product does to make them has tests of its own. */
 export interface TestUser {

@@ -5,13 +5,12 @@ import type { Config } from '../../src/config';
 import { AppError } from '../../src/errors';
 import type { Logger } from '../../src/lib/logger';
 import { AbortableIterator, type Sink } from '../../src/lib/abortable-iterator';
-import type { RequestContext } from '../../src/server/context';
+import type { RequestContext, Services } from '../../src/resolvers/context';
 import { createServer, type GraphServer, type ServerDeps } from '../../src/server/server';
-import { RunningCalls } from '../../src/services/running-calls';
-import type { Services } from '../../src/services/services';
+import { RunningCalls } from '../../src/services/pipeline/running-calls';
 import { Metrics } from '../../src/lib/metrics';
-import { AccessEnds } from '../../src/services/viewer/access-ends';
-import type { Role, Viewer } from '../../src/services/viewer/viewer.types';
+import { AccessEnds } from '../../src/services/auth/session-revocation';
+import type { Role, Viewer } from '../../src/domain/principal';
 import { memoryLogger } from './log';
 
 /** A small graph with one of everything that the doors have to get right. */
@@ -85,8 +84,8 @@ export function tinySchema(): GraphQLSchema {
       Upper,
       Animal: { __resolveType: (value: { kind: string }) => value.kind },
       Thing: { __resolveType: (value: { kind: string }) => value.kind },
-      StreamEvent: { __resolveType: (value: { kind: string }) => value.kind },
       ChatEvent: { __resolveType: (value: { kind: string }) => value.kind },
+      StreamEvent: { __resolveType: (value: { kind: string }) => value.kind },
       Query: {
         hello: (_root, _args, context) => `hello ${context.viewer.userId}`,
         text: (_root, { length }: { length: number }) => 'x'.repeat(length),

@@ -1,4 +1,4 @@
-import { Journal } from '../../src/services/ledger/journal';
+import { Journal } from '../../src/services/recovery/journal';
 import { callEnd } from './call-ends';
 
 /**

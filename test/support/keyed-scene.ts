@@ -1,13 +1,16 @@
-import type { ChatEvent, ChatInput, ChatReply, Refusal } from '../../src/services/chat/chat.types';
+import type { ChatInput } from '../../src/domain/chat';
 import { startTestApp, type TestApp } from './app';
 import { setClock } from './database';
 import { createUser, type TestUser } from './factories';
 import { createFixture, type Fixture } from './stream-fixture';
 import { settledRows, type UsageRow } from './usage-rows';
+import type { StreamEvent } from '../../src/domain/stream-events';
+import type { ChatReply } from '../../src/domain/outcome';
+import type { Refusal } from '../../src/domain/refusal';
 
 /** An answer with everything that an answer can have. */
 export const FULL = [{ reasoning: 'Hm. ' }, 'It is ', '42', { toolCall: { index: 0, id: 'tool_1', name: 'look', arguments: '{"a"' } }, { toolCall: { index: 0, arguments: ':1}' } }];
-export const CONTEXT = { door: 'GRAPHQL' as const, requestId: 'test', traceparentId: null };
+export const CONTEXT = { door: 'GRAPHQL' as const, fieldsAt: 'input', requestId: 'test', traceparentId: null };
 /** A model whose price is known. */
 export const PRICED = 'gpt-4o-mini';
 /** Whole answers, with all that repetitions must not change. */
@@ -30,14 +33,14 @@ export async function replyOf(answer: Promise<ChatReply | Refusal>): Promise<Cha
   if (reply.kind !== 'ChatReply') throw new Error(`refused: ${JSON.stringify(reply)}`);
   return reply;
 }
-export async function collect(events: AsyncIterable<ChatEvent>): Promise<ChatEvent[]> {
-  const all: ChatEvent[] = [];
+export async function collect(events: AsyncIterable<StreamEvent>): Promise<StreamEvent[]> {
+  const all: StreamEvent[] = [];
   for await (const event of events) all.push(event);
   return all;
 }
-export const textIn = (events: ChatEvent[], kind: 'TextDelta' | 'ReasoningDelta' = 'TextDelta'): string => events.map((event) => (event.kind === kind ? event.text : '')).join('');
+export const textIn = (events: StreamEvent[], kind: 'TextDelta' | 'ReasoningDelta' = 'TextDelta'): string => events.map((event) => (event.kind === kind ? event.text : '')).join('');
 /** Contiguous numbers from 1 on, one start, one end. */
-export function expectWellFormed(events: ChatEvent[]): void {
+export function expectWellFormed(events: StreamEvent[]): void {
   let next = 1;
   for (const event of events) {
     expect(event.fromSeq).toBe(next);
@@ -56,7 +59,7 @@ export interface KeyedScene {
   /** A new user for each test. */
   readonly member: TestUser;
   chat(asked: ChatInput, app?: TestApp, user?: TestUser): Promise<ChatReply | Refusal>;
-  stream(asked: ChatInput, app?: TestApp): Promise<AsyncIterableIterator<ChatEvent>>;
+  stream(asked: ChatInput, app?: TestApp): Promise<AsyncIterableIterator<StreamEvent>>;
   /** Completions that the provider was asked for. */
   asked(): number;
   rowsOf(user?: TestUser): Promise<UsageRow[]>;

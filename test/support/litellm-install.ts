@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { installLitellm, type LitellmInstall } from '../../src/launch/litellm-install';
+import { installLitellm, type LitellmInstall } from '../../launch/litellm-install';
 import { ROOT } from './npm-start';
 
 /** Milliseconds. A minute on an idle machine with a near index. */

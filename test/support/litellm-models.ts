@@ -1,4 +1,4 @@
-import type { LitellmModel } from '../../src/launch/litellm-config';
+import type { LitellmModel } from '../../launch/litellm-config';
 
 /** The key that the proxy has for the provider. */
 export const PROVIDER_KEY = 'sk-provider-of-the-operator-0123456789';

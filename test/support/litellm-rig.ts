@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { SecretCipher } from '../../src/services/key/cipher';
+import { SecretCipher } from '../../src/services/keys/cipher';
 import { startTestApp, type TestApp, type TestAppOptions } from './app';
 import { createTestDatabase, type TestDatabase } from './database';
 import { createOrganization, createPlan, createUser, type TestUser } from './factories';

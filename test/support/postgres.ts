@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { startPostgres as startInFolder } from '../../src/launch/postgres';
+import { startPostgres as startInFolder } from '../../launch/postgres';
 
 export interface PostgresServer {
   /** Connection string of a database of this server, as its superuser. */

@@ -1,8 +1,7 @@
 import { Client } from 'pg';
-import { openDatabase, type Db } from '../../src/entities/data-source';
+import { openDatabase, type Db } from '../../src/database/pool';
 import { canonicalDecimal } from '../../src/lib/decimal';
-import { CallStore } from '../../src/services/chat/call.store';
-import type { CallEnd } from '../../src/services/chat/call.types';
+import { LedgerStore } from '../../src/services/ledger/ledger.store';
 import { PriceBook } from '../../src/services/pricing/price-book';
 import { priceUsage } from '../../src/services/pricing/price-usage';
 import { PriceService } from '../../src/services/pricing/price.service';
@@ -12,9 +11,10 @@ import { createTestDatabase, type TestDatabase } from './database';
 import { createWorld, type World } from './factories';
 import { memoryLogger } from './log';
 import { waitFor } from './wait';
+import type { Settlement } from '../../src/domain/call';
 
 /** What one replica prices and settles with. */
-export interface Replica { db: Db; book: PriceBook; calls: CallStore; prices: PriceService }
+export interface Replica { db: Db; book: PriceBook; calls: LedgerStore; prices: PriceService }
 
 /** A price book with two replicas that settle by it. */
 export class PriceScene {
@@ -48,13 +48,13 @@ export class PriceScene {
   }
 
   /** The end of a call of our member, priced by what a replica knows. */
-  end(fields: Partial<CallEnd> = {}, by: Replica = this.a): CallEnd {
+  end(fields: Partial<Settlement> = {}, by: Replica = this.a): Settlement {
     const end = callEnd({ organizationId: this.ours.organizationId, userId: this.ours.member.id, ...fields });
     return { ...end, ...priceUsage(end, by.book) };
   }
 
   /** Settles a call, priced by what replica a knows. */
-  async settle(fields: Partial<CallEnd> = {}): Promise<CallEnd> {
+  async settle(fields: Partial<Settlement> = {}): Promise<Settlement> {
     const end = this.end(fields);
     if ((await this.a.calls.settle([end])).length !== 1) throw new Error(`${end.id} was settled before`);
     return end;
@@ -105,5 +105,5 @@ export async function replicaOf(db: Db): Promise<Replica> {
   const book = new PriceBook({ db, logger: memoryLogger() });
   await book.start();
   const people = { visibleOrganization: async (_viewer: unknown, id: string) => (await db.query<{ id: string; name: string }>('SELECT id, name FROM organizations WHERE id = $1', [id]))[0] ?? null };
-  return { db, book, calls: new CallStore(db, book), prices: new PriceService({ db, book, people, logger: memoryLogger() }) };
+  return { db, book, calls: new LedgerStore(db, book), prices: new PriceService({ db, book, people, logger: memoryLogger() }) };
 }

@@ -1,4 +1,4 @@
-import type { Tx } from '../../src/entities/data-source';
+import type { Tx } from '../../src/database/pool';
 
 type Run = Pick<Tx, 'query'>;
 

@@ -81,13 +81,14 @@ export async function startProvider(options: ProviderOptions = {}): Promise<Fake
     requests.push(record);
     if (options.apiKey && record.headers.authorization !== `Bearer ${options.apiKey}`) return sendJson(response, 401, { error: { message: 'Incorrect API key provided', type: 'invalid_request_error', param: null, code: 'invalid_api_key' } });
     if (request.method === 'GET' && record.path === '/v1/models') return sendJson(response, 200, { object: 'list', data: models.map((model) => ({ object: 'model', created: 1_700_000_000, owned_by: 'test', ...model })) });
-    if (record.path === '/v1/embeddings') return sendJson(response, 200, embeddings(record.body));
-    if (record.path !== '/v1/chat/completions') return sendJson(response, 404, { error: { message: `Invalid URL (${request.method} ${record.path})`, type: 'invalid_request_error', param: null, code: null } });
+    const isEmbedding = record.path === '/v1/embeddings';
+    if (!isEmbedding && record.path !== '/v1/chat/completions') return sendJson(response, 404, { error: { message: `Invalid URL (${request.method} ${record.path})`, type: 'invalid_request_error', param: null, code: null } });
     const model = String(record.body?.model);
     const script = queues.get(model)?.shift() ?? standing.get(model) ?? {};
     await waitUnlessClosed(script.holdHead?.opened, record);
     if (record.closedAt !== null) return;
     if (isFailure(script)) return sendFailure(response, script, record);
+    if (isEmbedding) return sendJson(response, 200, embeddings(record.body));
     await (record.body.stream === true ? stream(response, script, record) : sendJson(response, 200, wholeReply(script, record), script.headers));
   }
 

@@ -1,4 +1,4 @@
--- What is against the rules of the schema (docs/releases.md, src/entities/migrations/baseline/1-people.sql), from the catalogue of a migrated
+-- What is against the rules of the schema (docs/releases.md, src/database/migrations/baseline/1-people.sql), from the catalogue of a migrated
 -- database: one row per violation. The rules let tables be distributed by organisation, in the way in which Citus does it.
 -- $1: names of the functions of the ledger.
 WITH tables AS (
@@ -63,7 +63,7 @@ SELECT rule, at, what FROM (
   UNION ALL SELECT 'R11 the clock in SET: use a variable', signature, substring(text FROM '(?i)\mSET\s[^;]*?\m(?:weir\.)?(?:now|clock)\(\)') FROM functions
     -- Of UPDATE, up to what follows its assignments.
     WHERE text ~* '\m(UPDATE\s+(ONLY\s+)?[\w.]+(\s+(AS\s+)?\w+)?|DO\s+UPDATE)\s+SET\s((?!\m(WHERE|FROM|RETURNING)\M)[^;])*?\m(weir\.)?(now|clock)\(\)'
-  UNION ALL SELECT 'R11 NOTIFY in a function: src/entities/alert-notice.ts', signature, '' FROM functions WHERE text ~* '\mpg_notify\s*\(|\mNOTIFY\s+\w'
+  UNION ALL SELECT 'R11 NOTIFY in a function: src/database/alert-notice.ts', signature, '' FROM functions WHERE text ~* '\mpg_notify\s*\(|\mNOTIFY\s+\w'
   UNION ALL SELECT 'R11 ctid in the ledger', signature, '' FROM functions WHERE text ~* '\mctid\M' AND name = ANY ($1::text[])
 
   -- Those that Postgres names itself: weir_check1, plans_name_fkey2 … NOT NULL (n) has no name in our files.

@@ -1,5 +1,5 @@
 import { Client, type QueryResultRow } from 'pg';
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { SqlRoles } from '../../src/services/analytics/sql-roles';
 
 /** A connection of a role that reads with SQL, as Metabase has it. */

@@ -1,4 +1,4 @@
-import type { Db } from '../../src/entities/data-source';
+import type { Db } from '../../src/database/pool';
 import { waitFor } from './wait';
 
 export interface UsageRow {

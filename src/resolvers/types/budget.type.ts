@@ -1,5 +1,5 @@
 import { Field, ID, InputType, Int, ObjectType } from 'type-graphql';
-import type { BudgetEdit, BudgetPeriod, BudgetScope } from '../../services/budget/budget.types';
+import type { BudgetEdit, BudgetPeriod, BudgetScope } from '../../domain/budget';
 import { BudgetPeriodEnum, BudgetScopeEnum } from './enums';
 import { NodeInterface } from './node.type';
 import { DateTime, DecimalScalar } from './scalars';

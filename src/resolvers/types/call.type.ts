@@ -1,8 +1,8 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
-import type { CallStatus, Scenario, Upstream, UsageSource } from '../../services/usage/usage.types';
 import { CallStatusEnum, ScenarioEnum, UpstreamEnum, UsageSourceEnum } from './enums';
 import { connectionOf, NodeInterface } from './node.type';
 import { DateTime, DecimalScalar } from './scalars';
+import type { CallStatus, Scenario, Upstream, UsageSource } from '../../domain/call';
 
 @ObjectType('TokenUsage', {
   simpleResolvers: true,

@@ -1,10 +1,10 @@
 import { createUnionType, Field, ID, Int, InterfaceType, ObjectType } from 'type-graphql';
-import type { StopReason } from '../../services/chat/chat.types';
 import { ChatReplyType } from './chat.result';
 import { ConversationType } from './conversation.type';
 import { StopReasonEnum } from './enums';
 import { RefusalInterface } from './refusal.type';
 import { DecimalScalar } from './scalars';
+import type { StopReason } from '../../domain/call';
 
 @InterfaceType('StreamEvent', {
   description:

@@ -1,9 +1,10 @@
 import { Field, Float, ID, InputType, Int } from 'type-graphql';
-import type { ChatInput, DisconnectPolicy, ResponseFormatInput } from '../../services/chat/chat.types';
-import type { Scenario } from '../../services/usage/usage.types';
+import type { ChatInput, ResponseFormatInput } from '../../domain/chat';
 import { DisconnectPolicyEnum, ReasoningEffortEnum, ResponseFormatTypeEnum, ScenarioEnum, ToolChoiceEnum } from './enums';
 import { MessageInputType } from './message.input';
 import { JsonScalar } from './scalars';
+import type { DisconnectPolicy } from '../../domain/stream-events';
+import type { Scenario } from '../../domain/call';
 
 @InputType('ToolInput', { description: 'A tool that the model may call.' })
 export class ToolInputType {

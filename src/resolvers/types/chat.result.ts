@@ -1,10 +1,10 @@
 import { createUnionType, Field, ID, Int, ObjectType } from 'type-graphql';
-import type { FinishReason } from '../../services/chat/chat.types';
 import { CallType, RouteType } from './call.type';
 import { ConversationType } from './conversation.type';
 import { FinishReasonEnum } from './enums';
 import { REFUSAL_TYPES } from './refusal.type';
 import { DateTime } from './scalars';
+import type { FinishReason } from '../../domain/outcome';
 
 @ObjectType('ChatReply', { simpleResolvers: true, description: 'An answer, with what it took.' })
 export class ChatReplyType {

@@ -1,5 +1,5 @@
 import { Field, ID, InputType, ObjectType } from 'type-graphql';
-import type { MessageRole } from '../../services/conversation/conversation.types';
+import type { MessageRole } from '../../domain/conversation';
 import { MessageRoleEnum } from './enums';
 import { connectionOf, NodeInterface } from './node.type';
 import { DateTime } from './scalars';

@@ -1,5 +1,5 @@
 import { Field, InputType } from 'type-graphql';
-import type { ContentPart, MessageRole } from '../../services/conversation/conversation.types';
+import type { ContentPart, MessageRole } from '../../domain/conversation';
 import { ImageDetailEnum, MessageRoleEnum } from './enums';
 
 @InputType('ContentPartInput', { description: 'One part of a message: exactly one of `text` and `imageUrl`.' })

@@ -1,5 +1,5 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
-import type { ListedModel, ModelCapability, ModelMode, ModelSource } from '../../services/model/model.types';
+import type { ListedModel, ModelCapability, ModelMode, ModelSource } from '../../domain/model';
 import { ModelCapabilityEnum, ModelModeEnum, ModelSourceEnum, ModelUnavailableReasonEnum } from './enums';
 import { DateTime } from './scalars';
 

@@ -1,5 +1,5 @@
 import { Field, ID, InputType } from 'type-graphql';
-import type { Role } from '../../services/viewer/viewer.types';
+import type { Role } from '../../domain/principal';
 import { RoleEnum } from './enums';
 import { DateTime } from './scalars';
 

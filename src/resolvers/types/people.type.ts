@@ -1,5 +1,5 @@
 import { Field, ID, ObjectType } from 'type-graphql';
-import type { Role } from '../../services/viewer/viewer.types';
+import type { Role } from '../../domain/principal';
 import { RoleEnum } from './enums';
 import { connectionOf, NodeInterface } from './node.type';
 import { DateTime } from './scalars';

@@ -1,9 +1,9 @@
 import { Field, ID, Int, InterfaceType, ObjectType } from 'type-graphql';
-import type { Refusal } from '../../services/chat/chat.types';
-import type { Upstream } from '../../services/usage/usage.types';
 import { BudgetType } from './budget.type';
 import { LimitDimensionEnum, LimitOriginEnum, RefusalCodeEnum, UpstreamEnum } from './enums';
 import { DateTime, DecimalScalar } from './scalars';
+import type { Refusal } from '../../domain/refusal';
+import type { Upstream } from '../../domain/call';
 
 type RateLimit = Extract<Refusal, { kind: 'RateLimited' }>;
 

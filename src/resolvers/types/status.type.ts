@@ -1,8 +1,8 @@
 import { Field, ObjectType } from 'type-graphql';
-import type { ComponentState } from '../../services/services';
-import type { Upstream } from '../../services/usage/usage.types';
 import { ComponentStateEnum, UpstreamEnum } from './enums';
 import { DateTime } from './scalars';
+import type { Upstream } from '../../domain/call';
+import type { ComponentState } from '../../domain/status';
 
 @ObjectType('ComponentStatus', { simpleResolvers: true, description: 'How a part of the service is.' })
 export class ComponentStatusType {

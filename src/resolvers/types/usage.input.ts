@@ -1,7 +1,8 @@
 import { Field, ID, InputType } from 'type-graphql';
-import type { CallStatus, Scenario, UsageFilter } from '../../services/usage/usage.types';
+import type { UsageFilter } from '../../services/usage/usage.types';
 import { CallStatusEnum, ScenarioEnum } from './enums';
 import { DateTime } from './scalars';
+import type { CallStatus, Scenario } from '../../domain/call';
 
 @InputType('UsageFilter', { description: 'Which calls. Fields narrow it together; the values of one list widen it.' })
 export class UsageFilterInputType implements UsageFilter {

@@ -1,7 +1,7 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
-import type { CallStatus, Scenario, Upstream } from '../../services/usage/usage.types';
 import { CallStatusEnum, ScenarioEnum, UpstreamEnum } from './enums';
 import { DateTime, DecimalScalar, SafeInt } from './scalars';
+import type { CallStatus, Scenario, Upstream } from '../../domain/call';
 
 @ObjectType('UsageFigures', { simpleResolvers: true, description: 'What a set of calls used and cost.' })
 export class UsageFiguresType {

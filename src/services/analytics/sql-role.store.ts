@@ -1,5 +1,5 @@
 import { escapeIdentifier, escapeLiteral } from 'pg';
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, Tx } from '../../database/pool';
 
 /** Who reads by SQL, or did. What a role reads is in its name: sql-role-name.ts. */
 export interface SqlRole {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, Tx } from '../../database/pool';
 import { scramVerifier } from './scram';
 import { isSqlRoleName, sqlRoleName } from './sql-role-name';
 import {

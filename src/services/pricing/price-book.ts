@@ -1,4 +1,4 @@
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, Tx } from '../../database/pool';
 import type { Logger } from '../../lib/logger';
 import { FALLBACK_PRICES_AS_OF, knownModel } from './fallback-prices';
 import { givingWay } from './give-way';

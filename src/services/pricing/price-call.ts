@@ -1,5 +1,6 @@
 import { Decimal } from '../../lib/decimal';
-import type { CostParts, RateTier, Rates, TokenBuckets } from './pricing.types';
+import type { RateTier, Rates } from './pricing.types';
+import type { CostParts, TokenBuckets } from '../../domain/money';
 
 /**
  * What one call costs, exactly. The length of the whole prompt, cached parts included, chooses the tier, and the tier prices every bucket of

@@ -143,7 +143,7 @@ export class PriceChanges {
   private requireKept(record: RecordToAdd, droppedBeforeMs: number): void {
     if (record.effectiveFrom.getTime() >= droppedBeforeMs) return;
     const kept = new Date(droppedBeforeMs).toISOString();
-    throw badInput('input.effectiveFrom', `reaches before ${kept}: single calls of that time were removed, and what they would cost cannot be known any more. Let the price begin at ${kept} or later`);
+    throw badInput('effectiveFrom', `reaches before ${kept}: single calls of that time were removed, and what they would cost cannot be known any more. Let the price begin at ${kept} or later`);
   }
 }
 

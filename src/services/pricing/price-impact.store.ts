@@ -1,4 +1,4 @@
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, Tx } from '../../database/pool';
 import type { ImpactRow } from './price-impact';
 import type { PricePart } from './price-parts';
 import { changeParts, type PriceStore } from './price.store';

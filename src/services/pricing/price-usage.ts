@@ -1,6 +1,7 @@
-import { isFree, type UsageSource } from '../usage/usage.types';
 import { priceCall } from './price-call';
-import type { CostParts, PriceRecord, TokenBuckets } from './pricing.types';
+import type { PriceRecord } from './pricing.types';
+import { isFree, type UsageSource } from '../../domain/call';
+import type { CostParts, TokenBuckets } from '../../domain/money';
 
 /** The price book, as far as pricing a call needs it. */
 export interface Prices {

@@ -23,14 +23,14 @@ const USUAL_TIERS = ['default', 'auto', 'standard', 'standard_only'];
  * per token, exactly. Throws BAD_USER_INPUT.
  */
 export function readPriceEdit(input: ModelPriceEdit): RecordToAdd {
-  if (input.model.trim() === '') throw badInput('input.model', 'must name a model');
-  if (input.model !== input.model.trim() || input.model.length > MAX_MODEL || CONTROL.test(input.model)) throw badInput('input.model', `at most ${MAX_MODEL} characters, none of them control characters, without space around`);
+  if (input.model.trim() === '') throw badInput('model', 'must name a model');
+  if (input.model !== input.model.trim() || input.model.length > MAX_MODEL || CONTROL.test(input.model)) throw badInput('model', `at most ${MAX_MODEL} characters, none of them control characters, without space around`);
   const { effectiveFrom, effectiveTo = null } = input;
-  requireTime(effectiveFrom, 'input.effectiveFrom');
-  if (effectiveTo) requireTime(effectiveTo, 'input.effectiveTo');
-  if (effectiveTo && !(effectiveTo > effectiveFrom)) throw badInput('input.effectiveTo', 'must be after effectiveFrom');
+  requireTime(effectiveFrom, 'effectiveFrom');
+  if (effectiveTo) requireTime(effectiveTo, 'effectiveTo');
+  if (effectiveTo && !(effectiveTo > effectiveFrom)) throw badInput('effectiveTo', 'must be after effectiveFrom');
   const note = input.note?.trim() || null;
-  if (note !== null && note.length > MAX_NOTE) throw badInput('input.note', `must have at most ${MAX_NOTE} characters`);
+  if (note !== null && note.length > MAX_NOTE) throw badInput('note', `must have at most ${MAX_NOTE} characters`);
   return { model: input.model, deployment: null, organizationId: input.organizationId ?? null, source: 'ADMIN', effectiveFrom, effectiveTo, serviceTier: readServiceTier(input.serviceTier), rates: readRates(input), note };
 }
 
@@ -41,23 +41,23 @@ function requireTime(time: Date, argument: string): void {
 
 function readRates(input: ModelPriceEdit): Rates {
   return canonicalRates({
-    input: perToken(input.inputPerMillion, 'input.inputPerMillion'),
-    output: perToken(input.outputPerMillion, 'input.outputPerMillion'),
+    input: perToken(input.inputPerMillion, 'inputPerMillion'),
+    output: perToken(input.outputPerMillion, 'outputPerMillion'),
     ...given({
-      cacheRead: maybePerToken(input.cacheReadPerMillion, 'input.cacheReadPerMillion'),
-      cacheWrite: maybePerToken(input.cacheWritePerMillion, 'input.cacheWritePerMillion'),
-      cacheWriteOneHour: maybePerToken(input.cacheWriteOneHourPerMillion, 'input.cacheWriteOneHourPerMillion'),
-      reasoning: maybePerToken(input.reasoningPerMillion, 'input.reasoningPerMillion'),
-      perRequest: input.perRequest == null ? undefined : readAmount(input.perRequest, 'input.perRequest').toString(),
+      cacheRead: maybePerToken(input.cacheReadPerMillion, 'cacheReadPerMillion'),
+      cacheWrite: maybePerToken(input.cacheWritePerMillion, 'cacheWritePerMillion'),
+      cacheWriteOneHour: maybePerToken(input.cacheWriteOneHourPerMillion, 'cacheWriteOneHourPerMillion'),
+      reasoning: maybePerToken(input.reasoningPerMillion, 'reasoningPerMillion'),
+      perRequest: input.perRequest == null ? undefined : readAmount(input.perRequest, 'perRequest').toString(),
     }),
     tiers: readTiers(input.tiers ?? []),
   });
 }
 
 function readTiers(tiers: readonly PriceTierEdit[]): RateTier[] {
-  if (tiers.length > MAX_TIERS) throw badInput('input.tiers', `at most ${MAX_TIERS} tiers`);
+  if (tiers.length > MAX_TIERS) throw badInput('tiers', `at most ${MAX_TIERS} tiers`);
   return tiers.map((tier, index) => {
-    const at = `input.tiers[${index}]`;
+    const at = `tiers[${index}]`;
     if (!Number.isInteger(tier.abovePromptTokens) || tier.abovePromptTokens < 0) throw badInput(`${at}.abovePromptTokens`, 'a whole number, at least 0');
     if (index > 0 && tier.abovePromptTokens <= tiers[index - 1]!.abovePromptTokens) throw badInput(`${at}.abovePromptTokens`, 'must be above that of the tier before it');
     return {
@@ -71,9 +71,9 @@ function readTiers(tiers: readonly PriceTierEdit[]): RateTier[] {
 
 function readServiceTier(text: string | null | undefined): string | null {
   if (text == null) return null;
-  if (!SERVICE_TIER.test(text)) throw badInput('input.serviceTier', 'letters, digits, - and _, as in "priority"');
+  if (!SERVICE_TIER.test(text)) throw badInput('serviceTier', 'letters, digits, - and _, as in "priority"');
   const tier = text.toLowerCase();
-  if (USUAL_TIERS.includes(tier)) throw badInput('input.serviceTier', "is the provider's usual one: leave it out");
+  if (USUAL_TIERS.includes(tier)) throw badInput('serviceTier', "is the provider's usual one: leave it out");
   return tier;
 }
 

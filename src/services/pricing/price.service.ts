@@ -1,22 +1,22 @@
-import type { Db } from '../../entities/data-source';
+import type { Db } from '../../database/pool';
 import { badInput, forbidden, notFound } from '../../errors';
 import { logAct } from '../../lib/audit';
 import type { Logger } from '../../lib/logger';
-import type { PeopleServiceApi, PriceServiceApi } from '../services';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Viewer } from '../../domain/principal';
 import type { PriceBook } from './price-book';
 import { PriceChanges } from './price-changes';
 import { PriceImpactStore } from './price-impact.store';
 import { readPriceEdit } from './price.input';
 import { PriceStore } from './price.store';
 import type { ModelPriceEdit, PriceChangeResult, PriceRecord } from './pricing.types';
+import type { PeopleService } from '../accounts/people.service';
 
 export interface PriceServiceDeps {
   db: Db;
   book: PriceBook;
-  people: Pick<PeopleServiceApi, 'visibleOrganization'>;
+  people: Pick<PeopleService, 'visibleOrganization'>;
   /** Sums over many rows run in it: a few at a time. */
-  lane?: { run<T>(key: string, work: () => Promise<T>): Promise<T> };
+  limiter?: { run<T>(key: string, work: () => Promise<T>): Promise<T> };
   logger: Logger;
 }
 
@@ -24,7 +24,7 @@ export interface PriceServiceDeps {
 const WRITERS_END_MS = 20_000;
 
 /** What the graph shows of the price book, and operators' prices. */
-export class PriceService implements PriceServiceApi {
+export class PriceService {
   private readonly store: PriceStore;
   private readonly changes: PriceChanges;
 
@@ -33,6 +33,7 @@ export class PriceService implements PriceServiceApi {
     this.changes = new PriceChanges({ book: deps.book, store: this.store, impact: new PriceImpactStore(deps.db, this.store), logger: deps.logger });
   }
 
+  /** The record in force now for a model as this organisation pays it; from memory. */
   current(model: string, organizationId: string): PriceRecord | null {
     return this.deps.book.current(model, organizationId);
   }
@@ -52,10 +53,10 @@ export class PriceService implements PriceServiceApi {
   async setModelPrice(viewer: Viewer, input: ModelPriceEdit, dryRun: boolean): Promise<PriceChangeResult> {
     if (viewer.role !== 'OPERATOR') throw forbidden('OPERATOR');
     const record = { ...readPriceEdit(input), recordedBy: viewer.userId };
-    if (record.organizationId !== null && !(await this.deps.people.visibleOrganization(viewer, record.organizationId))) throw notFound('input.organizationId');
+    if (record.organizationId !== null && !(await this.deps.people.visibleOrganization(viewer, record.organizationId))) throw notFound('organizationId');
     const before = this.deps.book.current(record.model, record.organizationId ?? '');
     const work = (): Promise<PriceChangeResult> => (dryRun ? this.changes.dryRun(record) : this.changes.apply(record));
-    const result = await (this.deps.lane ? this.deps.lane.run(viewer.userId, work) : work());
+    const result = await (this.deps.limiter ? this.deps.limiter.run(viewer.userId, work) : work());
     if (!dryRun) {
       const { price, affectedCalls, costBefore, costAfter } = result;
       const target = { id: String(price.number), organizationId: price.organizationId };

@@ -1,4 +1,4 @@
-import type { Db, Tx } from '../../entities/data-source';
+import type { Db, Tx } from '../../database/pool';
 import { AppError } from '../../errors';
 import { canonicalRates } from './canonical-rates';
 import type { PricePart } from './price-parts';

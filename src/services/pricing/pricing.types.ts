@@ -56,21 +56,6 @@ export interface PriceRecord {
 /** A record as it is appended: number and time of recording are given then. */
 export type RecordToAdd = Omit<PriceRecord, 'number' | 'recordedAt'> & { note: string | null; /** The user who records it; absent: the installation itself. */ recordedBy?: string | null };
 
-/** Disjoint token buckets of one call. */
-export interface TokenBuckets {
-  uncachedPrompt: number;
-  cacheRead: number;
-  /** All cache writes, one-hour ones included. */
-  cacheWrite: number;
-  cacheWriteOneHour: number;
-  /** Completion without reasoning. */
-  output: number;
-  reasoning: number;
-}
-
-/** Dollars, decimal strings; the parts add up to `total` exactly. */
-export interface CostParts { input: string; cacheRead: string; cacheWrite: string; output: string; reasoning: string; request: string; total: string }
-
 /** A price as an operator enters it. Rates are dollars per million tokens, `perRequest` dollars; decimal strings. */
 export interface ModelPriceEdit {
   model: string;

@@ -1,11 +1,11 @@
 import { Decimal } from '../../lib/decimal';
-import type { ListedRecord } from '../litellm/spend-list';
-import { namedFirst } from '../litellm/spend-record';
-import { readUsage } from '../litellm/usage-shape';
-import type { TokenBuckets } from '../pricing/pricing.types';
+import type { ListedRecord } from '../upstream/litellm/spend-list';
+import { namedFirst } from '../upstream/litellm/spend-record';
+import { readUsage } from '../upstream/litellm/usage-shape';
 import { costResolution, implausibleRecord, missingAtProxy, secondRecord, tokensResolution } from './resolution';
 import type { Difference, DifferenceKind, OurCall } from './reconciliation.types';
 import { sameCost } from './same-cost';
+import type { TokenBuckets } from '../../domain/money';
 
 export interface Compared {
   differences: Difference[];

@@ -1,13 +1,13 @@
 import type { Logger } from '../../lib/logger';
-import type { CallEnd } from '../chat/call.types';
-import { correctedEnd, type PricingDeps } from '../ledger/lost-call';
-import type { RecoveryStore } from '../ledger/recovery.store';
-import type { ListedRecord } from '../litellm/spend-list';
+import { correctedEnd, type PricingDeps } from '../recovery/lost-call';
+import type { RecoveryStore } from '../recovery/recovery.store';
+import type { ListedRecord } from '../upstream/litellm/spend-list';
 import type { OurCall } from './reconciliation.types';
+import type { Settlement } from '../../domain/call';
 
 export interface CorrectorDeps extends PricingDeps {
   store: Pick<RecoveryStore, 'settledCall'>;
-  calls: { correct(ends: readonly CallEnd[], reason: string): Promise<string[]> };
+  calls: { correct(ends: readonly Settlement[], reason: string): Promise<string[]> };
   logger: Logger;
 }
 

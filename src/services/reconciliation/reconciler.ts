@@ -1,15 +1,15 @@
 import { Decimal } from '../../lib/decimal';
 import { kindOfId } from '../../lib/ids';
-import type { CallBounds } from '../chat/worst-case';
-import { listSpend, type ListedRecord, type SpendList } from '../litellm/spend-list';
-import { isPaidBy } from '../litellm/spend-record';
-import type { CatalogModel } from '../model/model.types';
-import type { TokenBuckets } from '../pricing/pricing.types';
+import type { CallBounds } from '../ledger/bound';
+import { listSpend, type ListedRecord, type SpendList } from '../upstream/litellm/spend-list';
+import { isPaidBy } from '../upstream/litellm/spend-record';
+import type { CatalogModel } from '../../domain/model';
 import { compareCall, costOf, type Compared } from './compare';
 import type { Corrector } from './corrector';
 import type { ReconciliationStore, Span } from './reconciliation.store';
 import type { Difference, OurCall } from './reconciliation.types';
 import { missingHere, othersRecord } from './resolution';
+import type { TokenBuckets } from '../../domain/money';
 
 export interface ReconcilerDeps {
   store: Pick<ReconciliationStore, 'calls' | 'ownersOf' | 'proxyNamePrefix'>;

@@ -1,4 +1,4 @@
-import type { Db } from '../../entities/data-source';
+import type { Db } from '../../database/pool';
 import type { Step } from './reconciler';
 import type { Sums } from './sums';
 

@@ -1,7 +1,6 @@
 import { AppError, badInput, forbidden } from '../../errors';
 import { decodeTimeCursor, encodeCursor } from '../../lib/page';
-import type { ReconciliationServiceApi } from '../services';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Viewer } from '../../domain/principal';
 import type { Reconciler } from './reconciler';
 import type { ReconciliationStore } from './reconciliation.store';
 import type { Difference, OurCall, ReconciliationPage, ReconciliationSummary } from './reconciliation.types';
@@ -15,7 +14,7 @@ export interface ReconciliationDeps {
   /** Every night the last three days are compared and corrected. */
   isNightly: boolean;
   /** Comparisons are few at a time: they read from the proxy, which has calls to make. */
-  lane: { run<T>(userId: string, work: () => Promise<T>): Promise<T> };
+  limiter: { run<T>(userId: string, work: () => Promise<T>): Promise<T> };
   /** Milliseconds from the end of a call until its record must be there. Default 60 s. */
   settledForMs?: number;
   /** Of one question: then it answers with what it has, and is asked again from there. Defaults 10,000 calls (or differences) and 8 s. */
@@ -36,7 +35,7 @@ const KEPT = 4;
 const KEPT_MS = 60_000;
 
 /** Where our figures and the proxy's differ: for the graph, bounded, and without writing anything. */
-export class Reconciliation implements ReconciliationServiceApi {
+export class Reconciliation {
   private readonly kept = new Map<string, { comparison: Comparison; atMs: number }>();
 
   constructor(private readonly deps: ReconciliationDeps) {}
@@ -59,7 +58,7 @@ export class Reconciliation implements ReconciliationServiceApi {
     const organizationId = viewer.role === 'OPERATOR' ? null : viewer.organizationId;
     const key = JSON.stringify([organizationId, from.getTime(), to.getTime()]);
     const kept = cursor && this.keptFor(key);
-    const { differences, summary } = kept ?? (await this.deps.lane.run(viewer.userId, () => this.read(reconciler, organizationId, from, to)));
+    const { differences, summary } = kept ?? (await this.deps.limiter.run(viewer.userId, () => this.read(reconciler, organizationId, from, to)));
     if (!kept) this.keep(key, { differences, summary });
     const rest = cursor ? differences.filter(({ at, key: id }) => at > cursor[0] || (at === cursor[0] && id > cursor[1])) : differences;
     return {

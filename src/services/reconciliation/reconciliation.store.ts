@@ -1,5 +1,5 @@
-import { pricedCall } from '../../entities/priced-call';
-import type { Db } from '../../entities/data-source';
+import { pricedCall } from '../../database/priced-call';
+import type { Db } from '../../database/pool';
 import { canonicalDecimal } from '../../lib/decimal';
 import type { PriceSource } from '../pricing/pricing.types';
 import type { OurCall } from './reconciliation.types';

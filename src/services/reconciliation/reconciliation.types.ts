@@ -1,6 +1,7 @@
 import type { Page } from '../../lib/page';
-import type { PriceSource, TokenBuckets } from '../pricing/pricing.types';
-import type { CallStatus, UsageSource } from '../usage/usage.types';
+import type { PriceSource } from '../pricing/pricing.types';
+import type { TokenBuckets } from '../../domain/money';
+import type { CallStatus, UsageSource } from '../../domain/call';
 
 export type DifferenceKind = 'MISSING_HERE' | 'MISSING_AT_PROXY' | 'TOKENS_DIFFER' | 'COST_DIFFERS';
 

@@ -1,4 +1,4 @@
-import type { ListedRecord } from '../litellm/spend-list';
+import type { ListedRecord } from '../upstream/litellm/spend-list';
 import type { OurCall } from './reconciliation.types';
 import { sameCost } from './same-cost';
 

@@ -1,16 +1,16 @@
 import { ID_PREFIXES } from '../../lib/ids';
-import type { ChatEvent, ChatReply, FinishReason, Refusal, StopReason } from '../chat/chat.types';
-import type { CallOutcome } from '../chat/call-run';
-import type { Conversation, Message, ToolCall } from '../conversation/conversation.types';
-import { isFree, type CallRecord } from '../usage/usage.types';
-import { lostOutcome, readOutcome } from '../chat/stored-outcome';
+import type { Conversation, Message, ToolCall } from '../../domain/conversation';
+import { lostOutcome, reviveOutcome, reviveChatReply, type ChatReply, type FinishReason, type CallOutcome } from '../../domain/outcome';
 import type { KeptEnd } from './kept.store';
+import type { StreamEvent } from '../../domain/stream-events';
+import type { Refusal } from '../../domain/refusal';
+import { isFree, type CallRecord, type StopReason } from '../../domain/call';
 
 /** Text of an answer, as far as it is known. */
 export interface AnswerText { content: string; reasoning: string; toolCalls: ToolCall[] }
 
 /** What the pieces of a stream make together. */
-export function textOf(pieces: Iterable<ChatEvent>): AnswerText {
+export function textOf(pieces: Iterable<StreamEvent>): AnswerText {
   const text = { content: '', reasoning: '', toolCalls: [] as ToolCall[] };
   for (const piece of pieces) {
     if (piece.kind === 'TextDelta') text.content += piece.text;
@@ -59,7 +59,7 @@ export function knownEnd({ call, end, conversation, kept, stopReason }: EndedCal
   // Of an old one nothing is kept but what its conversation has.
   if (call.status === 'LOST') return lostEnd(call, isEmpty(kept) && end.answer ? textOfMessage(end.answer) : kept, end, conversation);
   if (end.stored) {
-    const outcome = unmarked(readOutcome(end.stored));
+    const outcome = unmarked(reviveOutcome(end.stored, reviveChatReply));
     const reply = outcome.status === 'FAILED' ? outcome.partial : outcome.reply;
     return { outcome, answer: reply ? textOfMessage(reply.answer) : NOTHING };
   }

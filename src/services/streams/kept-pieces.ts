@@ -1,5 +1,5 @@
-import type { ChatEvent } from '../chat/chat.types';
 import type { PieceGroup, PieceLog } from './piece-log';
+import type { StreamEvent } from '../../domain/stream-events';
 
 /**
  * One numbered piece as it is written beside the text of its stream. Its length is in UTF-16 units of its channel's text: what Postgres
@@ -28,7 +28,7 @@ export const channelOf = (piece: KeptPiece): ChannelName | null => (typeof piece
 export const lengthOf = (piece: KeptPiece): number => (typeof piece === 'number' ? piece : piece[0] === 'R' ? piece[1] : piece[0] === 'T' ? piece[1] + (piece[4]?.length ?? 0) : 0);
 
 /** The pieces of a part of a log, and their text. */
-export function describe(group: PieceGroup | ChatEvent): { pieces: KeptPiece[]; text: string } {
+export function describe(group: PieceGroup | StreamEvent): { pieces: KeptPiece[]; text: string } {
   if ('header' in group) {
     const { header, lengths, text } = group;
     if (header.kind === 'TextDelta') return { pieces: lengths, text };

@@ -1,13 +1,12 @@
 import { AppError } from '../../errors';
-import { terminalEvent } from '../chat/replay';
-import type { CallOutcome } from '../chat/call-run';
-import type { ChatEvent } from '../chat/chat.types';
+import { terminalEvent, type StreamEvent, type NewEvent } from '../../domain/stream-events';
 import { textOf, type AnswerText, type KnownEnd } from './kept-end';
 import { KeptReader } from './kept-pieces';
 import type { KeptLook } from './kept.store';
 import { PieceLog } from './piece-log';
-import type { NewEvent, StreamListener, ViewedStream } from './stream.types';
+import type { StreamListener, ViewedStream } from './stream.types';
 import { answerOf, isTold, isUnclear, KEPT_GAP, nextOf, told } from './told-answer';
+import type { CallOutcome } from '../../domain/outcome';
 
 /** A stream of another process, or of one that is dead: what is kept of it in the database, and how it ended. Everybody who reads it is given the same numbers. */
 export class KeptStream implements ViewedStream {
@@ -15,9 +14,9 @@ export class KeptStream implements ViewedStream {
   private readonly reader: KeptReader;
   private readonly viewers = new Set<StreamListener>();
   /** What is behind the kept pieces, with numbers far behind theirs; the last one is the terminal event. null: it runs. */
-  private ending: ChatEvent[] | null = null;
+  private ending: StreamEvent[] | null = null;
   /** The same for the one who was told the answer elsewhere: all of it. */
-  private whole: ChatEvent[] = [];
+  private whole: StreamEvent[] = [];
   /** Why whoever has other pieces than these cannot be told the rest. */
   private gone: AppError | null = null;
   /** Of the last checkpoint that was read. */
@@ -60,7 +59,7 @@ export class KeptStream implements ViewedStream {
     this.viewers.delete(viewer);
   }
 
-  read(after: number): ChatEvent | null {
+  read(after: number): StreamEvent | null {
     if (after < this.log.lastSeq) return this.log.read(after);
     return this.ending && nextOf(isTold(after) && !isUnclear(after) ? this.whole : this.ending, after);
   }

@@ -1,14 +1,13 @@
 import { AppError } from '../../errors';
 import { callIdOfStream, streamIdOfCall } from '../../lib/ids';
 import type { Logger } from '../../lib/logger';
-import type { StopReason } from '../chat/chat.types';
-import type { Conversation } from '../conversation/conversation.types';
-import type { CallRecord } from '../usage/usage.types';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Conversation } from '../../domain/conversation';
+import type { Viewer } from '../../domain/principal';
 import { knownEnd, lostEnd } from './kept-end';
 import { KeptStream } from './kept-stream';
 import type { KeptLook, KeptStore } from './kept.store';
 import type { ViewedStream } from './stream.types';
+import type { CallRecord, StopReason } from '../../domain/call';
 
 export interface KeptStreamsDeps {
   store: Pick<KeptStore, 'look' | 'end'>;

@@ -1,5 +1,5 @@
-import type { Db } from '../../entities/data-source';
-import type { Message } from '../conversation/conversation.types';
+import type { Db } from '../../database/pool';
+import type { Message } from '../../domain/conversation';
 import type { KeptRow } from './kept-pieces';
 
 /** What is to be read of a call: its checkpoints behind a number of them. */

@@ -1,8 +1,8 @@
 import { AppError } from '../../errors';
-import type { ChatEvent } from '../chat/chat.types';
 import { PieceLog } from './piece-log';
-import { isTerminal, type NewEvent, type SharedLogWriter, type StreamListener, type StreamOwner, type TerminalEvent, type Unnumbered, type ViewedStream } from './stream.types';
+import { type SharedLogWriter, type StreamListener, type StreamOwner, type ViewedStream } from './stream.types';
 import { toldBehind } from './told-answer';
+import { type StreamEvent, isTerminal, type NewEvent, type TerminalEvent, type Unnumbered } from '../../domain/stream-events';
 
 /**
  * Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds.
@@ -73,7 +73,7 @@ export class LiveStream implements ViewedStream {
     if (this.viewers.delete(viewer) && this.viewers.size === 0 && !this.over) this.deps.onWatched?.(false);
   }
 
-  read(after: number): ChatEvent | null {
+  read(after: number): StreamEvent | null {
     const event = this.log.read(after, this.visible);
     if (event || !this.isWhole) return event;
     if (this.theirEnd) return after < this.theirEnd.seq ? { ...this.theirEnd, fromSeq: after + 1 } : null;

@@ -1,5 +1,4 @@
-import type { ChatEvent } from '../chat/chat.types';
-import type { DeltaEvent, NewEvent } from './stream.types';
+import type { StreamEvent, DeltaEvent, NewEvent } from '../../domain/stream-events';
 
 /** Pieces of one kind that follow each other are kept as one text with their ends: an object for every token would cost ten times its text. */
 const SEAL_AT = 64;
@@ -66,7 +65,7 @@ class Run {
   }
 }
 
-type Entry = Run | ChatEvent;
+type Entry = Run | StreamEvent;
 const isRun = (entry: Entry): entry is Run => entry instanceof Run;
 
 /**
@@ -104,7 +103,7 @@ export class PieceLog {
         this.add(seq, { kind: event.kind, index: event.index, toolCallId: event.toolCallId, name: event.name }, event.arguments);
         break;
       default:
-        this.entries.push({ ...event, fromSeq: seq, seq } as ChatEvent);
+        this.entries.push({ ...event, fromSeq: seq, seq } as StreamEvent);
         // A terminal event has the whole answer in it.
         this.characters += charactersOf(event);
     }
@@ -112,7 +111,7 @@ export class PieceLog {
   }
 
   /** The next event behind number `after`, not beyond `until`; pieces joined to at most `maxCharacters`, or one piece. null: none. */
-  read(after: number, until: number = this.count, maxCharacters: number = MAX_JOINED): ChatEvent | null {
+  read(after: number, until: number = this.count, maxCharacters: number = MAX_JOINED): StreamEvent | null {
     if (after >= until) return null;
     let at = this.find(after + 1);
     const entry = this.entries[at]!;
@@ -132,12 +131,12 @@ export class PieceLog {
   }
 
   /** Each piece by itself, for those who count or copy them. */
-  *pieces(after: number, until: number = this.count): Generator<ChatEvent> {
+  *pieces(after: number, until: number = this.count): Generator<StreamEvent> {
     for (let seq = after; seq < until; seq += 1) yield this.read(seq, seq + 1)!;
   }
 
   /** What is behind number `after`, without an object for each piece: for those who write it down. Other events come as they are. */
-  *groups(after: number, until: number = this.count): Generator<PieceGroup | ChatEvent> {
+  *groups(after: number, until: number = this.count): Generator<PieceGroup | StreamEvent> {
     if (after >= until) return;
     for (let at = this.find(after + 1), seq = after; seq < until; at += 1) {
       const entry = this.entries[at]!;

@@ -1,7 +1,7 @@
-import type { ChatReply, Refusal } from '../chat/chat.types';
-import type { Conversation } from '../conversation/conversation.types';
 import type { PieceGroup, PieceLog } from './piece-log';
-import { isTerminal, type NewEvent, type TerminalEvent, type Unnumbered } from './stream.types';
+import { reviveChatReply, reviveConversation } from '../../domain/outcome';
+import { reviveRefusal } from '../../domain/refusal';
+import { isTerminal, type NewEvent, type TerminalEvent, type Unnumbered } from '../../domain/stream-events';
 
 /** What one entry of a log says. */
 export interface LogEntry {
@@ -74,29 +74,15 @@ export function* piecesOf({ event, fromSeq, lengths }: LogEntry, from: number): 
 function revive(event: NewEvent): NewEvent {
   switch (event.kind) {
     case 'StreamStarted':
-      return { ...event, conversation: event.conversation && readConversation(event.conversation) };
+      return { ...event, conversation: event.conversation && reviveConversation(event.conversation) };
     case 'StreamCompleted':
     case 'StreamStopped':
-      return { ...event, reply: readReply(event.reply) };
+      return { ...event, reply: reviveChatReply(event.reply) };
     case 'StreamFailed':
-      return { ...event, refusal: readRefusal(event.refusal), partial: event.partial && readReply(event.partial) };
+      return { ...event, refusal: reviveRefusal(event.refusal), partial: event.partial && reviveChatReply(event.partial) };
     case 'StreamRefused':
-      return { ...event, refusal: readRefusal(event.refusal) };
+      return { ...event, refusal: reviveRefusal(event.refusal) };
     default:
       return event;
   }
 }
-
-const readReply = (reply: ChatReply): ChatReply => ({
-  ...reply,
-  call: { ...reply.call, occurredAt: new Date(reply.call.occurredAt) },
-  answer: { ...reply.answer, createdAt: new Date(reply.answer.createdAt) },
-  conversation: reply.conversation && readConversation(reply.conversation),
-});
-const readConversation = (conversation: Conversation): Conversation => ({ ...conversation, createdAt: new Date(conversation.createdAt), updatedAt: new Date(conversation.updatedAt) });
-const readRefusal = (refusal: Refusal): Refusal => {
-  if (refusal.kind === 'IdempotencyConflict') return { ...refusal, firstUsedAt: new Date(refusal.firstUsedAt) };
-  if (refusal.kind !== 'BudgetExceeded') return refusal;
-  const { budget, resetsAt } = refusal;
-  return { ...refusal, resetsAt: new Date(resetsAt), budget: { ...budget, periodStart: new Date(budget.periodStart), resetsAt: new Date(budget.resetsAt) } };
-};

@@ -8,7 +8,7 @@ import { logAway, RedisReader } from './redis-reader';
 import { COUNT, WATCH } from './redis-scripts';
 import { RedisWriter } from './redis-writer';
 import type { StreamEnds } from './stream-ends';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Viewer } from '../../domain/principal';
 import type { RunningStream, SharedLog, StreamOwner, ViewedStream } from './stream.types';
 
 export interface RedisLogDeps {

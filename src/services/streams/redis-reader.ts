@@ -1,12 +1,12 @@
 import { AppError } from '../../errors';
-import type { ChatEvent } from '../chat/chat.types';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Viewer } from '../../domain/principal';
 import { PieceLog } from './piece-log';
 import { piecesOf, readEntry } from './redis-entry';
 import type { RedisKeys } from './redis-keys';
 import type { RedisConnection } from './redis-link';
-import { isTerminal, type StreamListener, type TerminalEvent, type ViewedStream } from './stream.types';
+import { type StreamListener, type ViewedStream } from './stream.types';
 import { KEPT_GAP, toldBehind } from './told-answer';
+import { type StreamEvent, isTerminal, type TerminalEvent } from '../../domain/stream-events';
 
 export interface RedisReaderDeps {
   connection: Pick<RedisConnection, 'send'>;
@@ -74,7 +74,7 @@ export class RedisReader implements ViewedStream {
     this.deps.onWatched(false);
   }
 
-  read(after: number): ChatEvent | null {
+  read(after: number): StreamEvent | null {
     if (after < this.log.lastSeq) return this.log.read(after);
     if (!this.end) return null;
     return after < this.end.seq ? { ...this.end, fromSeq: after + 1 } : toldBehind(this.end, after);
@@ -94,7 +94,7 @@ export class RedisReader implements ViewedStream {
     return this.failure !== null;
   }
   /** The pieces that were read, one by one. */
-  pieces(): Iterable<ChatEvent> {
+  pieces(): Iterable<StreamEvent> {
     return this.log.pieces(0, this.log.lastSeq);
   }
 

@@ -2,7 +2,8 @@ import { entriesOf, readEntry } from './redis-entry';
 import { runScript, type RedisKeys } from './redis-keys';
 import type { RedisConnection } from './redis-link';
 import { APPEND } from './redis-scripts';
-import { isTerminal, type Appended, type RunningStream, type SharedLogWriter, type TerminalEvent } from './stream.types';
+import { type Appended, type RunningStream, type SharedLogWriter } from './stream.types';
+import { isTerminal, type TerminalEvent } from '../../domain/stream-events';
 
 export interface RedisWriterDeps {
   connection: Pick<RedisConnection, 'send' | 'isUp'>;

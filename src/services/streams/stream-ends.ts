@@ -1,12 +1,10 @@
 import { callIdOfStream, streamIdOfCall } from '../../lib/ids';
-import type { ChatEvent, StopReason } from '../chat/chat.types';
-import { terminalEvent } from '../chat/replay';
-import type { Conversation } from '../conversation/conversation.types';
-import type { CallRecord } from '../usage/usage.types';
-import type { Viewer } from '../viewer/viewer.types';
+import { terminalEvent, type StreamEvent, type TerminalEvent, type Unnumbered } from '../../domain/stream-events';
+import type { Conversation } from '../../domain/conversation';
+import type { Viewer } from '../../domain/principal';
 import { knownEnd, lostEnd, restOf, textOf } from './kept-end';
 import type { KeptStore } from './kept.store';
-import type { TerminalEvent, Unnumbered } from './stream.types';
+import type { CallRecord, StopReason } from '../../domain/call';
 
 export interface StreamEndsDeps {
   store: Pick<KeptStore, 'look' | 'end'>;
@@ -41,7 +39,7 @@ export class StreamEnds {
   }
 
   /** The terminal event of a stream that runs no more, of which these are the pieces. null: they are not all, or that cannot be told. `isLost`: its process died, and may have shown more than was kept. */
-  async terminalEvent(streamId: string, viewer: Viewer, pieces: Iterable<ChatEvent>, { state, stopReason }: StreamState): Promise<{ event: Unnumbered<TerminalEvent>; isLost: boolean } | null> {
+  async terminalEvent(streamId: string, viewer: Viewer, pieces: Iterable<StreamEvent>, { state, stopReason }: StreamState): Promise<{ event: Unnumbered<TerminalEvent>; isLost: boolean } | null> {
     const callId = callIdOfStream(streamId);
     const kept = textOf(pieces);
     const call = await this.deps.call(viewer, callId);

@@ -1,24 +1,24 @@
 import { AbortableIterator } from '../../lib/abortable-iterator';
-import type { ChatEvent } from '../chat/chat.types';
-import { isTerminal, type StreamListener, type ViewedStream } from './stream.types';
+import { type StreamListener, type ViewedStream } from './stream.types';
+import { type StreamEvent, isTerminal } from '../../domain/stream-events';
 
 /**
  * One who looks at a stream: a place in its log. It may attach late (the call is not admitted yet) and may have left by then, which counts as
  * having come and gone. A slow one gets bigger events, and never has a queue.
  */
 export class StreamViewer implements StreamListener {
-  readonly events: AbortableIterator<ChatEvent>;
+  readonly events: AbortableIterator<StreamEvent>;
   private stream: ViewedStream | null = null;
   private hasLeft = false;
   private leaving: AbortController | null = null;
-  private mark: (event: ChatEvent) => ChatEvent = (event) => event;
+  private mark: (event: StreamEvent) => StreamEvent = (event) => event;
 
   /** `start` runs on the first `next()`: it attaches the viewer, sooner or later, or fails. */
   constructor(
     start: (viewer: StreamViewer) => Promise<void>,
     public after = 0,
   ) {
-    this.events = new AbortableIterator<ChatEvent>({
+    this.events = new AbortableIterator<StreamEvent>({
       start: () => void start(this).catch((error: unknown) => this.fail(error)),
       onLeave: () => this.left(),
       take: () => this.take(),
@@ -33,7 +33,7 @@ export class StreamViewer implements StreamListener {
   }
 
   /** `mark` changes what this viewer is given, and only for it. */
-  attach(stream: ViewedStream, mark?: (event: ChatEvent) => ChatEvent): void {
+  attach(stream: ViewedStream, mark?: (event: StreamEvent) => StreamEvent): void {
     this.stream = stream;
     if (mark) this.mark = mark;
     stream.join(this);
@@ -59,7 +59,7 @@ export class StreamViewer implements StreamListener {
     this.events.end();
   }
 
-  private take(): { value: ChatEvent; last: boolean } | null {
+  private take(): { value: StreamEvent; last: boolean } | null {
     const event = this.stream?.read(this.after);
     if (!event) return null;
     this.after = event.seq;

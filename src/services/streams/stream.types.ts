@@ -1,15 +1,7 @@
-import type { ChatEvent, DisconnectPolicy, StopReason } from '../chat/chat.types';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Viewer } from '../../domain/principal';
 import type { PieceLog } from './piece-log';
-
-export type DeltaEvent = Extract<ChatEvent, { kind: 'TextDelta' | 'ReasoningDelta' | 'ToolCallDelta' }>;
-export type TerminalEvent = Extract<ChatEvent, { kind: 'StreamCompleted' | 'StreamStopped' | 'StreamFailed' | 'StreamRefused' }>;
-/** An event that has no number yet. */
-export type Unnumbered<E> = E extends unknown ? Omit<E, 'fromSeq' | 'seq'> : never;
-export type NewEvent = Unnumbered<ChatEvent>;
-
-export const isTerminal = (event: Pick<ChatEvent, 'kind'>): boolean =>
-  event.kind === 'StreamCompleted' || event.kind === 'StreamStopped' || event.kind === 'StreamFailed' || event.kind === 'StreamRefused';
+import type { StreamEvent, DisconnectPolicy, TerminalEvent } from '../../domain/stream-events';
+import type { StopReason } from '../../domain/call';
 
 /** Whose stream it is, and how it is stopped. */
 export interface StreamOwner {
@@ -32,7 +24,7 @@ export interface ViewedStream {
   /** Harmless when repeated. */
   leave(viewer: StreamListener): void;
   /** The next event behind number `after`, neighbouring pieces joined; null: none now. */
-  read(after: number): ChatEvent | null;
+  read(after: number): StreamEvent | null;
 }
 
 /** One who looks at a stream. It reads when it is woken, at its own pace: nothing waits for it but its place in the log. */

@@ -1,9 +1,10 @@
-import type { StopReason } from '../chat/chat.types';
 import { fixedStream, LiveStream } from './live-stream';
 import { StreamViewer } from './stream-viewer';
 import { ToldStream } from './told-answer';
-import type { Viewer } from '../viewer/viewer.types';
-import type { NewEvent, SharedLog, StreamOwner, ViewedStream } from './stream.types';
+import type { Viewer } from '../../domain/principal';
+import type { SharedLog, StreamOwner, ViewedStream } from './stream.types';
+import type { NewEvent } from '../../domain/stream-events';
+import type { StopReason } from '../../domain/call';
 
 export interface StreamsConfig {
   /** How long a stream goes on without viewers (GRACE). Milliseconds. */

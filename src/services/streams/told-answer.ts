@@ -1,6 +1,6 @@
-import type { ChatEvent } from '../chat/chat.types';
 import { restOf, textOfMessage, type AnswerText } from './kept-end';
-import type { NewEvent, StreamListener, TerminalEvent, Unnumbered, ViewedStream } from './stream.types';
+import type { StreamListener, ViewedStream } from './stream.types';
+import type { StreamEvent, NewEvent, TerminalEvent, Unnumbered } from '../../domain/stream-events';
 
 /**
  * How far the number of the end of a stream whose process died is from those of its pieces. A viewer of the process that ran the stream may have seen
@@ -28,7 +28,7 @@ export const isUnclear = (seq: number): boolean => isTold(seq) && seq % 2 === 1;
 const NOTHING: AnswerText = { content: '', reasoning: '', toolCalls: [] };
 
 /** An answer behind its beginning, which ends at number `lastSeq`, and its end; null: that is not its beginning. */
-export function told(whole: AnswerText, end: Unnumbered<TerminalEvent>, lastSeq = 0, beginning = NOTHING): ChatEvent[] | null {
+export function told(whole: AnswerText, end: Unnumbered<TerminalEvent>, lastSeq = 0, beginning = NOTHING): StreamEvent[] | null {
   const rest = restOf(whole, beginning);
   if (!rest) return null;
   const { content, reasoning, toolCalls } = rest;
@@ -43,16 +43,16 @@ export function told(whole: AnswerText, end: Unnumbered<TerminalEvent>, lastSeq 
   return parts.map(([place, event]) => {
     const fromSeq = after + 1;
     after = seqOf(place, place >= begun);
-    return { ...event, fromSeq, seq: after } as ChatEvent;
+    return { ...event, fromSeq, seq: after } as StreamEvent;
   });
 }
 
 /** The next event for the one who has been told the answer elsewhere, up to number `after`. */
-export function toldBehind(end: TerminalEvent, after: number): ChatEvent | null {
+export function toldBehind(end: TerminalEvent, after: number): StreamEvent | null {
   return isTold(after) ? nextOf(told(answerOf(end), end)!, after) : null;
 }
 
-export function nextOf(events: readonly ChatEvent[], after: number): ChatEvent | null {
+export function nextOf(events: readonly StreamEvent[], after: number): StreamEvent | null {
   const next = events.find(({ seq }) => seq > after);
   return next ? { ...next, fromSeq: after + 1 } : null;
 }
@@ -65,11 +65,11 @@ export function answerOf(end: Unnumbered<TerminalEvent>): AnswerText {
 /** A stored answer as a stream: its beginning at once, and the rest when it is known. Of nobody, and in no register. */
 export class ToldStream implements ViewedStream {
   private readonly viewers = new Set<StreamListener>();
-  private events: ChatEvent[];
+  private events: StreamEvent[];
   private isOver = false;
 
   constructor(started: NewEvent | null) {
-    this.events = started ? [{ ...started, fromSeq: 1, seq: 1 } as ChatEvent] : [];
+    this.events = started ? [{ ...started, fromSeq: 1, seq: 1 } as StreamEvent] : [];
   }
 
   get lastSeq(): number {
@@ -87,7 +87,7 @@ export class ToldStream implements ViewedStream {
     this.viewers.delete(viewer);
   }
 
-  read(after: number): ChatEvent | null {
+  read(after: number): StreamEvent | null {
     return nextOf(this.events, after);
   }
 

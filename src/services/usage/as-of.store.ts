@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Db } from '../../entities/data-source';
+import type { Db } from '../../database/pool';
 import { AppError, badInput } from '../../errors';
 
 /** Milliseconds after which every transaction that settles or appends a price has ended: longer than any of its statements may take. */

@@ -1,10 +1,10 @@
-import { pricedCall } from '../../entities/priced-call';
-import type { Db, ReadTx } from '../../entities/data-source';
+import { pricedCall } from '../../database/priced-call';
+import type { Db, ReadTx } from '../../database/pool';
 import { canonicalDecimal } from '../../lib/decimal';
 import { pageBounds, type PageBounds } from './page-bounds.store';
 import type { ScopedFilter } from './usage-scope';
 import { allOf, CALL_ID, Parameters, readSnapshot, trueRows, whereOf, whereSettled } from './usage-where.store';
-import type { CallRecord } from './usage.types';
+import type { CallRecord } from '../../domain/call';
 
 /** Where a page goes on: time with microseconds as text (a JavaScript date would cut them, and lose calls of the same millisecond), then id. */
 export type CallKey = readonly [occurredAt: string, id: string];

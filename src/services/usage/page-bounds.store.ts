@@ -1,4 +1,4 @@
-import type { ReadTx } from '../../entities/data-source';
+import type { ReadTx } from '../../database/pool';
 import { columnsOf, dayCubeOf } from './report-plan';
 import type { ScopedFilter } from './usage-scope';
 import { allOf, Parameters, whereOf, whereSettled } from './usage-where.store';

@@ -1,4 +1,4 @@
-import type { ReadTx } from '../../entities/data-source';
+import type { ReadTx } from '../../database/pool';
 import { canonicalDecimal } from '../../lib/decimal';
 import { ALL_FIGURES, entriesOf, inSpans, measuresOf, sumsOf, type Rest, type Selection } from './entries.store';
 import { percentilesOf } from './histogram';

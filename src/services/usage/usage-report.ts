@@ -1,4 +1,4 @@
-import type { Db, ReadTx } from '../../entities/data-source';
+import type { Db, ReadTx } from '../../database/pool';
 import { badInput } from '../../errors';
 import { AsOf } from './as-of.store';
 import { ALL_FIGURES, measuresOf } from './entries.store';

@@ -1,5 +1,5 @@
 import { badInput, forbidden } from '../../errors';
-import type { Viewer } from '../viewer/viewer.types';
+import type { Viewer } from '../../domain/principal';
 import type { UsageDimension, UsageFilter } from './usage.types';
 
 /** A filter that has been cut to what the viewer may see. null in a list: no restriction; an empty list matches nothing. */

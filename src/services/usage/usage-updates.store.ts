@@ -1,5 +1,5 @@
-import type { Db } from '../../entities/data-source';
-import type { Role } from '../viewer/viewer.types';
+import type { Db } from '../../database/pool';
+import type { Role } from '../../domain/principal';
 
 /** A user as it is now. */
 export interface Looker { organizationId: string; role: Role }

@@ -1,9 +1,8 @@
 import { AppError } from '../../errors';
 import { AbortableIterator, type Sink } from '../../lib/abortable-iterator';
 import type { Logger } from '../../lib/logger';
-import type { UsageUpdatesApi } from '../services';
-import type { Viewer } from '../viewer/viewer.types';
-import { ReportLane } from './report-lane';
+import type { Viewer } from '../../domain/principal';
+import { reportLimiter } from './report-limiter';
 import type { UsageService } from './usage.service';
 import type { UsageFigures } from './usage.types';
 import type { Looker, UsageUpdatesStore } from './usage-updates.store';
@@ -103,15 +102,16 @@ class Scope {
  * Running totals of today for those who listen. Nothing is asked while nobody does; and however many listen, one question a second for each member, each
  * organisation and all operators together.
  */
-export class UsageUpdates implements UsageUpdatesApi {
+export class UsageUpdates {
   private readonly listeners = new Set<Listener>();
   private readonly scopes = new Map<string, Scope>();
   // Two at a time: with more scopes than the database can answer in a second, each has its turn later.
-  private readonly lane = new ReportLane({ max: 2, maxWaiting: 100_000, maxWaitingOfUser: 100_000, waitMs: 60_000 });
+  private readonly limiter = reportLimiter({ max: 2, maxWaiting: 100_000, maxWaitingOfKey: 100_000, waitMs: 60_000 });
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly deps: UsageUpdatesDeps) {}
 
+  /** Running totals of today (UTC) of all that the viewer's reports are of: at once, then when they have changed, at most one a second. Ends by `return()`. Throws RATE_LIMITED. */
   subscribe(viewer: Viewer): AsyncIterableIterator<UsageFigures> {
     let own = 0;
     for (const listener of this.listeners) if (listener.viewer.userId === viewer.userId) own += 1;
@@ -167,7 +167,7 @@ export class UsageUpdates implements UsageUpdatesApi {
 
   private open(key: string, viewer: Viewer): Scope {
     const { usage, logger, everyMs = 1_000 } = this.deps;
-    const scope = new Scope({ ask: () => this.lane.run(key, () => usage.todayOf(viewer)), everyMs, logger, onEmpty: () => void this.scopes.delete(key) });
+    const scope = new Scope({ ask: () => this.limiter.run(key, () => usage.todayOf(viewer)), everyMs, logger, onEmpty: () => void this.scopes.delete(key) });
     this.scopes.set(key, scope);
     return scope;
   }

@@ -1,4 +1,4 @@
-import type { Db, ReadTx } from '../../entities/data-source';
+import type { Db, ReadTx } from '../../database/pool';
 import type { ScopedFilter } from './usage-scope';
 
 /**

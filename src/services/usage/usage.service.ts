@@ -1,15 +1,15 @@
-import type { Db } from '../../entities/data-source';
+import type { Db } from '../../database/pool';
 import { badInput, forbidden } from '../../errors';
 import { kindOfId } from '../../lib/ids';
-import { decodeTimeCursor, pageOf, type Page } from '../../lib/page';
-import type { PageArgs, UsageServiceApi } from '../services';
-import type { Viewer } from '../viewer/viewer.types';
+import { decodeTimeCursor, pageOf, type Page, type PageArgs } from '../../lib/page';
+import type { Viewer } from '../../domain/principal';
 import { CallsStore, type CallKey } from './calls.store';
-import { ReportLane } from './report-lane';
+import { reportLimiter } from './report-limiter';
 import { UsageReports } from './usage-report';
 import { NO_USAGE } from './usage-report.store';
 import { scopeFilter } from './usage-scope';
-import type { CallRecord, UsageDimension, UsageFigures, UsageFilter, UsageQuery, UsageReport } from './usage.types';
+import type { UsageDimension, UsageFigures, UsageFilter, UsageQuery, UsageReport } from './usage.types';
+import type { CallRecord } from '../../domain/call';
 
 // A page or a report that a client can still show; more is an export.
 const MAX_PAGE = 100;
@@ -18,12 +18,12 @@ const MAX_GROUPS = 1_000;
 const MAX_STREAMING = 1_000;
 
 /** What was used and what it cost: figures over settled calls, and the calls behind them. Who sees what: `scopeFilter`. */
-export class UsageService implements UsageServiceApi {
+export class UsageService {
   private readonly reports: UsageReports;
   private readonly callRows: CallsStore;
-  private readonly lane = new ReportLane();
+  private readonly limiter = reportLimiter();
   // These come from lists, with nobody's name: a queue of their own.
-  private readonly ofLists = new ReportLane({ max: 2, maxWaitingOfUser: 200 });
+  private readonly ofLists = reportLimiter({ max: 2, maxWaitingOfKey: 200 });
 
   constructor(deps: { db: Db }) {
     this.reports = new UsageReports(deps.db);
@@ -37,7 +37,7 @@ export class UsageService implements UsageServiceApi {
     if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > MAX_GROUPS) throw badInput('limit', `must be between 1 and ${MAX_GROUPS}`);
     if (!isZoneName(query.timeZone)) throw badInput('timeZone', 'must be the IANA name of a time zone, as in "Europe/Berlin", or "UTC"');
     if (query.pricesAsOf && Number.isNaN(query.pricesAsOf.getTime())) throw badInput('pricesAsOf', 'must be a time');
-    return this.lane.run(viewer.userId, () => this.reports.report({ ...query, filter, groupBy }));
+    return this.limiter.run(viewer.userId, () => this.reports.report({ ...query, filter, groupBy }));
   }
 
   /** Newest first. Throws FORBIDDEN (organisations, for others than operators) and BAD_USER_INPUT. */
@@ -45,7 +45,7 @@ export class UsageService implements UsageServiceApi {
     if (!Number.isInteger(first) || first < 1 || first > MAX_PAGE) throw badInput('first', `must be between 1 and ${MAX_PAGE}`);
     const key = after == null ? null : callKey(after);
     const scoped = scopeFilter(viewer, filter);
-    const rows = await this.lane.run(viewer.userId, () => this.callRows.page(scoped, first, key));
+    const rows = await this.limiter.run(viewer.userId, () => this.callRows.page(scoped, first, key));
     return pageOf(rows, first, key !== null, (row) => row.key, (row) => row.call);
   }
 
@@ -61,17 +61,17 @@ export class UsageService implements UsageServiceApi {
     if (everyone && viewer.role !== 'ADMIN' && viewer.role !== 'OPERATOR') throw forbidden('ADMIN');
     const { organizationId, userId } = viewer;
     const of = !everyone ? { organizationId, userId } : viewer.role === 'OPERATOR' ? ('EVERYBODY' as const) : { organizationId };
-    return this.lane.run(viewer.userId, () => this.callRows.streaming(of, MAX_STREAMING));
+    return this.limiter.run(viewer.userId, () => this.callRows.streaming(of, MAX_STREAMING));
   }
 
-  /** Since midnight UTC, of everything that the caller's reports are of. Not counted as a report: whoever asks often brings a lane. */
+  /** Since midnight UTC, of everything that the caller's reports are of. Not counted as a report: who asks often brings a limiter. */
   todayOf(viewer: Viewer): Promise<UsageFigures> {
     return this.reports.today(scopeFilter(viewer, {}));
   }
 
   /** Since midnight UTC, of the caller alone. */
   async today(viewer: Viewer): Promise<UsageFigures> {
-    return this.lane.run(viewer.userId, () => this.reports.today({ organizationIds: [viewer.organizationId], userIds: [viewer.userId] }));
+    return this.limiter.run(viewer.userId, () => this.reports.today({ organizationIds: [viewer.organizationId], userIds: [viewer.userId] }));
   }
 
   /** In the order of the ids; conversations are of one user, and so of the viewer's organisation. Who may see them is the caller's to know. */

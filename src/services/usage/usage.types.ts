@@ -1,41 +1,8 @@
-import type { CostParts, TokenBuckets } from '../pricing/pricing.types';
+import type { CallStatus, Scenario, Upstream } from '../../domain/call';
 
-export type CallStatus = 'RUNNING' | 'COMPLETED' | 'STOPPED' | 'FAILED' | 'LOST';
-export type UsageSource = 'PROVIDER' | 'ESTIMATED' | 'RECONCILED' | 'CACHE' | 'NONE';
-/** Nothing was used, or nobody is paid for it: the call costs nothing, whatever a request costs. */
-export const isFree = (source: UsageSource): boolean => source === 'NONE' || source === 'CACHE';
-export type Upstream = 'LITELLM' | 'DIRECT';
-export type Scenario = 'DEFAULT' | 'BACKGROUND' | 'THINK' | 'LONG_CONTEXT' | 'REVIEW' | 'PLAN';
 export type UsageDimension = 'ORGANIZATION' | 'USER' | 'PROJECT' | 'MODEL' | 'PROVIDER' | 'SCENARIO' | 'AGENT' | 'UPSTREAM' | 'STATUS';
 export type UsageInterval = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH';
 export type UsageOrder = 'COST_DESC' | 'CALLS_DESC' | 'TOKENS_DESC';
-
-/** One call: a settled row of `llm_usage`, or one in flight (status RUNNING, no tokens yet). */
-export interface CallRecord {
-  id: string;
-  occurredAt: Date;
-  organizationId: string;
-  userId: string;
-  projectId: string | null;
-  conversationId: string | null;
-  traceId: string;
-  agent: string | null;
-  scenario: Scenario;
-  model: string;
-  servedModel: string;
-  provider: string | null;
-  deployment: string | null;
-  upstream: Upstream;
-  status: CallStatus;
-  errorCode: string | null;
-  streamed: boolean;
-  tokens: TokenBuckets;
-  usageSource: UsageSource;
-  /** null: no price known. */
-  cost: (CostParts & { reportedByProxy: string | null }) | null;
-  latencyMs: number | null;
-  timeToFirstTokenMs: number | null;
-}
 
 export interface UsageFilter {
   from?: Date | null;

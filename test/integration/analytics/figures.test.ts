@@ -1,6 +1,6 @@
 import { Decimal } from '../../../src/lib/decimal';
 import { percentilesOf } from '../../../src/services/usage/histogram';
-import type { CallFacts } from '../../../src/services/chat/call.types';
+import type { CallFacts } from '../../../src/domain/call';
 import { callFacts } from '../../support/call-ends';
 import { createReader, type SqlReader } from '../../support/sql-reader';
 import { waitFor } from '../../support/wait';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client, escapeIdentifier } from 'pg';
-import { notifyAlerts } from '../../../src/entities/alert-notice';
+import { notifyAlerts } from '../../../src/database/alert-notice';
 import { createReader, connectAs, type SqlReader } from '../../support/sql-reader';
 import { SqlRoles } from '../../../src/services/analytics/sql-roles';
 import { createTestDatabase } from '../../support/database';

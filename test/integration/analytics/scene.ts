@@ -1,8 +1,7 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 import { canonicalDecimal } from '../../../src/lib/decimal';
 import { newId } from '../../../src/lib/ids';
-import { CallStore } from '../../../src/services/chat/call.store';
-import type { CallEnd } from '../../../src/services/chat/call.types';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
 import { PriceBook } from '../../../src/services/pricing/price-book';
 import { PriceService } from '../../../src/services/pricing/price.service';
 import type { ModelPriceEdit } from '../../../src/services/pricing/pricing.types';
@@ -11,6 +10,7 @@ import { createTestDatabase, setClock, type TestDatabase } from '../../support/d
 import { createUser, createWorld, type TestUser, type World } from '../../support/factories';
 import { Random } from '../../support/ledger/random';
 import { memoryLogger } from '../../support/log';
+import type { Settlement } from '../../../src/domain/call';
 
 export interface Tenant extends World { name: string; users: TestUser[]; projects: { id: string; name: string }[] }
 
@@ -21,9 +21,9 @@ const SCENARIOS = ['DEFAULT', 'THINK', 'REVIEW', 'PLAN'] as const;
 
 /** Organisations with calls, corrections, prices and cubes at whatever state, all made by the product's own stores. */
 export class Scene {
-  readonly calls: CallStore;
+  readonly calls: LedgerStore;
   readonly prices: PriceService;
-  readonly settled: CallEnd[] = [];
+  readonly settled: Settlement[] = [];
 
   private constructor(
     readonly database: TestDatabase,
@@ -31,7 +31,7 @@ export class Scene {
     readonly random: Random,
   ) {
     const book = new PriceBook({ db: database.db, logger: memoryLogger() });
-    this.calls = new CallStore(database.db, book);
+    this.calls = new LedgerStore(database.db, book);
     this.prices = new PriceService({ db: database.db, book, people: { visibleOrganization: async (_viewer: unknown, id: string) => ({ id }) as never }, logger: memoryLogger() });
   }
 
@@ -63,9 +63,9 @@ export class Scene {
   }
 
   /** Some calls that were made at a time and are settled by the clock of now. */
-  async settle(tenant: Tenant, at: string, count: number, fields: Partial<CallEnd> = {}): Promise<CallEnd[]> {
+  async settle(tenant: Tenant, at: string, count: number, fields: Partial<Settlement> = {}): Promise<Settlement[]> {
     const { random } = this;
-    const ends = Array.from({ length: count }, (): CallEnd => {
+    const ends = Array.from({ length: count }, (): Settlement => {
       const status = random.chance(0.1) ? 'FAILED' : random.chance(0.1) ? 'LOST' : 'COMPLETED';
       const used = status !== 'FAILED';
       const model = random.pick(MODELS);
@@ -101,9 +101,9 @@ export class Scene {
   }
 
   /** The proxy's record of a call came later, with other tokens. */
-  async correct(end: CallEnd): Promise<void> {
+  async correct(end: Settlement): Promise<void> {
     const tokens = { ...end.tokens, uncachedPrompt: end.tokens.uncachedPrompt + this.random.int(1, 5_000), output: end.tokens.output + 7 };
-    const truth: CallEnd = { ...end, status: 'COMPLETED', usageSource: 'RECONCILED', tokens, priceBook: 0 };
+    const truth: Settlement = { ...end, status: 'COMPLETED', usageSource: 'RECONCILED', tokens, priceBook: 0 };
     await this.calls.correct([truth], 'TEST');
     Object.assign(end, truth);
   }

@@ -1,9 +1,9 @@
-import { openDatabase } from '../../../src/entities/data-source';
-import { Settler } from '../../../src/services/ledger/settler';
-import type { CallEnd } from '../../../src/services/chat/call.types';
+import { openDatabase } from '../../../src/database/pool';
+import { Settler } from '../../../src/services/recovery/settler';
 import { memoryLogger } from '../../support/log';
 import { PriceScene, replicaOf } from '../../support/price-scene';
 import { waitFor } from '../../support/wait';
+import type { Settlement } from '../../../src/domain/call';
 
 // What happens to the ends of calls when prices change between what is told of them.
 let scene: PriceScene;
@@ -18,8 +18,8 @@ beforeEach(() => {
 });
 
 const PAST = { effectiveFrom: new Date('2026-01-01T00:00:00Z') };
-const tokens = (uncachedPrompt: number): CallEnd['tokens'] => ({ uncachedPrompt, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 });
-const call = (): Partial<CallEnd> => ({ model, servedModel: model, occurredAt: new Date(Date.now() - 60_000).toISOString().replace('T', ' ').replace('Z', '+00'), tokens: tokens(1) });
+const tokens = (uncachedPrompt: number): Settlement['tokens'] => ({ uncachedPrompt, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 });
+const call = (): Partial<Settlement> => ({ model, servedModel: model, occurredAt: new Date(Date.now() - 60_000).toISOString().replace('T', ' ').replace('Z', '+00'), tokens: tokens(1) });
 const rows = (): Promise<{ kind: string; cost: string; budget_cost: string | null; usage_source: string }[]> =>
   scene.db.query('SELECT kind, trim_scale(cost)::text AS cost, trim_scale(budget_cost)::text AS budget_cost, usage_source FROM llm_usage WHERE served_model = $1 ORDER BY correction, kind DESC', [model]);
 
@@ -69,7 +69,7 @@ it('an end that does not say which prices it knew, as from the journal of an ear
   await scene.setPrice({ model, ...PAST, inputPerMillion: '1000000' });
   const { priceBook: _priceBook, ...end } = scene.end(call());
   await scene.setPrice({ model, ...PAST, inputPerMillion: '9000000' });
-  await scene.a.calls.settle([end as CallEnd]);
+  await scene.a.calls.settle([end as Settlement]);
   expect(await scene.figures(model)).toMatchObject({ cost: '9' });
 });
 

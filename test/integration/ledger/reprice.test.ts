@@ -1,5 +1,5 @@
-import type { Db } from '../../../src/entities/data-source';
-import { SettlementWriter } from '../../../src/services/ledger/settlement-writer';
+import type { Db } from '../../../src/database/pool';
+import { SettlementWriter } from '../../../src/services/recovery/settlement-writer';
 import { FULL, PRICED, collect, input, newKey, replyOf, useKeyedScene } from '../../support/keyed-scene';
 import { gate } from '../../support/provider-script';
 import { waitFor } from '../../support/wait';

@@ -1,12 +1,15 @@
-import { CallStore, type CallGroup } from '../../../src/services/chat/call.store';
-import { hold, type HoldDeps, type PreparedCall } from '../../../src/services/chat/4-hold';
-import type { ChatInput } from '../../../src/services/chat/chat.types';
-import { PromptBound, worstCaseCost } from '../../../src/services/chat/worst-case';
-import type { CatalogModel } from '../../../src/services/model/model.types';
+import { LedgerStore, type CallGroup } from '../../../src/services/ledger/ledger.store';
+import { admit, type AdmitDeps, type PreparedCall } from '../../../src/services/pipeline/5-admit';
+import type { ChatInput } from '../../../src/domain/chat';
+import { worstCaseCost } from '../../../src/services/ledger/bound';
+import type { CatalogModel } from '../../../src/domain/model';
 import { worstRates } from '../../../src/services/pricing/worst-rates';
+import { ChatOperation, ChatPrompt } from '../../../src/services/pipeline/operations/chat';
+import type { ChatReply } from '../../../src/domain/outcome';
 import { budgetBench, budgetOf } from '../../support/budgets';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
+import { PromptBound } from '../../../src/services/pipeline/operations/prompt-bound';
 
 // What is reserved for a prompt: its bytes, and its tokens only where so much does not fit.
 const MODEL: CatalogModel = {
@@ -29,25 +32,22 @@ beforeEach(async () => {
 });
 afterEach(() => database.close());
 
-const deps = (store = new CallStore(database.db)): HoldDeps => ({
+const deps = (store = new LedgerStore(database.db)): AdmitDeps => ({
   store,
-  writer: { inMemory: 0 },
   prices: { worstRates: (_models, _organization, tokens) => worstRates([RATES], tokens) },
   catalog: { snapshot: () => ({ models: [MODEL], byId: new Map([[MODEL.id, MODEL]]) }) as never },
   owner: 'test',
-  upstream: 'DIRECT',
   totalMs: 60_000,
 });
-const prepared = (): PreparedCall => ({
-  principal: { viewer: world.member.viewer, plan: { id: world.planId } as never },
-  input,
-  context: { door: 'GRAPHQL', requestId: 'req_1', traceparentId: null },
+const prepared = (): PreparedCall<ChatReply> => ({
+  caller: { viewer: world.member.viewer, plan: { id: world.planId } as never },
+  operation: new ChatOperation(input, { branch: async () => Promise.reject(new Error('no conversation')) }),
+  context: { door: 'GRAPHQL', fieldsAt: 'input', requestId: 'req_1', traceparentId: null },
   model: MODEL,
+  upstream: { kind: 'DIRECT' } as never,
   maxTokens: MAX_TOKENS,
   conversation: null,
-  history: [],
-  omittedMessages: 0,
-  askedInputTokens: null,
+  prompt: new ChatPrompt(input, []),
   idempotency: null,
   startedAt: performance.now(),
 });
@@ -59,32 +59,32 @@ const reserved = async (): Promise<string | null> =>
 
 it('is the bytes of the prompt where they fit the budget', async () => {
   await limitTo(BY_BYTES);
-  expect((await hold(prepared(), deps(), false)).kind).toBe('HELD');
+  expect((await admit(prepared(), deps(), false)).kind).toBe('ADMITTED');
   expect(Number(await reserved())).toBe(Number(BY_BYTES));
 });
 
 it('is its tokens where its bytes do not fit, and the tokens do', async () => {
   expect(Number(BY_TOKENS)).toBeLessThan(Number(BY_BYTES));
   await limitTo(BY_TOKENS);
-  expect((await hold(prepared(), deps(), false)).kind).toBe('HELD');
+  expect((await admit(prepared(), deps(), false)).kind).toBe('ADMITTED');
   expect(Number(await reserved())).toBe(Number(BY_TOKENS));
 });
 
 it('says in a refusal what the tokens would have cost, and reserves nothing', async () => {
   await limitTo('0.01');
-  const refused = await hold(prepared(), deps(), false);
+  const refused = await admit(prepared(), deps(), false);
   expect(refused).toMatchObject({ kind: 'REFUSED', refusal: { kind: 'BudgetExceeded', needed: BY_TOKENS } });
   expect(await reserved()).toBeNull();
 });
 
 it('is told to the operator when its group takes long, with the time for rows that others held', async () => {
   await limitTo('1000');
-  await hold(prepared(), deps(), false);
+  await admit(prepared(), deps(), false);
   const slow: CallGroup[] = [];
-  const store = new CallStore(database.db, null, (group) => slow.push(group));
+  const store = new LedgerStore(database.db, null, (group) => slow.push(group));
   const ended = await database.db.transaction(async (tx) => {
     await tx.query('SELECT FROM budget_periods WHERE organization_id = $1 FOR UPDATE', [world.organizationId]);
-    const waiting = hold(prepared(), deps(store), false);
+    const waiting = admit(prepared(), deps(store), false);
     // Until the admission waits for the row, and then for more than the bound of what is reported.
     await tx.query(`DO $$ BEGIN
       FOR tries IN 1..1000 LOOP
@@ -95,7 +95,7 @@ it('is told to the operator when its group takes long, with the time for rows th
     END $$`);
     return { waiting };
   });
-  expect((await ended.waiting).kind).toBe('HELD');
+  expect((await ended.waiting).kind).toBe('ADMITTED');
   expect(slow).toEqual([{ what: 'admission', calls: 1, elapsedMs: expect.any(Number), statementMs: expect.any(Number), waitedMs: expect.any(Number) }]);
   expect(slow[0]!.waitedMs!).toBeGreaterThan(40);
   expect(slow[0]!.statementMs).toBeGreaterThanOrEqual(slow[0]!.waitedMs!);

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import type { Db } from '../../../src/entities/data-source';
-import { CallStore } from '../../../src/services/chat/call.store';
+import type { Db } from '../../../src/database/pool';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
 import { setClock } from '../../support/database';
 import { withMistake, type Mutation } from '../../support/ledger/mutate';
 import { kinds, Scene } from '../../support/ledger/scene';
@@ -179,7 +179,7 @@ describe('an idempotency key', () => {
 
 describe('an admission whose answer is lost', () => {
   /** A call store whose first statement arrives, and whose connection then breaks. */
-  const brokenOnce = (): CallStore => {
+  const brokenOnce = (): LedgerStore => {
     let isBroken = false;
     const hot: Db['hot'] = (name, text, values) => {
       const answer = base.db.hot(name, text, values);
@@ -188,7 +188,7 @@ describe('an admission whose answer is lost', () => {
       answer.catch(() => {});
       return Promise.reject(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }));
     };
-    return new CallStore({ ...base.db, hot } as Db);
+    return new LedgerStore({ ...base.db, hot } as Db);
   };
   const written = (): Promise<unknown[]> => scene.db.query('SELECT id FROM calls_in_flight WHERE organization_id = $1', [scene.organizationId]);
 

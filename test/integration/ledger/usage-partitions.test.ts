@@ -1,8 +1,7 @@
 import { Client } from 'pg';
-import type { Db } from '../../../src/entities/data-source';
-import { CallStore } from '../../../src/services/chat/call.store';
-import type { CallEnd } from '../../../src/services/chat/call.types';
-import { Housekeeping } from '../../../src/services/chat/housekeeping';
+import type { Db } from '../../../src/database/pool';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
+import { Housekeeping } from '../../../src/services/ledger/partitions';
 import { readSnapshot } from '../../../src/services/usage/usage-where.store';
 import { startTestApp } from '../../support/app';
 import { callEnd } from '../../support/call-ends';
@@ -10,17 +9,18 @@ import { createTestDatabase, setClock, type TestDatabase } from '../../support/d
 import { memoryLogger } from '../../support/log';
 import { startProvider } from '../../support/provider';
 import { waitFor, within } from '../../support/wait';
-import { wrongCells } from '../figures/figure-scene';
+import { wrongCells } from '../rollups/figure-scene';
+import type { Settlement } from '../../../src/domain/call';
 
 let database: TestDatabase;
 let db: Db;
-let store: CallStore;
+let store: LedgerStore;
 const clients: Client[] = [];
 
 beforeEach(async () => {
   database = await createTestDatabase();
   db = database.db;
-  store = new CallStore(db);
+  store = new LedgerStore(db);
   // The clock was turned back to before all partitions.
   await setClock(db, '2019-03-10T12:00:00Z');
 });
@@ -36,7 +36,7 @@ async function connect(): Promise<Client> {
   return client;
 }
 
-const callsAt = (...times: string[]): CallEnd[] => times.map((occurredAt) => callEnd({ occurredAt }));
+const callsAt = (...times: string[]): Settlement[] => times.map((occurredAt) => callEnd({ occurredAt }));
 /** Rows of this month, on whose partition the most depends, and of others. */
 const MARCH = ['2019-03-01 00:00:00+00', '2019-03-05 10:00:00+00', '2019-03-05 10:00:00+00', '2019-03-31 23:59:59.999999+00'];
 const OTHERS = ['2019-01-31 23:59:59.999999+00', '2019-02-01 00:00:00+00', '2019-02-28 23:59:59.999999+00', '2019-04-01 00:00:00+00', '1999-12-31 23:59:59.999999+00'];
@@ -169,7 +169,7 @@ describe('while they move', () => {
     await store.settle([...march, ...others]);
     const before = await contents();
     const mover = await moving();
-    const replays = [store.settle(march), new CallStore(db).settle(others)];
+    const replays = [store.settle(march), new LedgerStore(db).settle(others)];
     await waitForWaiter('RowExclusiveLock');
     await mover.query('COMMIT');
     expect(await Promise.all(replays)).toEqual([[], []]);
@@ -195,7 +195,7 @@ describe('while they move', () => {
     const mover = await moving();
     const late = callsAt('2019-03-07 10:00:00+00', '2019-02-07 10:00:00+00', '2019-07-07 10:00:00+00');
     const settled = store.settle(late);
-    const corrected = new CallStore(db).correct([{ ...first!, tokens: { ...first!.tokens, output: 9 } }], 'TEST');
+    const corrected = new LedgerStore(db).correct([{ ...first!, tokens: { ...first!.tokens, output: 9 } }], 'TEST');
     await waitForWaiter('RowExclusiveLock');
     await waitForWaiter('AccessShareLock');
     await mover.query('COMMIT');

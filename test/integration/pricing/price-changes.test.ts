@@ -1,9 +1,9 @@
-import { pricedCall } from '../../../src/entities/priced-call';
-import type { CallEnd } from '../../../src/services/chat/call.types';
+import { pricedCall } from '../../../src/database/priced-call';
 import { priceUsage } from '../../../src/services/pricing/price-usage';
-import type { TokenBuckets } from '../../../src/services/pricing/pricing.types';
 import { setClock } from '../../support/database';
 import { PriceScene } from '../../support/price-scene';
+import type { Settlement } from '../../../src/domain/call';
+import type { TokenBuckets } from '../../../src/domain/money';
 
 let scene: PriceScene;
 let count = 0;
@@ -23,7 +23,7 @@ afterEach(async () => {
 afterAll(() => scene.close());
 
 const tokens = (prompt: number, answer = 0): TokenBuckets => ({ uncachedPrompt: prompt, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: answer, reasoning: 0 });
-const call = (day: string, prompt: number, more: Partial<CallEnd> = {}): Promise<CallEnd> => scene.settle({ model, servedModel: model, occurredAt: `2026-11-${day} 12:00:00.123456+00`, tokens: tokens(prompt), ...more });
+const call = (day: string, prompt: number, more: Partial<Settlement> = {}): Promise<Settlement> => scene.settle({ model, servedModel: model, occurredAt: `2026-11-${day} 12:00:00.123456+00`, tokens: tokens(prompt), ...more });
 const on = (day: string): Date => new Date(`2026-11-${day}T00:00:00Z`);
 const now = async (): Promise<Date> => (await scene.db.query<{ now: Date }>('SELECT weir.clock() AS now'))[0]!.now;
 const organizationsOf = (result: { byOrganization: { organizationId: string; affectedCalls: number; costBefore: string | null; costAfter: string | null }[] }): unknown[] =>
@@ -148,16 +148,16 @@ describe('what is refused', () => {
   it('everybody but operators, unknown organisations, and input that makes no sense, each by name; and nothing is recorded', async () => {
     const state = await scene.bookState();
     for (const user of [scene.ours.member, scene.ours.analyst, scene.ours.admin]) expect(await refusal({}, user.viewer)).toEqual(['FORBIDDEN', undefined]);
-    expect(await refusal({ organizationId: 'org_nobody' })).toEqual(['NOT_FOUND', 'input.organizationId']);
-    expect(await refusal({ effectiveTo: on('10') })).toEqual(['BAD_USER_INPUT', 'input.effectiveTo']);
-    expect(await refusal({ model: '' })).toEqual(['BAD_USER_INPUT', 'input.model']);
+    expect(await refusal({ organizationId: 'org_nobody' })).toEqual(['NOT_FOUND', 'organizationId']);
+    expect(await refusal({ effectiveTo: on('10') })).toEqual(['BAD_USER_INPUT', 'effectiveTo']);
+    expect(await refusal({ model: '' })).toEqual(['BAD_USER_INPUT', 'model']);
     expect(await scene.bookState()).toBe(state);
   });
 
   it('a change of times whose calls were removed, with what is possible', async () => {
     await scene.db.query('UPDATE usage_retention SET dropped_before = $1', [on('05')]);
     const state = await scene.bookState();
-    expect(await refusal({ effectiveFrom: new Date(on('05').getTime() - 1) })).toEqual(['BAD_USER_INPUT', 'input.effectiveFrom']);
+    expect(await refusal({ effectiveFrom: new Date(on('05').getTime() - 1) })).toEqual(['BAD_USER_INPUT', 'effectiveFrom']);
     await expect(scene.setPrice({ model }, true)).rejects.toMatchObject({ message: expect.stringContaining('2026-11-05T00:00:00.000Z or later') });
     expect(await scene.bookState()).toBe(state);
     expect(await refusal({ effectiveFrom: on('05') })).toBe('taken');

@@ -1,11 +1,11 @@
 import type { Client } from 'pg';
-import type { CallEnd } from '../../../src/services/chat/call.types';
-import type { Tx } from '../../../src/entities/data-source';
+import type { Tx } from '../../../src/database/pool';
 import { PriceStore } from '../../../src/services/pricing/price.store';
 import type { ObservedPrice } from '../../../src/services/pricing/pricing.types';
 import { storableJson } from '../../../src/lib/storable';
 import { PriceScene, replicaOf } from '../../support/price-scene';
 import { waitFor } from '../../support/wait';
+import type { Settlement } from '../../../src/domain/call';
 
 let scene: PriceScene;
 let count = 0;
@@ -21,10 +21,10 @@ beforeEach(() => {
 afterAll(() => scene.close());
 
 const NOVEMBER = { effectiveFrom: new Date('2026-11-01T00:00:00Z') };
-const end = (prompt: number, by = scene.a): CallEnd =>
+const end = (prompt: number, by = scene.a): Settlement =>
   scene.end({ model, servedModel: model, occurredAt: '2026-11-10 12:00:00+00', tokens: { uncachedPrompt: prompt, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 } }, by);
 /** As the store writes it, in a transaction that stays open. */
-async function settleIn(client: Client, one: CallEnd): Promise<void> {
+async function settleIn(client: Client, one: Settlement): Promise<void> {
   const row = {
     organization_id: one.organizationId, occurred_at: one.occurredAt, id: one.id, user_id: one.userId, scenario: one.scenario, trace_id: one.traceId, door: 'GRAPHQL', operation: 'CHAT', streamed: one.streamed, model: one.model, served_model: one.servedModel,
     upstream: one.upstream, attempts: 1, status: one.status, uncached_prompt_tokens: one.tokens.uncachedPrompt, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 0, reasoning_tokens: 0,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { LitellmAdmin } from '../../../src/services/litellm/admin';
+import { LitellmAdmin } from '../../../src/services/upstream/litellm/admin';
 import { NightlyReconciliation, type NightlyReconciliationDeps } from '../../../src/services/reconciliation/nightly-reconciliation';
 import { ReconciliationRunStore } from '../../../src/services/reconciliation/reconciliation-run.store';
 import { setClock } from '../../support/database';

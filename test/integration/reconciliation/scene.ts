@@ -1,14 +1,14 @@
-import { LitellmAdmin } from '../../../src/services/litellm/admin';
-import { CallStore } from '../../../src/services/chat/call.store';
-import { plausible } from '../../../src/services/chat/worst-case';
-import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
+import { LitellmAdmin } from '../../../src/services/upstream/litellm/admin';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
+import { plausible } from '../../../src/services/ledger/bound';
+import { RecoveryStore } from '../../../src/services/recovery/recovery.store';
 import { PriceBook } from '../../../src/services/pricing/price-book';
 import { Corrector } from '../../../src/services/reconciliation/corrector';
 import { Reconciler } from '../../../src/services/reconciliation/reconciler';
 import { Reconciliation } from '../../../src/services/reconciliation/reconciliation.service';
 import { ReconciliationStore } from '../../../src/services/reconciliation/reconciliation.store';
 import { Sums } from '../../../src/services/reconciliation/sums';
-import { ReportLane } from '../../../src/services/usage/report-lane';
+import { reportLimiter } from '../../../src/services/usage/report-limiter';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { LitellmStandIn } from '../../support/litellm-admin';
@@ -47,7 +47,7 @@ export class ReconciliationScene {
     const { db } = database;
     this.store = new ReconciliationStore(db);
     this.reconciler = this.reconcilerOf(admin);
-    this.corrector = new Corrector({ store: new RecoveryStore(db), calls: new CallStore(db, prices), prices, modelOf: () => null, logger: this.logger });
+    this.corrector = new Corrector({ store: new RecoveryStore(db), calls: new LedgerStore(db, prices), prices, modelOf: () => null, logger: this.logger });
     this.service = this.serviceWithin({ calls: 10_000, ms: 60_000 });
   }
 
@@ -78,7 +78,7 @@ export class ReconciliationScene {
   }
 
   serviceWithin(limits: { calls: number; ms: number }): Reconciliation {
-    return new Reconciliation({ reconciler: this.reconciler, store: this.store, isNightly: true, lane: new ReportLane(), limits });
+    return new Reconciliation({ reconciler: this.reconciler, store: this.store, isNightly: true, limiter: reportLimiter(), limits });
   }
 
   /** A settled call of the member's, through the proxy: 10 and 5 tokens, 0.00006 dollars. */

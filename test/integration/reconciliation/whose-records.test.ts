@@ -1,6 +1,6 @@
-import { CallStore } from '../../../src/services/chat/call.store';
-import { correctedEnd } from '../../../src/services/ledger/lost-call';
-import { RecoveryStore } from '../../../src/services/ledger/recovery.store';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
+import { correctedEnd } from '../../../src/services/recovery/lost-call';
+import { RecoveryStore } from '../../../src/services/recovery/recovery.store';
 import { insertInFlight, type UsageRow } from '../usage/usage-rows';
 import { ReconciliationScene } from './scene';
 
@@ -106,7 +106,7 @@ describe('what was booked stands', () => {
     const call = await scene.call({ status: 'LOST', usage_source: 'ESTIMATED' });
     scene.record(call, { completionTokens: 1, errorCode: '499', spend: 0.00002 });
     const { db } = scene.database;
-    const store = new CallStore(db, scene.prices);
+    const store = new LedgerStore(db, scene.prices);
     let told = false;
     // The window's calls are read by then.
     scene.proxy.before = async () => {

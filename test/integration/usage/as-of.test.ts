@@ -5,7 +5,7 @@ import { PriceService } from '../../../src/services/pricing/price.service';
 import { AsOf } from '../../../src/services/usage/as-of.store';
 import { UsageService } from '../../../src/services/usage/usage.service';
 import type { UsageQuery, UsageReport } from '../../../src/services/usage/usage.types';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { appendPrice } from '../../support/prices';

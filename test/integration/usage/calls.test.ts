@@ -1,11 +1,12 @@
 import { encodeCursor } from '../../../src/lib/page';
 import { newId } from '../../../src/lib/ids';
 import { UsageService } from '../../../src/services/usage/usage.service';
-import type { CallRecord, UsageFilter } from '../../../src/services/usage/usage.types';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { UsageFilter } from '../../../src/services/usage/usage.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { insertInFlight, insertUsage, usageRow, type UsageRow } from './usage-rows';
+import type { CallRecord } from '../../../src/domain/call';
 
 let database: TestDatabase;
 let usage: UsageService;

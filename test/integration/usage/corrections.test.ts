@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { newId } from '../../../src/lib/ids';
 import { UsageService } from '../../../src/services/usage/usage.service';
-import type { CallRecord, UsageDimension, UsageFilter, UsageQuery, UsageReport } from '../../../src/services/usage/usage.types';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { UsageDimension, UsageFilter, UsageQuery, UsageReport } from '../../../src/services/usage/usage.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { correctUsage, insertInFlight, insertUsage, usageRow, type UsageRow } from './usage-rows';
+import type { CallRecord } from '../../../src/domain/call';
 
 const FROM = new Date('2026-11-01T00:00:00Z');
 const TO = new Date('2026-12-15T00:00:00Z');

@@ -1,10 +1,11 @@
 import { Decimal } from '../../../src/lib/decimal';
 import { UsageService } from '../../../src/services/usage/usage.service';
-import type { CallRecord, UsageDimension, UsageFigures, UsageFilter, UsageInterval, UsageQuery } from '../../../src/services/usage/usage.types';
+import type { UsageDimension, UsageFigures, UsageFilter, UsageInterval, UsageQuery } from '../../../src/services/usage/usage.types';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { wallClock } from '../../support/wall-clock';
 import { Chance, FiguresHistory } from './figures-history';
 import { entriesAsOf, FIELDS, figuresOf, matches, type Entry } from './plain-figures';
+import type { CallRecord } from '../../../src/domain/call';
 
 const DAY_MS = 86_400_000;
 const DIMENSIONS: UsageDimension[][] = [

@@ -2,7 +2,7 @@ import { Client } from 'pg';
 import { newId } from '../../../src/lib/ids';
 import { UsageService } from '../../../src/services/usage/usage.service';
 import type { UsageDimension, UsageQuery } from '../../../src/services/usage/usage.types';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { appendPrice, changeAllCalls } from '../../support/prices';
 import { insertUsage, usageRow } from './usage-rows';

@@ -1,8 +1,8 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 import { newId } from '../../../src/lib/ids';
 import { PriceBook } from '../../../src/services/pricing/price-book';
 import { PriceService } from '../../../src/services/pricing/price.service';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { setClock } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { correctUsage, insertUsage, usageRow, type UsageRow } from './usage-rows';

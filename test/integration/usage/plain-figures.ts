@@ -1,6 +1,6 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 import { Decimal } from '../../../src/lib/decimal';
-import { pricedCall } from '../../../src/entities/priced-call';
+import { pricedCall } from '../../../src/database/priced-call';
 import type { UsageDimension, UsageFigures, UsageFilter } from '../../../src/services/usage/usage.types';
 import { percentileOf } from '../../support/percentiles';
 

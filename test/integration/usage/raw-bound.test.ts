@@ -1,8 +1,8 @@
-import type { ReadTx } from '../../../src/entities/data-source';
+import type { ReadTx } from '../../../src/database/pool';
 import { newId } from '../../../src/lib/ids';
 import { UsageService } from '../../../src/services/usage/usage.service';
 import type { UsageQuery } from '../../../src/services/usage/usage.types';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { insertUsage, usageRow } from './usage-rows';
 

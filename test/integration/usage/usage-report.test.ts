@@ -1,7 +1,7 @@
 import { newId } from '../../../src/lib/ids';
 import { UsageService } from '../../../src/services/usage/usage.service';
 import type { UsageDimension, UsageFigures, UsageInterval, UsageQuery, UsageReport } from '../../../src/services/usage/usage.types';
-import type { Viewer } from '../../../src/services/viewer/viewer.types';
+import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { percentileOf } from '../../support/percentiles';

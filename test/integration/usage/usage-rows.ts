@@ -1,4 +1,4 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 import { newId } from '../../../src/lib/ids';
 
 /** A settled call as the tests of reports need it. */

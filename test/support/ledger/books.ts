@@ -1,6 +1,5 @@
-import type { Db } from '../../../src/entities/data-source';
-import type { TestUser, World } from '../factories';
-import { createUser, createWorld } from '../factories';
+import type { Db } from '../../../src/database/pool';
+import { type TestUser, type World, createUser, createWorld } from '../factories';
 import type { FakeProvider } from '../provider';
 import { waitFor } from '../wait';
 import type { Tally } from './load';

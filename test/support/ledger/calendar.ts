@@ -1,4 +1,4 @@
-import type { BudgetPeriod } from '../../../src/services/budget/budget.types';
+import type { BudgetPeriod } from '../../../src/domain/budget';
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 

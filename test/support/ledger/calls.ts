@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { newId } from '../../../src/lib/ids';
 import { callFacts } from '../call-ends';
-import type { CallEnd, HeldOn, NewCall } from '../../../src/services/chat/call.types';
+import type { HeldOn, NewCall, Settlement } from '../../../src/domain/call';
 
 /** What tests of the ledger say of a call; everything else is of no interest to it. */
 export interface CallFields {
@@ -47,13 +47,13 @@ export interface EndFields {
   heldOn: readonly HeldOn[];
   /** Dollars; null: no price is known. */
   cost: string | null;
-  status?: CallEnd['status'];
+  status?: Settlement['status'];
   /** What a repetition with the key is told; left out: the key is free again. */
   stored?: unknown;
   answer?: boolean;
 }
 
-export const endOf = (call: NewCall, fields: EndFields): CallEnd => ({
+export const endOf = (call: NewCall, fields: EndFields): Settlement => ({
   id: call.id,
   occurredAt: fields.occurredAt,
   facts: call,

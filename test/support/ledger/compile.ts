@@ -33,6 +33,7 @@ export class Program {
 /** The program and what it imports as JavaScript: a tenth of a second for the whole server. */
 function compileProgram(entry: string, edit: (file: string, text: string) => string): { file: string; folder: string } {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-program-'));
+  writeFileSync(path.join(folder, 'package.json'), '{}');
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'));
   const target = (file: string): string => path.join(folder, path.relative(ROOT, file)).replace(/\.ts$/, '.js');
   const seen = new Set<string>();

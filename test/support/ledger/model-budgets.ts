@@ -1,5 +1,5 @@
 import { Decimal } from '../../../src/lib/decimal';
-import type { BudgetPeriod, BudgetScope } from '../../../src/services/budget/budget.types';
+import type { BudgetPeriod, BudgetScope } from '../../../src/domain/budget';
 import { periodDate } from './calendar';
 import type { ModelCall } from './model';
 

@@ -1,4 +1,4 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 
 /** A part of a function's text, and what stands there when somebody forgets why. */
 export type Mutation = [remedy: RegExp, mistake: string];

@@ -1,4 +1,4 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 
 /** Tables whose changes are the steps of admission, settlement and correction. */
 const WATCHED = ['calls_in_flight', 'llm_usage', 'budget_periods', 'budget_alerts', 'idempotency_keys', 'messages', 'conversations', 'call_checkpoints'];

@@ -1,17 +1,17 @@
 import { Pool } from 'pg';
-import type { Db } from '../../../src/entities/data-source';
-import { CallStore } from '../../../src/services/chat/call.store';
-import type { Admission, CallEnd, NewCall } from '../../../src/services/chat/call.types';
+import type { Db } from '../../../src/database/pool';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
+import type { Admission, NewCall, Settlement } from '../../../src/domain/call';
 
 /**
- * A replica that does nothing but the ledger's work: a process with the product's CallStore on the product's kind of connections, and commands
+ * A replica that does nothing but the ledger's work: a process with the product's LedgerStore on the product's kind of connections, and commands
  * by IPC. It comes up in a tenth of a second (no TypeORM, no doors), so that a test can kill as many as it likes.
  */
 export interface Command {
   nr: number;
   /** What goes wrong while it is carried out. */
   fault?: ReplicaFault;
-  work: { do: 'admit'; calls: NewCall[] } | { do: 'settle'; ends: CallEnd[] } | { do: 'correct'; ends: CallEnd[]; reason: string } | /** Waits for what it has sent and was told nothing of. */ { do: 'finish' };
+  work: { do: 'admit'; calls: NewCall[] } | { do: 'settle'; ends: Settlement[] } | { do: 'correct'; ends: Settlement[]; reason: string } | /** Waits for what it has sent and was told nothing of. */ { do: 'finish' };
 }
 /**
  * BEFORE, ANSWERED: the process kills itself before a statement is sent, behind its answer. LOST, CUT: it lives on, and the first statement's
@@ -22,7 +22,7 @@ export interface Failed { failed: string; code: string | null }
 /** `admit` answers call by call, in their order. */
 export interface Reply { nr: number; admissions?: (Admission | Failed)[]; ids?: string[]; failed?: Failed }
 
-// As src/entities/data-source.ts has them.
+// As src/database/pool.ts has them.
 const SESSION = '-c TimeZone=UTC -c search_path=public -c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan';
 
 const dieNow = (): never => {
@@ -53,7 +53,7 @@ function run(url: string, name: string): void {
     return rows as never;
   };
   const db: Pick<Db, 'hot' | 'query'> = { hot: (statement, text, values) => query({ name: statement, text, values: [...values] }), query: (text, values = []) => query({ text, values: [...values] }) };
-  const store = new CallStore(db as Db);
+  const store = new LedgerStore(db as Db);
 
   async function carryOut({ work }: Command): Promise<Omit<Reply, 'nr'>> {
     if (work.do === 'settle') return { ids: await store.settle(work.ends) };

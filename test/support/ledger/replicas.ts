@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { Admission, CallEnd, NewCall } from '../../../src/services/chat/call.types';
+import type { Admission, NewCall, Settlement } from '../../../src/domain/call';
 import { Program } from './compile';
 import type { Command, Failed, Reply } from './replica';
 
@@ -49,11 +49,11 @@ export class Replica {
     return (await this.ask({ do: 'admit', calls }, fault)).admissions!;
   }
 
-  async settle(ends: CallEnd[], fault?: Command['fault']): Promise<string[]> {
+  async settle(ends: Settlement[], fault?: Command['fault']): Promise<string[]> {
     return (await this.ask({ do: 'settle', ends }, fault)).ids!;
   }
 
-  async correct(ends: CallEnd[], reason: string, fault?: Command['fault']): Promise<string[]> {
+  async correct(ends: Settlement[], reason: string, fault?: Command['fault']): Promise<string[]> {
     return (await this.ask({ do: 'correct', ends, reason }, fault)).ids!;
   }
 

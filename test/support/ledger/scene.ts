@@ -1,10 +1,10 @@
 import { Client } from 'pg';
-import { openDatabase, type Db } from '../../../src/entities/data-source';
+import { openDatabase, type Db } from '../../../src/database/pool';
 import { canonicalDecimal } from '../../../src/lib/decimal';
 import { newId } from '../../../src/lib/ids';
-import type { BudgetPeriod, BudgetScope } from '../../../src/services/budget/budget.types';
-import { CallStore } from '../../../src/services/chat/call.store';
-import type { Admission, CallEnd, NewCall } from '../../../src/services/chat/call.types';
+import type { BudgetPeriod, BudgetScope } from '../../../src/domain/budget';
+import { LedgerStore } from '../../../src/services/ledger/ledger.store';
+import type { Admission, NewCall, Settlement } from '../../../src/domain/call';
 import { createTestDatabase, type TestDatabase } from '../database';
 import { createOrganization, createPlan, createUser } from '../factories';
 import { waitFor } from '../wait';
@@ -25,14 +25,14 @@ export class Scene {
     readonly userId: string,
     readonly tokenId: string,
     readonly projectId: string,
-    readonly a: CallStore,
-    readonly b: CallStore,
+    readonly a: LedgerStore,
+    readonly b: LedgerStore,
   ) {}
 
   static async open(): Promise<Scene> {
     const database = await createTestDatabase();
     const other = await openDatabase({ url: database.url, poolSize: 4, applicationName: 'weir-other' }, () => {});
-    const scene = new Scene(database, '', '', '', '', new CallStore(database.db), new CallStore(other));
+    const scene = new Scene(database, '', '', '', '', new LedgerStore(database.db), new LedgerStore(other));
     scene.closers.push(() => other.close());
     return scene;
   }
@@ -58,7 +58,7 @@ export class Scene {
     return newCall({ organizationId: this.organizationId, userId: this.userId, tokenId: this.tokenId, projectId: this.projectId, hold, ...more });
   }
 
-  end({ call, occurredAt, heldOn }: Admitted, cost: string | null, more: Partial<EndFields> = {}): CallEnd {
+  end({ call, occurredAt, heldOn }: Admitted, cost: string | null, more: Partial<EndFields> = {}): Settlement {
     return endOf(call, { occurredAt, heldOn, cost, ...more });
   }
 

@@ -1,6 +1,6 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 import { Decimal, canonicalDecimal } from '../../../src/lib/decimal';
-import type { Admission } from '../../../src/services/chat/call.types';
+import type { Admission } from '../../../src/domain/call';
 import { Model, type LogEntry } from './model';
 import { rowKey } from './model-budgets';
 import type { Failed } from './replica';

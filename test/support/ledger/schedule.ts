@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Decimal } from '../../../src/lib/decimal';
-import type { Admission, CallEnd, HeldOn, NewCall } from '../../../src/services/chat/call.types';
+import type { Admission, HeldOn, NewCall, Settlement } from '../../../src/domain/call';
 import { endOf, newCall } from './calls';
 import type { Lane } from './lane';
 import { Random } from './random';
@@ -38,8 +38,8 @@ class Schedule {
   private readonly replies = new Map<string, Admission | Failed>();
   private readonly live = new Map<string, Live>();
   /** Ends that were sent to be settled, and those whose settlement was acknowledged: only these can be corrected for sure. */
-  private readonly settled: CallEnd[] = [];
-  private readonly acknowledged: CallEnd[] = [];
+  private readonly settled: Settlement[] = [];
+  private readonly acknowledged: Settlement[] = [];
   private readonly keys: { user: string; key: string }[] = [];
   private readonly dead: string[] = [];
   private readonly size: number;
@@ -109,7 +109,7 @@ class Schedule {
       case 'twice':
         return this.planSettlement([replica, random.chance(0.4) ? replica : random.pick(this.replicas)], mine);
       case 'correct': {
-        const ends = random.some(this.acknowledged, 3).map((end): CallEnd => ({ ...end, status: 'COMPLETED', cost: { ...(end.cost ?? { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0' }), total: random.amount(3) } }));
+        const ends = random.some(this.acknowledged, 3).map((end): Settlement => ({ ...end, status: 'COMPLETED', cost: { ...(end.cost ?? { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0' }), total: random.amount(3) } }));
         return ends.length ? () => this.ask(replica, (one, fault) => one.correct(ends, 'a later record', fault), mine) : async () => {};
       }
       case 'edit':
@@ -178,14 +178,14 @@ class Schedule {
     };
   }
 
-  private async settle(replica: Replica, ends: CallEnd[], fault?: ReplicaFault): Promise<void> {
+  private async settle(replica: Replica, ends: Settlement[], fault?: ReplicaFault): Promise<void> {
     await this.ask(replica, async (one, first) => {
       await one.settle(ends, first);
       this.acknowledged.push(...ends);
     }, fault);
   }
 
-  private endOf({ call, occurredAt, heldOn }: Live, status?: CallEnd['status']): CallEnd {
+  private endOf({ call, occurredAt, heldOn }: Live, status?: Settlement['status']): Settlement {
     const { random } = this;
     const how = status ?? random.pick(['COMPLETED', 'COMPLETED', 'COMPLETED', 'STOPPED', 'FAILED'] as const);
     const hold = call.hold === null ? null : Decimal.parse(call.hold);

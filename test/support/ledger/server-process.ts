@@ -7,7 +7,7 @@ import { waitFor } from '../wait';
 import { Program } from './compile';
 
 /** As `npm run build` made it, where this file is compiled itself, as in bench/dist; else from the sources of now. */
-const BUILT = __filename.endsWith('.js') ? path.join(__dirname, '..', '..', '..', '..', '..', 'dist', 'main.js') : null;
+const BUILT = __filename.endsWith('.js') ? path.join(__dirname, '..', '..', '..', '..', '..', 'dist', 'src', 'main.js') : null;
 const program = new Program(path.join(__dirname, '..', '..', '..', 'src', 'main.ts'));
 
 export interface ServerOptions { databaseUrl: string; upstreamUrl: string; /** Milliseconds without a renewal after which others take it for dead. */ deadAfterMs: number }
@@ -23,7 +23,7 @@ export class ServerSlot {
   private readonly main: string;
 
   constructor(private readonly options: ServerOptions) {
-    if (BUILT && !existsSync(BUILT)) throw new Error('dist/main.js is missing: npm run build');
+    if (BUILT && !existsSync(BUILT)) throw new Error('dist/src/main.js is missing: npm run build');
     this.main = BUILT ?? program.use();
   }
 

@@ -1,10 +1,11 @@
-import type { Db } from '../../../src/entities/data-source';
+import type { Db } from '../../../src/database/pool';
 import { canonicalDecimal, Decimal } from '../../../src/lib/decimal';
 import { priceCall } from '../../../src/services/pricing/price-call';
 import { pickRecord } from '../../../src/services/pricing/price-lookup';
-import type { PriceRecord, PriceSource, Rates, TokenBuckets } from '../../../src/services/pricing/pricing.types';
-import { pricedCall } from '../../../src/entities/priced-call';
+import type { PriceRecord, PriceSource, Rates } from '../../../src/services/pricing/pricing.types';
+import { pricedCall } from '../../../src/database/priced-call';
 import type { BookPlay } from './book-play';
+import type { TokenBuckets } from '../../../src/domain/money';
 
 interface Row {
   id: string; kind: string; sign: number; call_id: string; correction: number; organization_id: string; occurred_at: Date; day: string; model: string; served_model: string; deployment: string | null; service_tier: string | null;

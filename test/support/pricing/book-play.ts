@@ -1,12 +1,13 @@
 import { Decimal } from '../../../src/lib/decimal';
 import { newId } from '../../../src/lib/ids';
-import type { CallEnd } from '../../../src/services/chat/call.types';
 import { priceUsage } from '../../../src/services/pricing/price-usage';
-import type { ModelPriceEdit, ObservedPrice, PriceChangeResult, PriceTierEdit, TokenBuckets } from '../../../src/services/pricing/pricing.types';
+import type { ModelPriceEdit, ObservedPrice, PriceChangeResult, PriceTierEdit } from '../../../src/services/pricing/pricing.types';
 import { callEnd } from '../call-ends';
 import { setClock } from '../database';
 import type { Random } from '../ledger/random';
 import type { PriceScene, Replica } from '../price-scene';
+import type { Settlement } from '../../../src/domain/call';
+import type { TokenBuckets } from '../../../src/domain/money';
 
 const DAY_MS = 86_400_000;
 const START_MS = Date.parse('2026-11-20T00:00:00.000Z');
@@ -23,7 +24,7 @@ export interface Change { result: PriceChangeResult; dry: PriceChangeResult | nu
 export class BookPlay {
   readonly told = new Map<string, Told>();
   readonly changes: Change[] = [];
-  private readonly ends: CallEnd[] = [];
+  private readonly ends: Settlement[] = [];
   private readonly models: string[];
   private readonly organizations: string[];
   private nowMs = START_MS;
@@ -79,7 +80,7 @@ export class BookPlay {
     return { uncachedPrompt: size(), cacheRead: size(), cacheWrite, cacheWriteOneHour: random.chance(0.5) ? random.int(0, cacheWrite) : 0, output: size(), reasoning: size() };
   }
 
-  private used(): Partial<CallEnd> {
+  private used(): Partial<Settlement> {
     const { random } = this;
     const nothing = random.chance(0.1);
     return {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort } from '../../../src/launch/ports';
+import { freePort } from '../../../launch/ports';
 import { startAppProcess, type AppProcess } from '../app-process';
 import { createTestDatabase, type TestDatabase } from '../database';
 import type { TestUser } from '../factories';

@@ -1,5 +1,6 @@
 import { priceCall } from '../../../src/services/pricing/price-call';
-import type { Rates, TokenBuckets } from '../../../src/services/pricing/pricing.types';
+import type { Rates } from '../../../src/services/pricing/pricing.types';
+import type { TokenBuckets } from '../../../src/domain/money';
 
 const NO_TOKENS: TokenBuckets = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
 const tokens = (some: Partial<TokenBuckets>): TokenBuckets => ({ ...NO_TOKENS, ...some });

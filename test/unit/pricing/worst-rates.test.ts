@@ -1,9 +1,10 @@
-import { worstCaseCost } from '../../../src/services/chat/worst-case';
+import { worstCaseCost } from '../../../src/services/ledger/bound';
 import { Decimal } from '../../../src/lib/decimal';
 import { priceCall } from '../../../src/services/pricing/price-call';
 import { pickRecord, possibleRecords } from '../../../src/services/pricing/price-lookup';
-import type { PriceRecord, Rates, RateTier, TokenBuckets } from '../../../src/services/pricing/pricing.types';
+import type { PriceRecord, Rates, RateTier } from '../../../src/services/pricing/pricing.types';
 import { worstRates } from '../../../src/services/pricing/worst-rates';
+import type { TokenBuckets } from '../../../src/domain/money';
 
 let number = 0;
 const record = (fields: Partial<PriceRecord> & { rates: Rates }): PriceRecord => {

@@ -2,9 +2,9 @@ import { execute, parse, subscribe, type ExecutionResult, type GraphQLSchema } f
 import { compileQuery, isCompiledQuery } from 'graphql-jit';
 import { newId } from '../../../src/lib/ids';
 import { buildGraphSchema } from '../../../src/resolvers/schema';
-import type { RequestContext } from '../../../src/server/context';
-import type { ChatEvent } from '../../../src/services/chat/chat.types';
+import type { RequestContext } from '../../../src/resolvers/context';
 import { ALERT, budget, call, conversation, FIGURES, message, NOW, ORGANIZATION_ID, PLAN_ID, reply, stubContext, user, USER_ID } from './stub-context';
+import type { StreamEvent } from '../../../src/domain/stream-events';
 
 const schema: GraphQLSchema = buildGraphSchema();
 const PLAN = { id: PLAN_ID, name: 'Free', models: ['*'], defaultModel: null, limits: { requestsPerMinute: null, tokensPerMinute: null, parallelCalls: null, maxOutputTokens: 100, monthlyBudget: '5.00' } };
@@ -183,7 +183,7 @@ describe.each([['graphql-js', graphqlJs], ['graphql-jit', jit]])('resolvers unde
 });
 
 describe('chatStream', () => {
-  const EVENTS: ChatEvent[] = [
+  const EVENTS: StreamEvent[] = [
     { kind: 'StreamStarted', fromSeq: 1, seq: 1, streamId: newId('stream'), callId: newId('call'), model: 'small', conversation: null },
     { kind: 'TextDelta', fromSeq: 2, seq: 3, text: 'Hel' },
     { kind: 'StreamFailed', fromSeq: 4, seq: 4, partial: reply(), refusal: { kind: 'UpstreamFailed', code: 'UPSTREAM_TIMEOUT', message: 'late', retryable: true, retryAfterMs: null, upstream: 'LITELLM', attempts: 1, callId: null } },

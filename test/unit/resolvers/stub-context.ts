@@ -1,11 +1,11 @@
 import { newId } from '../../../src/lib/ids';
-import type { RequestContext } from '../../../src/server/context';
-import type { Services } from '../../../src/services/services';
-import type { ChatReply } from '../../../src/services/chat/chat.types';
-import type { Budget, BudgetAlert } from '../../../src/services/budget/budget.types';
-import type { Conversation, Message } from '../../../src/services/conversation/conversation.types';
-import type { CallRecord, UsageFigures } from '../../../src/services/usage/usage.types';
-import type { UserRow } from '../../../src/services/viewer/viewer.types';
+import type { RequestContext, Services } from '../../../src/resolvers/context';
+import type { Budget, BudgetAlert } from '../../../src/domain/budget';
+import type { Conversation, Message } from '../../../src/domain/conversation';
+import type { UsageFigures } from '../../../src/services/usage/usage.types';
+import type { UserRow } from '../../../src/domain/principal';
+import type { ChatReply } from '../../../src/domain/outcome';
+import type { CallRecord } from '../../../src/domain/call';
 
 export const NOW = new Date('2026-03-01T12:00:00.000Z');
 export const USER_ID = newId('user');
@@ -27,7 +27,7 @@ export function stubContext(stubs: Stubs): RequestContext {
     });
   const services = new Proxy({}, { get: (_target, name: string) => service(name, stubs[name as keyof Services]) }) as Services;
   const viewer = { userId: USER_ID, organizationId: ORGANIZATION_ID, role: 'MEMBER' as const, planId: PLAN_ID, tokenId: null, sessionId: null, expiresAtMs: null };
-  return { viewer, services, loaders: new Map(), door: 'GRAPHQL', requestId: 'request-1', traceparentId: null };
+  return { viewer, services, loaders: new Map(), door: 'GRAPHQL', fieldsAt: 'input', requestId: 'request-1', traceparentId: null };
 }
 
 export const user = (fields: Partial<UserRow> = {}): UserRow => ({

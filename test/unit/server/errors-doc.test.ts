@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { buildSchema, isEnumType } from 'graphql';
-import { errorsDocument } from '../../../src/server/errors-doc';
+import { errorsDocument } from '../../../scripts/errors-document';
 
 describe('docs/errors.md', () => {
   it('is what the tables of the code say (node scripts/errors-doc.mjs writes it)', () => {

@@ -1,6 +1,6 @@
 import { PieceLog } from '../../../src/services/streams/piece-log';
 import { entriesOf, piecesOf, readEntry, type EntryWords } from '../../../src/services/streams/redis-entry';
-import type { NewEvent } from '../../../src/services/streams/stream.types';
+import type { NewEvent } from '../../../src/domain/stream-events';
 
 const logOf = (events: readonly NewEvent[]): PieceLog => {
   const log = new PieceLog();

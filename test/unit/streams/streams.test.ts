@@ -1,7 +1,7 @@
-import type { DisconnectPolicy } from '../../../src/services/chat/chat.types';
 import { StreamViewer } from '../../../src/services/streams/stream-viewer';
 import { Streams } from '../../../src/services/streams/streams';
 import type { SharedLog } from '../../../src/services/streams/stream.types';
+import type { DisconnectPolicy } from '../../../src/domain/stream-events';
 
 const GRACE_MS = 30_000;
 const owner = { userId: 'usr_1', organizationId: 'org_1' };

@@ -1,4 +1,4 @@
-import { ExportIndex, type ExportPoint } from '../../../src/services/usage/export-index';
+import { ExportIndex, type ExportPoint } from '../../../src/services/exports/export-index';
 
 const HEADER = 500;
 const PAGE = 2_000_000;

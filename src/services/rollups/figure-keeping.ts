@@ -1,0 +1,62 @@
+import type { Db } from '../../database/pool';
+import type { Logger } from '../../lib/logger';
+import { CubesLagStore } from './cubes-lag.store';
+import { cubesStatus } from './cubes-status';
+import { Folder } from './folder';
+import { FolderStore } from './folder.store';
+import { PriceFolder } from './price-folder';
+import { PriceFolderStore } from './price-folder.store';
+import { Retention } from './retention';
+import { RetentionStore } from './retention.store';
+import type { ComponentState } from '../../domain/status';
+
+export interface FigureKeepingDeps {
+  databaseUrl: string;
+  db: Db;
+  /** Whole months of usage rows that are kept beside the current one; null: all. */
+  retentionMonths: number | null;
+  logger: Logger;
+}
+
+/** Milliseconds for what runs to come to its end, before its connection is taken away. */
+const STOP_MS = 1_000;
+
+/** What is done to the figures behind the writing of calls. */
+export class FigureKeeping {
+  private readonly stores: { close(): void }[];
+  private readonly parts: { start(): void; stop(): Promise<void> }[];
+  private readonly lag: CubesLagStore;
+
+  constructor({ databaseUrl, db, retentionMonths, logger }: FigureKeepingDeps) {
+    const folder = new FolderStore(databaseUrl);
+    const prices = new PriceFolderStore(databaseUrl);
+    const retention = new RetentionStore(databaseUrl);
+    this.lag = new CubesLagStore(db);
+    this.stores = [folder, prices, retention];
+    this.parts = [new Folder({ store: folder, logger }), new PriceFolder({ store: prices, logger }), new Retention({ store: retention, months: retentionMonths, logger })];
+  }
+
+  start(): void {
+    for (const part of this.parts) part.start();
+  }
+
+  /** Within a second and a half. What is cut short is carried out wholly or not at all, and done again by whoever comes next. */
+  async stop(): Promise<void> {
+    const ended = Promise.all(this.parts.map((part) => part.stop()));
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([ended, new Promise((resolve) => (timer = setTimeout(resolve, STOP_MS)))]);
+    clearTimeout(timer);
+    for (const store of this.stores) store.close();
+    await ended;
+  }
+
+  /** Age of the oldest settled call that is not folded; 0: there is none. Of all processes. Seconds. */
+  async lagSeconds(): Promise<number> {
+    return (await this.lag.lag(Infinity)).behindSeconds;
+  }
+
+  /** For `service`: of all processes, since the tables are asked. */
+  cubesStatus(): Promise<{ state: ComponentState; detail: string | null }> {
+    return cubesStatus(this.lag);
+  }
+}
