@@ -17,7 +17,7 @@ import { LedgerStore } from './services/ledger/ledger.store';
 import type { CallUpstream } from './services/pipeline/2-route';
 import { ChatService } from './services/pipeline/operations/chat.service';
 import { Pipeline } from './services/pipeline/pipeline';
-import { Housekeeping } from './services/ledger/partitions';
+import { Partitions } from './services/ledger/partitions';
 import { Idempotency } from './services/idempotency/idempotency';
 import { IdempotencyStore } from './services/idempotency/idempotency.store';
 import { RemoteStops } from './services/pipeline/remote-stops';
@@ -72,6 +72,7 @@ import { AuthService } from './services/auth/auth.service';
 import { PeopleService } from './services/accounts/people.service';
 import type { Services } from './resolvers/context';
 import { allows } from './domain/plan';
+import { inTime, LATE } from './lib/timeout';
 
 export interface App {
   /** Opens the doors. `url` is the GraphQL endpoint. */
@@ -93,10 +94,11 @@ const CLOSE_MS = 1_500;
 
 /** Waits for the work, not longer than so many milliseconds; what goes wrong is only told. */
 async function within(ms: number, work: Promise<void> | void, onFailure: (error: unknown) => void): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((_, reject) => (timer = setTimeout(() => reject(new Error(`not closed within ${ms} ms`)), ms)));
-  await Promise.race([work, late]).catch(onFailure);
-  clearTimeout(timer);
+  try {
+    if ((await inTime(Promise.resolve(work), ms)) === LATE) onFailure(new Error(`not closed within ${ms} ms`));
+  } catch (error) {
+    onFailure(error);
+  }
 }
 
 /** The composition root: builds everything in order, against a migrated database. Each resource pushes its own end at the line where it is opened. */
@@ -118,9 +120,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       metrics.groupSeconds.observe({ kind: group.what }, group.elapsedMs / 1_000);
       if (group.elapsedMs > SLOW_GROUP_MS) logger.warn(group, 'a group of calls took long to be written');
     });
-    const housekeeping = new Housekeeping({ store: callStore, logger });
-    await housekeeping.start();
-    closers.push(() => housekeeping.stop());
+    const partitions = new Partitions({ store: callStore, logger });
+    await partitions.start();
+    closers.push(() => partitions.stop());
     const owners = new OwnersStore(db);
     const installation = await owners.installation();
     // What an earlier process could not write is written before anybody looks for calls without an end.

@@ -5,13 +5,12 @@ import { migrate } from './database/migrate';
 import { createLogger, type Logger } from './lib/logger';
 import { createRedactor, passwordsOf } from './lib/redact';
 import { probe } from './services/upstream/litellm/detect';
+import { willNotPass } from './database/postgres-errors';
 
 /** How long start-up waits for Postgres and for the proxy before it gives up on the one and goes on without the other. */
 const DATABASE_WAIT_MS = 120_000;
 const PROXY_WAIT_MS = 60_000;
 
-/** Wrong password, wrong role, no such database: waiting does not help. */
-const WILL_NOT_PASS: ReadonlySet<string> = new Set(['28P01', '28000', '3D000']);
 
 /** The production entry: reads the configuration, waits for its neighbours, migrates, serves, and ends in order. */
 async function main(): Promise<void> {
@@ -75,7 +74,7 @@ async function retry<T>(logger: Logger, what: string, limitMs: number, work: () 
       return await work();
     } catch (error) {
       const { code, message } = error as { code?: string; message?: string };
-      if (waitedMs >= limitMs || error instanceof EarlierRelease || WILL_NOT_PASS.has(code ?? '')) throw error;
+      if (waitedMs >= limitMs || error instanceof EarlierRelease || willNotPass(error)) throw error;
       logger.warn({ waitedMs, code, reason: message }, `waiting for ${what}`);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }

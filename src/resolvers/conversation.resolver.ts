@@ -8,7 +8,8 @@ import { ConversationConnection, ConversationType, CreateConversationInputType, 
 import { toConnection, type ConnectionOf } from './types/node.type';
 import { DeletePayloadType, ProjectType } from './types/people.type';
 import { UsageFiguresType } from './types/usage.type';
-import { checkName, checkOptionalName, pageArgs } from './validate';
+import { checkName, checkOptionalName } from './validate';
+import { checkPage } from '../domain/page';
 
 @Resolver(() => ConversationType)
 export class ConversationResolver {
@@ -18,7 +19,7 @@ export class ConversationResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<ConversationType>> {
-    return toConnection(await context.services.conversations.list(context.viewer, pageArgs(first, after)));
+    return toConnection(await context.services.conversations.list(context.viewer, checkPage({ first, after })));
   }
 
   @Query(() => ConversationType, { nullable: true, description: 'One of the caller\'s own conversations; null for others.' })
@@ -62,7 +63,7 @@ export class ConversationResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<MessageType>> {
-    return toConnection(await context.services.conversations.messages(context.viewer, conversation.id, pageArgs(first, after)));
+    return toConnection(await context.services.conversations.messages(context.viewer, conversation.id, checkPage({ first, after })));
   }
 
   @Extensions({ report: true })

@@ -11,7 +11,8 @@ import {
   ApiTokenType, CreatedApiTokenType, DeletePayloadType, OrganizationType, ProjectConnection, ProjectType, UserConnection, UserType, VirtualKeyType,
 } from './types/people.type';
 import { PlanType } from './types/plan.type';
-import { checkName, checkOptionalName, pageArgs } from './validate';
+import { checkName, checkOptionalName } from './validate';
+import { checkPage } from '../domain/page';
 
 const USER_ID = { description: 'The user.' };
 
@@ -28,7 +29,7 @@ export class PeopleResolver {
     // An empty search box asks for everybody.
     const wanted = search?.trim() || null;
     checkOptionalName('search', wanted);
-    return toConnection(await context.services.people.users(context.viewer, { ...pageArgs(first, after), search: wanted }));
+    return toConnection(await context.services.people.users(context.viewer, { ...checkPage({ first, after }), search: wanted }));
   }
 
   @Query(() => ProjectConnection, { description: 'The projects of the organisation.' })
@@ -37,7 +38,7 @@ export class PeopleResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<ProjectType>> {
-    return toConnection(await context.services.people.projects(context.viewer, pageArgs(first, after)));
+    return toConnection(await context.services.people.projects(context.viewer, checkPage({ first, after })));
   }
 
   @Mutation(() => OrganizationType, { description: 'Makes an organisation. Operators.' })

@@ -6,7 +6,7 @@ import { CallType } from './types/call.type';
 import { toConnection } from './types/node.type';
 import { ReconciliationConnection, ReconciliationDifferenceType } from './types/reconciliation.type';
 import { DateTime } from './types/scalars';
-import { pageArgs } from './validate';
+import { checkPage } from '../domain/page';
 
 @Resolver(() => ReconciliationDifferenceType)
 export class ReconciliationResolver {
@@ -22,7 +22,7 @@ export class ReconciliationResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ReconciliationConnection> {
-    const page = await context.services.reconciliation.compare(context.viewer, { from, to, ...pageArgs(first, after) });
+    const page = await context.services.reconciliation.compare(context.viewer, { from, to, ...checkPage({ first, after }) });
     return { ...toConnection(page), summary: page.summary } as ReconciliationConnection;
   }
 

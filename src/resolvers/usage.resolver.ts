@@ -13,8 +13,9 @@ import { OrganizationType, ProjectType, UserType } from './types/people.type';
 import { DateTime } from './types/scalars';
 import { UsageFilterInputType } from './types/usage.input';
 import { UsageReportType, UsageRowType } from './types/usage.type';
-import { checkLimit, checkRange, checkTimeZone, pageArgs } from './validate';
+import { checkLimit, checkRange, checkTimeZone } from './validate';
 import type { CallRecord } from '../domain/call';
+import { checkPage } from '../domain/page';
 
 const FIGURES: readonly (keyof UsageFigures)[] = [
   'calls', 'failedCalls', 'promptTokens', 'cacheReadTokens', 'cacheWriteTokens', 'completionTokens', 'reasoningTokens', 'totalTokens', 'cost', 'unpricedCalls', 'averageLatencyMs', 'p50LatencyMs',
@@ -64,7 +65,7 @@ export class UsageResolver {
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<CallType>> {
     checkRange('filter', filter ?? {});
-    return toConnection(await context.services.usage.calls(context.viewer, filter ?? {}, pageArgs(first, after)));
+    return toConnection(await context.services.usage.calls(context.viewer, filter ?? {}, checkPage({ first, after })));
   }
 
   // A report and a call that the viewer was given may name whose they are: the service has chosen the rows.

@@ -2,6 +2,7 @@ import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import { AppError, ERROR_TABLE, type ErrorCode } from '../errors';
 import type { Logger } from '../lib/logger';
 import { createRedactor } from '../lib/redact';
+import { codeOf, isUnavailable } from '../database/postgres-errors';
 
 /** Codes that Apollo Server and graphql-js give to requests that cannot be executed: they say nothing about us and go out as they are. */
 export const PROTOCOL_CODES = {
@@ -94,23 +95,13 @@ export function toAppError(error: unknown): AppError | null {
   let current: unknown = error;
   for (let depth = 0; depth < 6 && current instanceof Error; depth += 1) {
     if (current instanceof AppError) return current;
-    if (isUnreachable(current)) return new AppError('SERVICE_UNAVAILABLE', { cause: error });
+    if (isUnavailable(current)) return new AppError('SERVICE_UNAVAILABLE', { cause: error });
     // A character that Postgres cannot store: refused at the arguments, this is the net below.
     if (codeOf(current) === '22021' || codeOf(current) === '22P05') return new AppError('BAD_USER_INPUT', { public: 'A text contains a character that cannot be stored.', cause: error });
     current = current.cause ?? (current as { driverError?: unknown }).driverError ?? (current instanceof AggregateError ? current.errors[0] : undefined);
   }
   return null;
 }
-
-const codeOf = (error: Error): string => String((error as { code?: unknown }).code ?? '');
-
-const NETWORK_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
-/** Postgres: shutting down or starting (57P0x), statement timeout (57014), no connection or resource left (53xxx), connection faults (08xxx), read-only standby, serialisation and deadlock. */
-const POSTGRES_CODES = /^(57P0[123]|57014|53\d{3}|08[0-9A-Z]{3}|25006|40001|40P01|55P03)$/;
-/** What `pg` says without a code. */
-const POSTGRES_TEXTS = /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error|Client was closed|Query read timeout|Cannot use a pool after calling end)/;
-
-const isUnreachable = (error: Error): boolean => NETWORK_CODES.has(codeOf(error)) || POSTGRES_CODES.test(codeOf(error)) || POSTGRES_TEXTS.test(error.message);
 
 const pathOf = (error: unknown): string | undefined => (error instanceof GraphQLError ? error.path?.join('.') : undefined);
 

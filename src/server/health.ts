@@ -1,5 +1,6 @@
 import type { Upstream } from '../domain/call';
 import type { ComponentState, ComponentStatus, ServiceStatus } from '../domain/status';
+import { inTime, LATE } from '../lib/timeout';
 
 /** What a check found; `detail` is for the operator, and holds no secret and no address. */
 export interface CheckResult { state: ComponentState; detail: string | null }
@@ -24,10 +25,9 @@ class Component {
   }
 
   private async ask(): Promise<ComponentStatus> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<CheckResult>((resolve) => (timer = setTimeout(resolve, this.timeoutMs, { state: 'DOWN', detail: `no answer within ${this.timeoutMs} ms` })));
-    const result = await Promise.race([this.check().catch((): CheckResult => ({ state: 'DOWN', detail: 'cannot be reached' })), timeout]);
-    clearTimeout(timer);
+    const asked = this.check().catch((): CheckResult => ({ state: 'DOWN', detail: 'cannot be reached' }));
+    const answer = await inTime(asked, this.timeoutMs);
+    const result: CheckResult = answer === LATE ? { state: 'DOWN', detail: `no answer within ${this.timeoutMs} ms` } : answer;
     const since = this.current?.state === result.state ? this.current.since : new Date();
     this.current = { ...result, since };
     this.checkedAt = performance.now();

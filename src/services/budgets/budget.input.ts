@@ -2,11 +2,11 @@ import { badInput } from '../../errors';
 import { Decimal } from '../../lib/decimal';
 import { kindOfId, type IdKind } from '../../lib/ids';
 import type { BudgetEdit, BudgetScope } from '../../domain/budget';
+import { isZoneName } from '../../lib/time-zone';
 
 const MAX_THRESHOLDS = 10;
 /** Digits: what is summed up and compared stays far within `numeric`. */
 const AMOUNT = /^\d{1,12}(\.\d{1,12})?$/;
-const MAX_ZONE = 64;
 
 const KINDS: Record<BudgetScope, IdKind> = { ORGANIZATION: 'organization', PROJECT: 'project', USER: 'user', API_TOKEN: 'apiToken' };
 
@@ -43,15 +43,4 @@ function checkThresholds(percents: readonly number[]): void {
     if (!Number.isInteger(percent) || percent < 1 || percent > 100) throw badInput(`alertAtPercent[${index}]`, 'a whole number from 1 to 100');
     if (percents.indexOf(percent) !== index) throw badInput(`alertAtPercent[${index}]`, 'is there twice');
   });
-}
-
-/** Only names that Intl and Postgres read alike: Postgres takes `+02:00` with the sign turned round, and `IST` for Israel. That it knows the name is asked later. */
-function isZoneName(name: string): boolean {
-  if (name.length > MAX_ZONE || !/^(?:UTC|GMT|[A-Za-z_]+\/[A-Za-z0-9_+\-/]+)$/.test(name)) return false;
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
 }

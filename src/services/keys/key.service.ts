@@ -1,5 +1,6 @@
 import type { Db, Tx } from '../../database/pool';
 import { AppError } from '../../errors';
+import { BackgroundLoop } from '../../lib/background-loop';
 import { ConcurrencyLimiter } from '../../lib/concurrency';
 import type { Logger } from '../../lib/logger';
 import { LruMap } from '../../lib/lru-map';
@@ -8,7 +9,6 @@ import type { Plan } from '../../domain/plan';
 import type { UserRef, VirtualKeyInfo } from '../../domain/principal';
 import { hashOf, KeySecrets } from './key-secrets';
 import { type KeyOwner, type KeyRow, KeyStore } from './key.store';
-import { Retry } from './retry';
 import { TeamSync } from './team-sync';
 import type { PlanService } from '../plans/plan.service';
 
@@ -24,6 +24,9 @@ export interface KeyServiceDeps {
   logger: Logger;
 }
 
+/** How often the background looks for what was left undone, and how soon after a failure. Milliseconds. */
+const CATCH_UP_EVERY_MS = 60_000;
+const FIRST_RETRY_MS = 1_000;
 const CACHED_KEYS = 50_000;
 /** Milliseconds in which the same user's key is not repaired twice: a model that the proxy really refuses would ask for it with every call. */
 const REPAIR_EVERY_MS = 5_000;
@@ -40,7 +43,7 @@ export class KeyService {
   private readonly repairedAt = new LruMap<string, number>(10_000);
   private readonly making = new Map<string, Promise<string>>();
   private readonly teams: TeamSync | null;
-  private readonly retry: Retry;
+  private readonly loop: BackgroundLoop;
   // Each holds a connection while the proxy answers: most of the pool stays free.
   private readonly limiter = new ConcurrencyLimiter({ max: 2 });
   private installation: Promise<string> | null = null;
@@ -49,16 +52,22 @@ export class KeyService {
     this.secrets = new KeySecrets(deps.secretKey);
     const { db, admin, modelsOf } = deps;
     this.teams = admin && new TeamSync({ db, admin, store: this.store, modelsOf: (plan) => modelsOf(plan), teamId: (planId) => this.nameOf(planId), alone: this.alone });
-    this.retry = new Retry({ work: () => this.catchUp(), logger: deps.logger });
+    this.loop = new BackgroundLoop({
+      what: 'telling the proxy of users, plans and keys',
+      everyMs: CATCH_UP_EVERY_MS,
+      firstRetryMs: FIRST_RETRY_MS,
+      work: () => this.catchUp(),
+      logger: deps.logger,
+    });
   }
 
   /** Catches up with what was left undone, now and then in the background. */
   start(): void {
-    if (this.deps.admin) this.retry.start();
+    if (this.deps.admin) this.loop.start();
   }
 
   async stop(): Promise<void> {
-    await this.retry.stop();
+    await this.loop.stop();
   }
 
   /** The secret for the user's calls. Made at the proxy on the first call. Throws SERVICE_UNAVAILABLE, UNAUTHENTICATED (the user is gone). */
@@ -230,7 +239,7 @@ export class KeyService {
       await work();
     } catch (error) {
       this.deps.logger.warn({ err: error, ...subject }, `${what}; it will be tried again`);
-      this.retry.soon();
+      this.loop.soon();
     }
   }
 

@@ -1,7 +1,8 @@
 import { notifyAlerts } from '../../database/alert-notice';
 import type { Db } from '../../database/pool';
 import { Grouped } from '../../lib/grouped';
-import { violatedConstraint } from '../../database/postgres-errors';
+import { codeOf, isDatabaseAway, isLockTaken, mayPass, SQLSTATE, violatedConstraint } from '../../database/postgres-errors';
+import { doublingWaits, retry } from '../../lib/retry';
 import type { Prices } from '../pricing/price-usage';
 import { admitJson, arrayOf, placed, settleJson } from './call-json';
 import type { Admission, CallName, NewCall, Settlement, StopReason } from '../../domain/call';
@@ -9,24 +10,15 @@ import { readAdmissions, type AdmissionSql } from './read-admissions';
 import { reprice } from './reprice';
 
 /** Waits, bounded, while somebody makes a budget or records a price (weir.share_budgets, weir.share_prices): a matter of milliseconds, mostly. */
-async function whenFree<T>(work: () => Promise<T>): Promise<T> {
-  for (let waitedMs = 0, waitMs = 10; ; waitMs = Math.min(waitMs * 2, 500)) {
-    try {
-      return await work();
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== IS_BEING_CHANGED || waitedMs > ADMIT_WITHIN_MS) throw error;
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-      waitedMs += waitMs;
-    }
-  }
-}
+const whenFree = <T>(work: () => Promise<T>): Promise<T> =>
+  retry(work, { waitsMs: doublingWaits({ first: 10, longest: 500, total: ADMIT_WITHIN_MS }), when: isLockTaken });
 
 /** null: somebody else used the table for longer than the functions wait for it. */
 async function unlessInUse<T>(work: () => Promise<T>): Promise<T | null> {
   try {
     return await work();
   } catch (error) {
-    if ((error as { code?: unknown }).code === LOCK_NOT_AVAILABLE) return null;
+    if (isLockTaken(error)) return null;
     throw error;
   }
 }
@@ -34,27 +26,13 @@ async function unlessInUse<T>(work: () => Promise<T>): Promise<T | null> {
 /** A restart of Postgres takes about a second: calls wait for it, and fail closed after that. Milliseconds. */
 const ADMIT_AGAIN_AFTER_MS = [50, 200, 500, 1_000];
 const ADMIT_WITHIN_MS = 2_500;
-const LOCK_NOT_AVAILABLE = '55P03';
-/** A budget of the organisation, or a price of the model. */
-const IS_BEING_CHANGED = LOCK_NOT_AVAILABLE;
-/** Raised by weir.correct. */
-const PRICES_CHANGED = 'WP001';
 const MAX_PRICINGS = 5;
 /** Less than a statement of the data path may take: those that wait for the table meanwhile still succeed. */
 const MOVE_MS = 3_000;
 /** NOTIFY with an owner's name: somebody wants a call of it stopped. */
 export const STOPS_CHANNEL = 'weir_stops';
-/** No SQLSTATE: the connection itself failed. 57P0x: Postgres goes down or comes up. 40xxx: rolled back for the sake of another transaction. And the first try of the same call may have come to its end meanwhile. */
-const mayPass = (error: unknown): boolean => {
-  const code = String((error as { code?: unknown }).code ?? '');
-  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57P0|40|08)/.test(code) || code === IS_BEING_CHANGED || violatedConstraint(error) === 'calls_in_flight_pkey';
-};
-
-/** The connection, or the time: not one call's fault, so that nothing is won by trying each by itself on the few connections there are. */
-const isForAll = (error: unknown): boolean => {
-  const code = String((error as { code?: unknown }).code ?? '');
-  return !/^[0-9A-Z]{5}$/.test(code) || code === 'EPIPE' || /^(57|08|53)/.test(code);
-};
+/** Asked again, the call is written once: the first try may have come to its end meanwhile, and then its row is there. */
+const mayBeAskedAgain = (error: unknown): boolean => mayPass(error) || violatedConstraint(error) === 'calls_in_flight_pkey';
 
 /** How long the statement took until here, inside Postgres. Its commit comes after that. */
 const STATEMENT_MS = `extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 * 1000 AS "statementMs"`;
@@ -80,7 +58,7 @@ export interface CallGroup {
  * the next. Calls of a group are granted in the order of arrival; of two groups the later one may be first. 128 calls are written in some 8 ms,
  * which bounds what others wait behind them (`npm run bench stalls`).
  */
-const GROUPS = { isForAll, lanes: 2, maxItems: 128 };
+const GROUPS = { isForAll: isDatabaseAway, lanes: 2, maxItems: 128 };
 
 /** With its text for the database. */
 interface Written<T> { item: T; json: string }
@@ -122,7 +100,7 @@ export class LedgerStore {
           const [row] = await this.db.query<{ corrected: string[] }>(CORRECT, [arrayOf(ends.map(settleJson)), reason]);
           return row!.corrected;
         } catch (error) {
-          if ((error as { code?: unknown }).code !== PRICES_CHANGED || tries === MAX_PRICINGS) throw error;
+          if (codeOf(error) !== SQLSTATE.pricesChanged || tries === MAX_PRICINGS) throw error;
           await this.repriceAll(ends);
         }
       }
@@ -183,7 +161,7 @@ export class LedgerStore {
       } catch (error) {
         const waitMs = ADMIT_AGAIN_AFTER_MS[failures];
         // The connection is gone, and nobody knows whether the call is written: asked for again, it is not written twice.
-        if (waitMs === undefined || !mayPass(error) || performance.now() - startedAt > ADMIT_WITHIN_MS) throw error;
+        if (waitMs === undefined || !mayBeAskedAgain(error) || performance.now() - startedAt > ADMIT_WITHIN_MS) throw error;
         failures += 1;
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }

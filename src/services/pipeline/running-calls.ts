@@ -1,6 +1,7 @@
 import { AppError } from '../../errors';
 import type { RunningCall, RunningRegister } from '../../domain/running-call';
 import type { StopReason } from '../../domain/call';
+import { inTime } from '../../lib/timeout';
 
 /** The register of what runs here, so that it can be stopped from elsewhere and awaited before the process ends. */
 export class RunningCalls implements RunningRegister {
@@ -68,10 +69,7 @@ export class RunningCalls implements RunningRegister {
     this.accepting = false;
     this.unbooked = 0;
     const finished = this.finished();
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadlineMs)));
-    await Promise.race([finished, deadline]);
-    clearTimeout(timer);
+    await inTime(finished, deadlineMs);
     this.stopping = true;
     this.stopWhere(() => true, 'DEPLOY');
     await finished;

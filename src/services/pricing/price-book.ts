@@ -4,9 +4,10 @@ import { FALLBACK_PRICES_AS_OF, knownModel } from './fallback-prices';
 import { givingWay } from './give-way';
 import { missingPrices, ReturningPrices, type NewPrice } from './observed-prices';
 import { endOfOpen, inForceAt, pickRecord, possibleRecords } from './price-lookup';
-import { codeOf, LOCK_NOT_AVAILABLE, notBefore, PriceStore } from './price.store';
+import { notBefore, PriceStore } from './price.store';
 import type { ObservedPrice, PriceRecord, PriceSource, RecordToAdd } from './pricing.types';
 import { worstRates, type WorstRates } from './worst-rates';
+import { isLockTaken } from '../../database/postgres-errors';
 
 /** Models whose prices are appended together: none of their calls is settled until that is committed. */
 const MODELS_AT_ONCE = 20;
@@ -63,7 +64,7 @@ export class PriceBook {
       try {
         added += await givingWay(() => this.append(told));
       } catch (error) {
-        if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+        if (!isLockTaken(error)) throw error;
         this.deps.logger.warn({ models: [...some], err: error }, 'prices not appended: settlements of the models do not end');
       }
       await this.reload();

@@ -6,8 +6,10 @@ import { totalImpact, type ImpactRow } from './price-impact';
 import type { PriceImpactStore, Time } from './price-impact.store';
 import { endOfOpen } from './price-lookup';
 import { pricePartsInTurns, type PricePart } from './price-parts';
-import { changeParts, codeOf, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, type PriceStore } from './price.store';
+import { changeParts, type PriceStore } from './price.store';
 import type { PriceChangeResult, PriceRecord, RecordToAdd } from './pricing.types';
+import { codeOf, isLockTaken, SQLSTATE } from '../../database/postgres-errors';
+import { retry } from '../../lib/retry';
 
 export interface PriceChangesDeps {
   book: Pick<PriceBook, 'reload' | 'recordsOf'>;
@@ -111,7 +113,7 @@ export class PriceChanges {
     try {
       return await givingWay(work);
     } catch (error) {
-      if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+      if (!isLockTaken(error)) throw error;
       throw new AppError('SERVICE_UNAVAILABLE', { internal: 'settlements of the model do not end', cause: error });
     }
   }
@@ -156,7 +158,7 @@ async function sumInSteps({ fromMs, toMs }: Time, ofTime: (time: Time) => Promis
       rows.push(...(await ofTime(time)));
       atMs = time.toMs;
     } catch (error) {
-      if (codeOf(error) !== STATEMENT_TIMEOUT) throw error;
+      if (!isTooLong(error)) throw error;
       stepMs = Math.floor((time.toMs - time.fromMs) / 2);
       if (stepMs < SHORTEST_STEP_MS) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'the calls of two hours cannot be summed up in time', cause: error });
     }
@@ -167,17 +169,7 @@ async function sumInSteps({ fromMs, toMs }: Time, ofTime: (time: Time) => Promis
 /** Later calls are priced with the record, and have no difference. */
 const partsUntil = (parts: readonly PricePart[], nowMs: number): PricePart[] => parts.filter((part) => part.startsAtMs <= nowMs);
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const isTooLong = (error: unknown): boolean => codeOf(error) === SQLSTATE.statementTimeout;
 
-async function again<T>(work: () => Promise<T>): Promise<T> {
-  for (const ms of SUM_AGAIN_AFTER_MS) {
-    try {
-      return await work();
-    } catch (error) {
-      // As much again would take as long again.
-      if (codeOf(error) === STATEMENT_TIMEOUT) throw error;
-      await wait(ms);
-    }
-  }
-  return work();
-}
+/** As much again would take as long again: a statement that took too long is not repeated. */
+const again = <T>(work: () => Promise<T>): Promise<T> => retry(work, { waitsMs: SUM_AGAIN_AFTER_MS, when: (error) => !isTooLong(error) });

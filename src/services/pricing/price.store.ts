@@ -3,6 +3,7 @@ import { AppError } from '../../errors';
 import { canonicalRates } from './canonical-rates';
 import type { PricePart } from './price-parts';
 import type { PriceRecord, PriceSource, Rates, RecordToAdd } from './pricing.types';
+import { codeOf, isLockTaken, SQLSTATE } from '../../database/postgres-errors';
 
 interface PriceRow {
   number: string;
@@ -31,8 +32,6 @@ const SET_BACK_MS = 60_000;
 const UNTIL_RECORDED_MS = 2;
 /** Milliseconds to wait until a writer of the book has ended. */
 const WRITERS_END_MS = 5_000;
-export const LOCK_NOT_AVAILABLE = '55P03';
-export const STATEMENT_TIMEOUT = '57014';
 
 const RECORDS_AFTER = `SELECT number, model, deployment, organization_id, source, effective_from, effective_to, recorded_at, service_tier, rates
   FROM model_prices WHERE number > $1 ORDER BY number`;
@@ -77,7 +76,7 @@ export class PriceStore {
         await tx.query(`SELECT pg_advisory_xact_lock_shared(hashtext('weir.model_prices'))`);
       });
     } catch (error) {
-      if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE) throw error;
+      if (!isLockTaken(error)) throw error;
       throw new AppError('SERVICE_UNAVAILABLE', { internal: 'a writer of the price book does not end', cause: error });
     }
   }
@@ -104,7 +103,7 @@ export class PriceStore {
       await tx.query('SELECT weir.lock_prices($1)', [models]);
     } catch (error) {
       // Several settlements in a row took it all.
-      if (codeOf(error) === STATEMENT_TIMEOUT) throw Object.assign(new Error('the prices of the models are in use', { cause: error }), { code: LOCK_NOT_AVAILABLE });
+      if (codeOf(error) === SQLSTATE.statementTimeout) throw Object.assign(new Error('the prices of the models are in use', { cause: error }), { code: SQLSTATE.lockNotAvailable });
       throw error;
     }
     await limit(tx, { lock: SETTLEMENTS_END_MS, statement: ALONE_MS, idle: ALONE_MS });
@@ -195,8 +194,6 @@ const LAST_RECORDED_MS = '(SELECT extract(epoch FROM recorded_at) * 1000 FROM mo
 /** Milliseconds, for the rest of the transaction. */
 const limit = (tx: Tx, ms: { lock: number; statement: number; idle: number }): Promise<unknown> =>
   tx.query(`SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true)`, [String(ms.lock), String(ms.statement), String(ms.idle)]);
-
-export const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code;
 
 const columnsOf = (records: readonly RecordToAdd[]): unknown[] => [
   records.map((record) => record.model),

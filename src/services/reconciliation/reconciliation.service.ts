@@ -6,6 +6,7 @@ import type { ReconciliationStore } from './reconciliation.store';
 import type { Difference, OurCall, ReconciliationPage, ReconciliationSummary } from './reconciliation.types';
 import { NIGHTLY, ON_DEMAND } from './resolution';
 import { Sums } from './sums';
+import { checkPage } from '../../domain/page';
 
 export interface ReconciliationDeps {
   /** null: models are asked directly, and nobody else keeps records. */
@@ -23,7 +24,6 @@ export interface ReconciliationDeps {
 
 interface Comparison { differences: Difference[]; summary: ReconciliationSummary }
 
-const MAX_PAGE = 100;
 const DAY_MS = 86_400_000;
 const MAX_DAYS = 31;
 const LIMITS = { calls: 10_000, ms: 8_000 };
@@ -49,7 +49,7 @@ export class Reconciliation {
     const { reconciler } = this.deps;
     if (!reconciler) throw new AppError('NOT_FOUND', { public: 'There is no proxy here: models are asked directly, and there are no other records to compare with.' });
     const { from, to, first, after } = args;
-    if (!Number.isInteger(first) || first < 1 || first > MAX_PAGE) throw badInput('first', `must be between 1 and ${MAX_PAGE}`);
+    checkPage({ first });
     if (!(from < to)) throw badInput('from', 'must be before `to`');
     if (to.getTime() - from.getTime() > MAX_DAYS * DAY_MS) throw badInput('to', `must be at most ${MAX_DAYS} days after \`from\``);
     const cursor = after == null ? null : decodeTimeCursor(after);

@@ -3,6 +3,7 @@ import type { SpendRecord, SpendRecords } from '../upstream/litellm/spend-record
 import { atMost, atMostUntilDeath, believed, fromCheckpoint, fromRecord, lostEnd, neverAskedEnd, nothingUsed, ownerOf, tellsUsage, type BeliefDeps, type Known, type PricingDeps } from './lost-call';
 import type { CheckpointText, FlyingCall, RecoveryStore } from './recovery.store';
 import type { Settlement } from '../../domain/call';
+import { isDataError } from '../../database/postgres-errors';
 
 export interface LostCallsDeps extends PricingDeps {
   plausible: BeliefDeps['plausible'];
@@ -208,7 +209,7 @@ export class LostCalls {
       return await this.deps.calls.settle([end]);
     } catch (error) {
       // "Data exception": what others wrote is left out, what was used is kept.
-      if (!String((error as { code?: unknown }).code).startsWith('22')) throw error;
+      if (!isDataError(error)) throw error;
       return this.deps.calls.settle([{ ...end, rawUsage: null, answer: null }]);
     }
   }

@@ -3,6 +3,7 @@ import type { Logger } from '../../lib/logger';
 import type { Journal } from './journal';
 import { Settler, type Settled, type SettlementStore } from './settler';
 import type { Settlement } from '../../domain/call';
+import { inTime, LATE } from '../../lib/timeout';
 
 export interface SettlementWriterDeps {
   store: SettlementStore;
@@ -135,7 +136,7 @@ export class SettlementWriter {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const settled = await inTime(this.settler.settle(end, 'OWNER'), until - performance.now());
-        if (settled !== null) return settled;
+        if (settled !== LATE) return settled;
       } catch (cause) {
         failure = cause;
       }
@@ -208,19 +209,5 @@ export class SettlementWriter {
     this.reportedAt[level] = performance.now();
     const fields = { inMemory: this.memory.size, inJournal: this.deps.journal.size, err: cause };
     this.deps.logger[level](fields, level === 'error' ? 'ends of calls are in memory only: neither the database nor the journal takes them' : 'ends of calls wait in the journal for the database');
-  }
-}
-
-/** null when the time (milliseconds) is over first; what becomes of the work then is of no interest. */
-async function inTime<T>(work: Promise<T>, ms: number): Promise<T | null> {
-  work.catch(() => {});
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

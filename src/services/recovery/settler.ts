@@ -1,7 +1,7 @@
 import type { Logger } from '../../lib/logger';
 import { lostOutcome } from '../../domain/outcome';
 import type { Journal } from './journal';
-import { failureOf } from './settlement-errors';
+import { writeFailureOf } from '../../database/postgres-errors';
 import type { Settlement } from '../../domain/call';
 
 /** What a settlement is written with; `correct` books the difference to what is there, and nothing where there is none. */
@@ -83,7 +83,7 @@ export class Settler {
   }
 
   private isRefusal(end: Settlement, cause: unknown): boolean {
-    const failure = failureOf(cause);
+    const failure = writeFailureOf(cause);
     if (failure !== 'SUSPECT') return failure === 'REFUSED';
     const strikes = (this.strikes.get(end.id) ?? 0) + 1;
     this.strikes.set(end.id, strikes);
@@ -98,7 +98,7 @@ export class Settler {
       for (const { id } of ends) this.strikes.delete(id);
       return [];
     } catch (cause) {
-      if (failureOf(cause) === 'AWAY') throw cause;
+      if (writeFailureOf(cause) === 'AWAY') throw cause;
       const [end, ...others] = ends as [Settlement, ...Settlement[]];
       if (others.length > 0) {
         const refused: Settlement[] = [];

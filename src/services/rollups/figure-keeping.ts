@@ -9,6 +9,7 @@ import { PriceFolderStore } from './price-folder.store';
 import { Retention } from './retention';
 import { RetentionStore } from './retention.store';
 import type { ComponentState } from '../../domain/status';
+import { inTime } from '../../lib/timeout';
 
 export interface FigureKeepingDeps {
   databaseUrl: string;
@@ -43,9 +44,7 @@ export class FigureKeeping {
   /** Within a second and a half. What is cut short is carried out wholly or not at all, and done again by whoever comes next. */
   async stop(): Promise<void> {
     const ended = Promise.all(this.parts.map((part) => part.stop()));
-    let timer: NodeJS.Timeout | undefined;
-    await Promise.race([ended, new Promise((resolve) => (timer = setTimeout(resolve, STOP_MS)))]);
-    clearTimeout(timer);
+    await inTime(ended, STOP_MS);
     for (const store of this.stores) store.close();
     await ended;
   }

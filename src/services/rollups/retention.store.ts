@@ -1,4 +1,5 @@
 import { SideConnection, type RunSql } from '../../database/background-connection';
+import { isLockTaken } from '../../database/postgres-errors';
 
 /** A month is summed up once before it is removed. Milliseconds. */
 const STATEMENT_MS = 1_800_000;
@@ -7,7 +8,6 @@ const LOCK_MS = 50;
 const DROP_MS = 5_000;
 /** Rows or cells that one statement removes. */
 const PIECE = 10_000;
-const LOCK_NOT_AVAILABLE = '55P03';
 
 /** A partition of `llm_usage`; its bounds as Postgres writes them, `from` being where what was removed so far ends, if that is earlier. */
 export interface OldMonth { partition: string; from: string; to: string }
@@ -100,7 +100,7 @@ export class RetentionStore {
         return null;
       });
     } catch (error) {
-      if ((error as { code?: unknown }).code === LOCK_NOT_AVAILABLE) return { why: 'the table is in use', isBusy: true };
+      if (isLockTaken(error)) return { why: 'the table is in use', isBusy: true };
       throw error;
     }
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Db } from '../../database/pool';
 import { AppError, badInput } from '../../errors';
+import { isLockTaken } from '../../database/postgres-errors';
 
 /** Milliseconds after which every transaction that settles or appends a price has ended: longer than any of its statements may take. */
 const UNSETTLED_MS = 20_000;
@@ -8,7 +9,6 @@ const UNSETTLED_MS = 20_000;
 const WAIT_MS = 5_000;
 const LOOK_MS = 5;
 const RETRY_AFTER_MS = 1_000;
-const lockNotAvailable = '55P03';
 
 /** Before anything is read as it stood at a time: whatever carries that time or an earlier one can be seen from then on, so that the answer never changes again. */
 export class AsOf {
@@ -53,7 +53,7 @@ export class AsOf {
         await tx.query(`SELECT pg_advisory_xact_lock_shared(hashtext('weir.model_prices'))`);
       });
     } catch (error) {
-      throw (error as { code?: string }).code === lockNotAvailable ? busy() : error;
+      throw isLockTaken(error) ? busy() : error;
     }
   }
 }

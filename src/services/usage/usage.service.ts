@@ -10,9 +10,10 @@ import { NO_USAGE } from './usage-report.store';
 import { scopeFilter } from './usage-scope';
 import type { UsageDimension, UsageFigures, UsageFilter, UsageQuery, UsageReport } from './usage.types';
 import type { CallRecord } from '../../domain/call';
+import { isZoneName } from '../../lib/time-zone';
+import { checkPage } from '../../domain/page';
 
 // A page or a report that a client can still show; more is an export.
-const MAX_PAGE = 100;
 const MAX_GROUPS = 1_000;
 /** Streams that run: more than a person looks through, and what one page of a dashboard can show. */
 const MAX_STREAMING = 1_000;
@@ -42,7 +43,7 @@ export class UsageService {
 
   /** Newest first. Throws FORBIDDEN (organisations, for others than operators) and BAD_USER_INPUT. */
   async calls(viewer: Viewer, filter: UsageFilter, { first, after }: PageArgs): Promise<Page<CallRecord>> {
-    if (!Number.isInteger(first) || first < 1 || first > MAX_PAGE) throw badInput('first', `must be between 1 and ${MAX_PAGE}`);
+    checkPage({ first });
     const key = after == null ? null : callKey(after);
     const scoped = scopeFilter(viewer, filter);
     const rows = await this.limiter.run(viewer.userId, () => this.callRows.page(scoped, first, key));
@@ -86,17 +87,6 @@ function maySee(viewer: Viewer, call: CallRecord): boolean {
   if (viewer.role === 'OPERATOR') return true;
   if (call.organizationId !== viewer.organizationId) return false;
   return viewer.role !== 'MEMBER' || call.userId === viewer.userId;
-}
-
-/** Only names that Intl and Postgres read alike: Postgres takes `+02:00` with the sign turned round, and `IST` for Israel. */
-function isZoneName(name: string): boolean {
-  if (!/^(?:UTC|GMT|[A-Za-z_]+\/[A-Za-z0-9_+\-/]+)$/.test(name)) return false;
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function callKey(after: string): CallKey {

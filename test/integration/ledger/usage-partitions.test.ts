@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import type { Db } from '../../../src/database/pool';
 import { LedgerStore } from '../../../src/services/ledger/ledger.store';
-import { Housekeeping } from '../../../src/services/ledger/partitions';
+import { Partitions } from '../../../src/services/ledger/partitions';
 import { readSnapshot } from '../../../src/services/usage/usage-where.store';
 import { startTestApp } from '../../support/app';
 import { callEnd } from '../../support/call-ends';
@@ -245,7 +245,7 @@ describe('a table that is in use', () => {
     await reader.query('COMMIT');
   });
 
-  it('does not keep a server from starting without the partition of its month; the housekeeping makes it and moves the rows when the table is free', async () => {
+  it('does not keep a server from starting without the partition of its month; the server makes it and moves the rows when the table is free', async () => {
     await store.settle(callsAt(...OTHERS));
     const logger = memoryLogger();
     const reader = await connect();
@@ -260,8 +260,8 @@ describe('a table that is in use', () => {
       tries.push(result);
       return result;
     };
-    const housekeeping = new Housekeeping({ store: counting, logger, retryMs: 1, lookEveryMs: 3_600_000 });
-    await within(housekeeping.start(), 1_500, 'the start');
+    const partitions = new Partitions({ store: counting, logger, retryMs: 1, lookEveryMs: 3_600_000 });
+    await within(partitions.start(), 1_500, 'the start');
     try {
       await waitFor(() => tries.length > 6);
       expect([new Set(tries), await inDefault(), logger.lines]).toEqual([new Set([null]), 5, []]);
@@ -274,17 +274,17 @@ describe('a table that is in use', () => {
         ['info', { partitions: ['llm_usage_2019_02', 'llm_usage_1999_12', 'llm_usage_2019_01', 'llm_usage_2019_03', 'llm_usage_2019_04'] }],
       ]);
     } finally {
-      await housekeeping.stop();
+      await partitions.stop();
     }
   });
 
   it('is asked for less and less often when a move fails', async () => {
     const logger = memoryLogger();
     const failing = { ensurePartitions: async () => 0, moveDefaultUsage: () => Promise.reject(new Error('too long')) };
-    const housekeeping = new Housekeeping({ store: failing, logger, lookEveryMs: 1 });
-    await housekeeping.start();
+    const partitions = new Partitions({ store: failing, logger, lookEveryMs: 1 });
+    await partitions.start();
     await waitFor(() => logger.lines.length >= 5);
-    await housekeeping.stop();
+    await partitions.stop();
     expect(logger.lines.slice(0, 5).map(({ fields }) => (fields as { nextMs: number }).nextMs)).toEqual([1, 2, 4, 8, 16]);
   });
 });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Journal } from '../../../src/services/recovery/journal';
 import { decodeFile } from '../../../src/services/recovery/journal-file';
-import { failureOf } from '../../../src/services/recovery/settlement-errors';
+import { writeFailureOf } from '../../../src/database/postgres-errors';
 import { SettlementWriter } from '../../../src/services/recovery/settlement-writer';
 import { callEnd } from '../../support/call-ends';
 import { memoryLogger } from '../../support/log';
@@ -310,10 +310,10 @@ describe('failureOf', () => {
     ['SUSPECT', ['XX000', '0A000', '21000']],
     ['AWAY', ['08006', '25006', '40P01', '42883', '53100', '53300', '55P03', '57014', '57P01', '57P03', '58030', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT']],
   ])('is %s', (failure, codes) => {
-    expect(codes.map((code) => failureOf(pgError(code)))).toEqual(codes.map(() => failure));
+    expect(codes.map((code) => writeFailureOf(pgError(code)))).toEqual(codes.map(() => failure));
   });
 
   it('takes an error without a code for a lost connection', () => {
-    expect([failureOf(new Error('Query read timeout')), failureOf(null), failureOf(new RangeError('Invalid string length'))]).toEqual(['AWAY', 'AWAY', 'REFUSED']);
+    expect([writeFailureOf(new Error('Query read timeout')), writeFailureOf(null), writeFailureOf(new RangeError('Invalid string length'))]).toEqual(['AWAY', 'AWAY', 'REFUSED']);
   });
 });
