@@ -66,7 +66,7 @@ import { reportLimiter } from './services/usage/report-limiter';
 import { UsageService } from './services/usage/usage.service';
 import { UsageUpdates } from './services/usage/usage-updates';
 import { UsageUpdatesStore } from './services/usage/usage-updates.store';
-import { AccessEnds } from './services/auth/session-revocation';
+import { SessionRevocation } from './services/auth/session-revocation';
 import { AccessNotices } from './services/auth/access-notices';
 import { AuthService } from './services/auth/auth.service';
 import { PeopleService } from './services/accounts/people.service';
@@ -174,12 +174,12 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
 
     const auth = new AuthService({ db, config: config.auth, logger, plans });
     closers.push(() => auth.stop());
-    const accessEnds = new AccessEnds({ auth, running, logger });
-    closers.push(() => accessEnds.stop());
-    const accessNotices = new AccessNotices({ databaseUrl: config.databaseUrl, auth, ends: accessEnds, logger });
+    const revocation = new SessionRevocation({ auth, running, logger });
+    closers.push(() => revocation.stop());
+    const accessNotices = new AccessNotices({ databaseUrl: config.databaseUrl, auth, ends: revocation, logger });
     closers.push(() => accessNotices.stop());
     await accessNotices.start();
-    const people = new PeopleService({ db, plans, keys, auth, logger, onAccessEnded: (userId) => accessEnds.endUser(userId) });
+    const people = new PeopleService({ db, plans, keys, auth, logger, onAccessEnded: (userId) => revocation.endUser(userId) });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });
     const usageUpdates = new UsageUpdates({ usage, store: new UsageUpdatesStore(db), logger });
@@ -273,7 +273,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const priceService = new PriceService({ db, book: prices, people, limiter: reportLimiter({ max: 2 }), logger });
     const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, usageUpdates, exports: exporter, budgets, chat, reconciliation, status };
     const doors = await createServer({ config, schema: await buildGraphSchema(), services, logger, metrics, readiness: () => status.readiness() });
-    accessEnds.start(doors);
+    revocation.start(doors);
     let metricsDoor: { close(): Promise<void> } | null = null;
     return {
       services, pipeline, db, running,

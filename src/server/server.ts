@@ -3,8 +3,8 @@ import type { GraphQLSchema } from 'graphql';
 import type { ServerConfig } from './server-config';
 import type { Logger } from '../lib/logger';
 import type { Metrics } from '../lib/metrics';
-import type { Viewer } from '../domain/principal';
 import { startApollo } from './apollo';
+import type { Door } from './door';
 import { openExplorer } from './explorer';
 import { buildHttp, GRAPHQL_PATH, type Readiness } from './http';
 import { openEventsDoor } from './sse';
@@ -26,17 +26,12 @@ export interface ServerDeps {
   silentMs?: number;
 }
 
-export interface GraphServer {
+/** All doors as one. `close` is to be called when running calls have ended: it says 1001 to all WebSockets, ends server-sent events, then HTTP. */
+export interface GraphServer extends Door {
   /** Opens all doors on one port. Rejects with the system's error, as EADDRINUSE. */
   listen(): Promise<{ url: string; port: number }>;
   /** Takes no new connections, and refuses new operations on those that are there with SERVICE_UNAVAILABLE. Running ones go on. */
   stopAccepting(): Promise<void>;
-  /** Says 1001 to all WebSockets, ends server-sent events, then HTTP. To be called when running calls have ended. */
-  close(): Promise<void>;
-  /** Who is connected or has a subscription. */
-  viewers(): Viewer[];
-  /** Ends the subscriptions and sockets of these viewers: what does not end by itself within so many milliseconds with UNAUTHENTICATED. */
-  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
 }
 
 /** Requests that still run when everything else has ended have this long. Milliseconds. */
@@ -56,6 +51,18 @@ export async function createServer(deps: ServerDeps): Promise<GraphServer> {
   const app = await buildHttp({ config, events, apollo, schema, services, logger, metrics: deps.metrics, readiness: deps.readiness, explorer, isStopping });
   const sockets = openWebSocketDoor({ config, schema, services, logger, server: app.server, path: GRAPHQL_PATH, isStopping, reader, silentMs });
   await app.ready();
+  // A whole answer was admitted, and is finished: nobody stays connected by HTTP.
+  const http: Door = {
+    principals: () => [],
+    endPrincipals: () => {},
+    async close() {
+      const cut = setTimeout(() => app.server.closeAllConnections(), LAST_REQUESTS_MS);
+      await app.close();
+      clearTimeout(cut);
+      await apollo.stop();
+    },
+  };
+  const doors = [http, sockets, events];
 
   return {
     async listen() {
@@ -72,14 +79,11 @@ export async function createServer(deps: ServerDeps): Promise<GraphServer> {
     async close() {
       stopping = true;
       await Promise.all([sockets.close(), events.close()]);
-      const cut = setTimeout(() => app.server.closeAllConnections(), LAST_REQUESTS_MS);
-      await app.close();
-      clearTimeout(cut);
-      await apollo.stop();
+      await http.close();
     },
-    viewers: () => [...sockets.viewers(), ...events.viewers()],
-    endViewers: (match, reason, lastWordsMs) => {
-      for (const door of [sockets, events]) door.endViewers(match, reason, lastWordsMs);
+    principals: () => doors.flatMap((door) => door.principals()),
+    endPrincipals: (match, reason, graceMs) => {
+      for (const door of doors) door.endPrincipals(match, reason, graceMs);
     },
   };
 }

@@ -3,10 +3,9 @@ import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from 'graph
 import { AppError } from '../errors';
 import type { Viewer } from '../domain/principal';
 import { boundedResult } from './answer-size';
+import { Farewell } from './door';
 import { ResultStream } from './subscription';
 
-/** How long an ended operation has to tell its client before the connection is closed. Milliseconds. */
-const FAREWELL_MS = 500;
 /** Bytes that are written at once: a client that takes a large answer slowly is seen to take it. */
 const SLICE = 64 * 1024;
 
@@ -34,6 +33,14 @@ export class EventResponse {
   private onTaken: (() => void) | null = null;
   /** How often the client was looked for in vain since it took something. */
   private looks = 0;
+  private readonly farewell = new Farewell({
+    // It has one operation, and ends with it.
+    isIdle: () => this.closed,
+    terminate: (error) => {
+      this.ending = error;
+      this.stream?.terminate(error);
+    },
+  });
 
   constructor(
     private readonly raw: ServerResponse,
@@ -101,36 +108,24 @@ export class EventResponse {
     if (this.looks > most) this.raw.destroy();
   }
 
-  /** The viewer may do nothing any more: what does not end by itself within `lastWordsMs` ends with an error, and none of it is waited for longer than a moment. */
-  endAuthentication(reason: string, lastWordsMs: number): void {
+  /** The viewer may do nothing any more: what does not end by itself within `graceMs` ends with an error, and none of it is waited for longer than a moment. */
+  endAuthentication(reason: string, graceMs: number): void {
     this.viewer = null;
-    const end = (): void => {
-      this.ending = new AppError('UNAUTHENTICATED', { public: reason });
-      this.stream?.terminate(this.ending);
-      this.destroyAfter(FAREWELL_MS);
-    };
-    if (lastWordsMs > 0) this.later(end, lastWordsMs);
-    else end();
+    const error = new AppError('UNAUTHENTICATED', { public: reason });
+    this.farewell.begin({ error, graceMs, close: () => this.raw.destroy() });
   }
 
   /** The server ends. Without `complete`: clients try again elsewhere, as after the 1001 of a WebSocket. */
   goAway(): Promise<void> {
     if (this.closed) return Promise.resolve();
-    this.destroyAfter(FAREWELL_MS);
-    return new Promise((resolve) => this.raw.once('close', resolve));
-  }
-
-  private destroyAfter(ms: number): void {
-    this.later(() => this.raw.destroy(), ms);
-  }
-
-  private later(work: () => void, ms: number): void {
-    const timer = setTimeout(() => !this.closed && work(), ms);
-    this.raw.once('close', () => clearTimeout(timer));
+    const gone = new Promise<void>((resolve) => this.raw.once('close', resolve));
+    this.farewell.begin({ error: null, graceMs: 0, close: () => this.raw.destroy() });
+    return gone;
   }
 
   private left(): void {
     this.closed = true;
+    this.farewell.cancel();
     this.onTaken?.();
     void this.stream?.return();
   }

@@ -1,13 +1,12 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
-import type { Viewer } from '../domain/principal';
+import { type Door, OpenCounter } from './door';
 import { formatError } from './format-error';
 import { contextOf, traceIdOf } from './request';
 import { EventResponse } from './sse-response';
 import { startSubscription } from './subscription';
-import { tokenKey, type SubscriptionReader, type SubscriptionRequest } from './subscription-reader';
+import type { SubscriptionReader, SubscriptionRequest } from './subscription-reader';
 import type { Services } from '../resolvers/context';
 
 export interface EventsDeps {
@@ -17,15 +16,9 @@ export interface EventsDeps {
   /** Who takes nothing for so long is closed. Milliseconds. */
   silentMs: number;
 }
-export interface EventsDoor {
+export interface EventsDoor extends Door {
   /** The request is an operation of this door and has been answered, or will be; false: it is for Apollo. Throws RATE_LIMITED. */
   take(request: FastifyRequest, reply: FastifyReply): boolean;
-  /** Who looks at something here. */
-  viewers(): Viewer[];
-  /** Ends the operations of viewers: those that do not end by themselves within so many milliseconds with an authentication error. */
-  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
-  /** Ends all operations; what has ended still says so. Resolves when they are gone, at the latest after a second. */
-  close(): Promise<void>;
 }
 
 /** Open operations of one token; each has a connection of its own. As many as WebSockets. */
@@ -36,21 +29,7 @@ const LOOKS = 5;
 /** The door for clients without WebSocket: server-sent events, one operation on each response (graphql-sse, distinct connections mode). Subscriptions only. */
 export function openEventsDoor({ services, logger, reader, silentMs }: EventsDeps): EventsDoor {
   const responses = new Set<EventResponse>();
-  const open = new Map<string, number>();
-
-  const count = (viewer: Viewer): (() => void) => {
-    const key = tokenKey(viewer);
-    const running = open.get(key) ?? 0;
-    if (running >= MAX_OPERATIONS_PER_TOKEN) {
-      throw new AppError('RATE_LIMITED', { public: `At most ${MAX_OPERATIONS_PER_TOKEN} operations of one token run over server-sent events.`, retryAfterMs: 1_000 });
-    }
-    open.set(key, running + 1);
-    return () => {
-      const left = open.get(key)! - 1;
-      if (left > 0) open.set(key, left);
-      else open.delete(key);
-    };
-  };
+  const counter = new OpenCounter(MAX_OPERATIONS_PER_TOKEN, 'operations over server-sent events');
 
   const looker = setInterval(() => {
     for (const response of responses) response.look(LOOKS);
@@ -63,7 +42,7 @@ export function openEventsDoor({ services, logger, reader, silentMs }: EventsDep
       const asked = accepted && requestOf(request);
       if (!asked || (accepted === 'TOO' && !reader.isSubscription(asked))) return false;
       const viewer = request.viewer!;
-      const free = count(viewer);
+      const leave = counter.enter(viewer);
       reply.hijack();
       const format = (errors: readonly unknown[]) => errors.map((error) => formatError(error, { logger, requestId: request.id }));
       const response = new EventResponse(reply.raw, viewer, format);
@@ -77,13 +56,13 @@ export function openEventsDoor({ services, logger, reader, silentMs }: EventsDep
         })
         .finally(() => {
           responses.delete(response);
-          free();
+          leave();
         });
       return true;
     },
-    viewers: () => [...responses].flatMap(({ viewer }) => viewer ?? []),
-    endViewers(match, reason, lastWordsMs) {
-      for (const response of responses) if (response.viewer && match(response.viewer)) response.endAuthentication(reason, lastWordsMs);
+    principals: () => [...responses].flatMap(({ viewer }) => viewer ?? []),
+    endPrincipals(match, reason, graceMs) {
+      for (const response of responses) if (response.viewer && match(response.viewer)) response.endAuthentication(reason, graceMs);
     },
     async close() {
       clearInterval(looker);

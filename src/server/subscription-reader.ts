@@ -56,5 +56,3 @@ export class SubscriptionReader {
 
 const hasExpired = ({ expiresAtMs }: Viewer): boolean => expiresAtMs !== null && expiresAtMs <= Date.now();
 export const refused = (error: AppError): GraphQLError => new GraphQLError(error.public, { originalError: error });
-/** What the limits of the doors are counted by: a token, or a user of the identity provider. */
-export const tokenKey = (viewer: Viewer): string => viewer.tokenId ?? viewer.userId;

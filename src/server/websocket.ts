@@ -6,13 +6,14 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { ServerConfig } from './server-config';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
-import type { Viewer } from '../domain/principal';
 import { boundedResult } from './answer-size';
+import { readCredential } from './auth';
+import { type Door, OpenCounter } from './door';
 import { formatError, toAppError } from './format-error';
 import { isTooDeep } from './json-body';
 import { contextOf, requestIdOf, traceIdOf } from './request';
 import { startSubscription, type SubscriptionArgs } from './subscription';
-import { refused, tokenKey, type SubscriptionReader } from './subscription-reader';
+import { refused, type SubscriptionReader } from './subscription-reader';
 import { CLOSE, Connection, SILENT_PINGS } from './ws-connection';
 import type { Services } from '../resolvers/context';
 
@@ -28,15 +29,6 @@ export interface WebSocketDeps {
   /** A socket of which nothing is heard for so long, or that takes nothing for so long, is closed. Milliseconds. */
   silentMs: number;
 }
-export interface WebSocketDoor {
-  /** Who is connected. */
-  viewers(): Viewer[];
-  /** Ends the operations and sockets of viewers: operations that do not end by themselves within so many milliseconds with an authentication error. */
-  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
-  /** Says 1001 to all sockets and resolves when they are gone, at the latest after a second. */
-  close(): Promise<void>;
-}
-
 const INIT_TIMEOUT_MS = 3_000;
 const MAX_OPERATIONS = 20;
 const MAX_SOCKETS_PER_TOKEN = 100;
@@ -44,28 +36,24 @@ const MAX_SOCKETS_PER_TOKEN = 100;
 type Extra = { connection: Connection };
 
 /** The WebSocket door: graphql-transport-ws for subscriptions only. It goes past Apollo, so guards, variables and errors are the same functions that the HTTP door calls. */
-export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
+export function openWebSocketDoor(deps: WebSocketDeps): Door {
   const { config, schema, services, logger, reader, silentMs } = deps;
   const connections = new Set<Connection>();
+  const counter = new OpenCounter(MAX_SOCKETS_PER_TOKEN, 'connections by WebSocket');
 
   const onConnect = async (context: Context<Record<string, unknown>, Extra>): Promise<boolean> => {
     const { connection } = context.extra;
     try {
       if (deps.isStopping()) throw new AppError('SERVICE_UNAVAILABLE');
-      const viewer = await services.auth.authenticate(authorizationOf(context.connectionParams));
-      const key = tokenKey(viewer);
-      let sockets = 0;
-      for (const other of connections) if (other.viewer && tokenKey(other.viewer) === key) sockets += 1;
-      if (sockets >= MAX_SOCKETS_PER_TOKEN) {
-        connection.close(CLOSE.tooMany, `more than ${MAX_SOCKETS_PER_TOKEN} connections of one token`);
-        return false;
-      }
+      const viewer = await services.auth.authenticate(readCredential({ params: context.connectionParams }));
+      connection.leave = counter.enter(viewer);
       connection.viewer = viewer;
       connection.admitted();
       return true;
     } catch (error) {
       const known = toAppError(error);
       if (known?.code === 'UNAUTHENTICATED') connection.close(CLOSE.unauthenticated, known.public);
+      else if (known?.code === 'RATE_LIMITED') connection.close(CLOSE.tooMany, known.public);
       else {
         formatError(error, { logger, requestId: connection.requestId });
         connection.close(CLOSE.tryAgain, 'try again later');
@@ -108,6 +96,7 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
     const closed = protocol.opened(connection.adapter((text) => !isTooDeep(text), (error) => logger.error({ err: error, requestId: connection.requestId }, 'a message could not be handled')), { connection });
     socket.once('close', (code, reason) => {
       connections.delete(connection);
+      connection.left();
       closed(code, String(reason)).catch((error: unknown) => logger.error({ err: error }, 'a connection could not be ended'));
     });
   };
@@ -125,9 +114,9 @@ export function openWebSocketDoor(deps: WebSocketDeps): WebSocketDoor {
   pinger.unref();
 
   return {
-    viewers: () => [...connections].flatMap(({ viewer }) => viewer ?? []),
-    endViewers(match, reason, lastWordsMs) {
-      for (const connection of connections) if (connection.viewer && match(connection.viewer)) connection.endAuthentication(reason, lastWordsMs);
+    principals: () => [...connections].flatMap(({ viewer }) => viewer ?? []),
+    endPrincipals(match, reason, graceMs) {
+      for (const connection of connections) if (connection.viewer && match(connection.viewer)) connection.endAuthentication(reason, graceMs);
     },
     async close() {
       clearInterval(pinger);
@@ -145,15 +134,6 @@ function refusedUpgrade({ config, path, isStopping }: WebSocketDeps, request: In
   const { origin, host } = request.headers;
   if (origin === undefined || config.corsOrigins.includes('*') || config.corsOrigins.includes(origin)) return null;
   return URL.canParse(origin) && new URL(origin).host === host ? null : '403 Forbidden';
-}
-
-/** `connection_init` with `{ authorization: "Bearer …" }`, `{ Authorization }`, `{ headers: { Authorization } }` as some explorers have it, or `{ token }`. */
-function authorizationOf(params: Record<string, unknown> | undefined): string | null {
-  const { headers, token } = params ?? {};
-  const nested = (headers ?? {}) as Record<string, unknown>;
-  const value = params?.authorization ?? params?.Authorization ?? nested.Authorization ?? nested.authorization;
-  if (typeof value === 'string') return value;
-  return typeof token === 'string' ? `Bearer ${token}` : null;
 }
 
 const requestIdIn = (args: ExecutionArgs, context: Context<Record<string, unknown>, Extra>): string =>

@@ -3,6 +3,7 @@ import type { WebSocket as ProtocolSocket } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { AppError } from '../errors';
 import type { Viewer } from '../domain/principal';
+import { Farewell } from './door';
 import { ResultStream } from './subscription';
 
 /**
@@ -11,8 +12,7 @@ import { ResultStream } from './subscription';
  */
 export const CLOSE = { unauthenticated: 4401, tooMany: 4429, badRequest: 4400, internal: 4500, goingAway: 1001, tooLarge: 1009, tryAgain: 1013 } as const;
 
-/** How long an ended operation has to tell its client before the socket is closed, and a closed socket to be gone. Milliseconds. */
-const FAREWELL_MS = 500;
+/** How long a closed socket has to be gone. Milliseconds. */
 const GONE_MS = 1_000;
 /** Bytes of a close frame's reason. */
 const MAX_REASON = 120;
@@ -35,7 +35,14 @@ export class Connection {
   private untaken = 0;
   private stalled = 0;
   private requests = 0;
-  private onIdle: (() => void) | null = null;
+  private readonly farewell = new Farewell({
+    isIdle: () => this.operations.size === 0,
+    terminate: (error) => {
+      for (const operation of this.operations.values()) operation.terminate(error);
+    },
+  });
+  /** Frees its place among those of its token. */
+  leave: () => void = () => {};
   private onAdmitted: (() => void) | null = null;
   /** Messages that came while nobody was known. */
   private early = 0;
@@ -120,30 +127,24 @@ export class Connection {
 
   ended(id: string): void {
     this.operations.delete(id);
-    if (this.operations.size === 0) this.onIdle?.();
+    this.farewell.ended();
   }
 
   close(code: number, reason: string): void {
     this.socket.close(code, reason.slice(0, MAX_REASON));
   }
 
-  /** The viewer may do nothing any more: each operation that does not end by itself within `lastWordsMs` ends with an error, then the socket with a code that clients do not retry. */
-  endAuthentication(reason: string, lastWordsMs: number): void {
+  /** The viewer may do nothing any more: each operation that does not end by itself within `graceMs` ends with an error, then the socket with a code that clients do not retry. */
+  endAuthentication(reason: string, graceMs: number): void {
     this.viewer = null;
-    const close = (): void => this.close(CLOSE.unauthenticated, reason);
-    if (this.operations.size === 0) return close();
-    let timer: NodeJS.Timeout;
-    const end = (): void => {
-      timer = setTimeout(close, FAREWELL_MS);
-      for (const operation of this.operations.values()) operation.terminate(new AppError('UNAUTHENTICATED', { public: reason }));
-    };
-    this.onIdle = () => {
-      clearTimeout(timer);
-      // The last frame is sent in this turn.
-      setImmediate(close);
-    };
-    if (lastWordsMs > 0) timer = setTimeout(end, lastWordsMs);
-    else end();
+    const error = new AppError('UNAUTHENTICATED', { public: reason });
+    this.farewell.begin({ error, graceMs, close: () => this.close(CLOSE.unauthenticated, reason) });
+  }
+
+  /** The socket is gone. */
+  left(): void {
+    this.leave();
+    this.farewell.cancel();
   }
 
   goAway(): Promise<void> {
@@ -154,14 +155,7 @@ export class Connection {
         clearTimeout(timer);
         resolve();
       });
-      const close = (): void => this.close(CLOSE.goingAway, 'Going away');
-      if (this.operations.size === 0) return close();
-      // What has ended still has to tell its client: one that misses `complete` asks again after 1001, and pays again.
-      const farewell = setTimeout(close, FAREWELL_MS);
-      this.onIdle = () => {
-        clearTimeout(farewell);
-        setImmediate(close);
-      };
+      this.farewell.begin({ error: null, graceMs: 0, close: () => this.close(CLOSE.goingAway, 'Going away') });
     });
   }
 

@@ -9,7 +9,7 @@ import type { RequestContext, Services } from '../../src/resolvers/context';
 import { createServer, type GraphServer, type ServerDeps } from '../../src/server/server';
 import { RunningCalls } from '../../src/services/pipeline/running-calls';
 import { Metrics } from '../../src/lib/metrics';
-import { AccessEnds } from '../../src/services/auth/session-revocation';
+import { SessionRevocation } from '../../src/services/auth/session-revocation';
 import type { Role, Viewer } from '../../src/domain/principal';
 import { memoryLogger } from './log';
 
@@ -132,7 +132,7 @@ export interface TestServer {
   /** Streams that were begun, in order. Each begins with its first `next()`. */
   streams: TestStream[];
   /** What ends the credentials of this server's viewers. */
-  accessEnds: AccessEnds;
+  accessEnds: SessionRevocation;
   close(): Promise<void>;
 }
 
@@ -172,7 +172,7 @@ export async function startServer(changes: Partial<Config> = {}, deps: Partial<S
   } as unknown as Services;
   const server = await createServer({ config: testConfig(changes), schema: tinySchema(), services, logger, metrics: new Metrics({ version: '0' }), readiness: async () => ({ ready: true, database: { state: 'UP' } }), ...deps });
   const { url, port } = await server.listen();
-  const accessEnds = new AccessEnds({ auth: services.auth, running: new RunningCalls(), logger });
+  const accessEnds = new SessionRevocation({ auth: services.auth, running: new RunningCalls(), logger });
   accessEnds.start(server);
   return {
     server, url, port, logger, viewers, ended, streams, accessEnds,

@@ -1,7 +1,7 @@
 import { ACCESS_CHANNEL } from '../../database/access-notice';
 import { Listener } from '../../database/listener';
 import type { Logger } from '../../lib/logger';
-import type { AccessEnds } from './session-revocation';
+import type { SessionRevocation } from './session-revocation';
 import type { AuthService } from './auth.service';
 
 /** How often it is asked whether the connection still listens. Milliseconds. */
@@ -10,7 +10,7 @@ const CHECK_EVERY_MS = 1_000;
 export interface AccessNoticesDeps {
   databaseUrl: string;
   auth: Pick<AuthService, 'forget' | 'forgetAll'>;
-  ends: Pick<AccessEnds, 'look'>;
+  ends: Pick<SessionRevocation, 'look'>;
   logger: Logger;
 }
 

@@ -4,13 +4,13 @@ import type { RunningRegister, RunningCall } from '../../domain/running-call';
 import type { Viewer } from '../../domain/principal';
 import type { AuthService } from './auth.service';
 
-/** Where viewers are connected. */
-export interface ViewerDoors {
-  viewers(): Viewer[];
-  /** What these viewers look at and does not end by itself within so many milliseconds ends with an error; then they are disconnected. */
-  endViewers(match: (viewer: Viewer) => boolean, reason: string, lastWordsMs: number): void;
+/** Where viewers are connected: the doors of the server. */
+export interface ConnectedPrincipals {
+  principals(): Viewer[];
+  /** What these viewers look at and does not end by itself within `graceMs` (milliseconds) ends with an error; then they are disconnected. */
+  endPrincipals(match: (viewer: Viewer) => boolean, reason: string, graceMs: number): void;
 }
-export interface AccessEndsDeps {
+export interface SessionRevocationDeps {
   auth: Pick<AuthService, 'ended'>;
   running: Pick<RunningRegister, 'streams' | 'stopWhere'>;
   logger: Logger;
@@ -19,7 +19,7 @@ export interface AccessEndsDeps {
 /** How soon revoked and expired credentials end what they have begun; then the last words are waited for. The acceptance limit is 5 s for both. Milliseconds. */
 const LOOK_EVERY_MS = 1_000;
 /** How long a stream has to be stopped, by the replica that runs it and looks at other moments than this one, to be booked, and to tell its viewers so. Milliseconds. */
-const LAST_WORDS_MS = LOOK_EVERY_MS + 1_000;
+const GRACE_MS = LOOK_EVERY_MS + 1_000;
 
 /**
  * Ends what credentials have begun when they end: their streams first, watched or not, so that viewers are told and the answer is kept; then their
@@ -27,16 +27,16 @@ const LAST_WORDS_MS = LOOK_EVERY_MS + 1_000;
  * streams that it runs and the viewers that it has. A whole answer was admitted and is finished, except where this process
  * itself is told that its user may do nothing any more.
  */
-export class AccessEnds {
+export class SessionRevocation {
   private timer: NodeJS.Timeout | null = null;
-  private doors: ViewerDoors | null = null;
+  private doors: ConnectedPrincipals | null = null;
   private readonly looks: Coalesced;
 
-  constructor(private readonly deps: AccessEndsDeps) {
+  constructor(private readonly deps: SessionRevocationDeps) {
     this.looks = new Coalesced(() => this.endEnded(), (error) => deps.logger.warn({ err: error }, 'ended credentials could not be looked for'));
   }
 
-  start(doors: ViewerDoors): void {
+  start(doors: ConnectedPrincipals): void {
     this.doors = doors;
     this.timer = setInterval(() => void this.look(), LOOK_EVERY_MS).unref();
   }
@@ -68,13 +68,13 @@ export class AccessEnds {
   }
 
   private viewers(): Viewer[] {
-    return [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.viewers() ?? [])];
+    return [...this.deps.running.streams().map((call) => call.viewer), ...(this.doors?.principals() ?? [])];
   }
 
   private end(match: (viewer: Viewer) => boolean, which: (call: RunningCall) => boolean, reason: string): void {
     this.deps.running.stopWhere((call) => which(call) && match(call.viewer), 'AUTHORIZATION');
     // Whoever looks at nothing that is to end goes at once, or when it has ended.
-    this.doors?.endViewers(match, reason, LAST_WORDS_MS);
+    this.doors?.endPrincipals(match, reason, GRACE_MS);
   }
 }
 
