@@ -9,7 +9,7 @@ import { operation, possibleTypes } from '../support/operations';
 import { relayRequest } from '../support/relay-request';
 import { ask, createFixture, type Fixture } from '../support/stream-fixture';
 import { settledRows } from '../support/usage-rows';
-import { within } from '../support/wait';
+import { eventually } from '../support/wait';
 import { textOf, type StreamEvent } from '../support/ws-client';
 
 const DEADLINE_MS = 10_000;
@@ -43,7 +43,7 @@ describe('the code of docs/clients.md', () => {
   it('asks and shows without a library', async () => {
     const texts: string[] = [];
     const bills: unknown[][] = [];
-    await within(run('stream-chat', { ...place(), model: 'test-chat', show: (text: string) => texts.push(text), showConnection: () => {}, showBill: (...bill: unknown[]) => bills.push(bill) }), DEADLINE_MS, 'the block');
+    await eventually(run('stream-chat', { ...place(), model: 'test-chat', show: (text: string) => texts.push(text), showConnection: () => {}, showBill: (...bill: unknown[]) => bills.push(bill) }), 'the block');
     expect(texts.at(-1)).toBe('You said: Why is the sky blue?');
     // The model has no price here.
     expect(bills).toEqual([[18, undefined]]);
@@ -59,7 +59,7 @@ describe('the code of docs/clients.md', () => {
     };
     const stops = ['apollo', 'urql', 'relay'].includes(name);
     const { stop, client, socket } = await run(name, given, stops ? ['stop'] : []);
-    expect(await within(ended, DEADLINE_MS, 'the end')).toBeUndefined();
+    expect(await eventually(ended, 'the end')).toBeUndefined();
     expect(textOf(events)).toBe('You said: Hello');
     expect(events.at(-1)).toMatchObject({ __typename: 'StreamCompleted' });
     if (stops) await stop(events[0]!.streamId);

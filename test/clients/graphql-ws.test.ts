@@ -3,7 +3,7 @@ import { collector, describeClient, example, plainClient } from '../support/clie
 import { operation } from '../support/operations';
 import { ask, createFixture } from '../support/stream-fixture';
 import { settledRows } from '../support/usage-rows';
-import { waitFor, within } from '../support/wait';
+import { eventually, waitFor } from '../support/wait';
 import { textOf, type StreamEvent } from '../support/ws-client';
 import { WebSocket } from 'ws';
 import { forever, gate } from '../support/provider-script';
@@ -37,10 +37,10 @@ describe.each(['graphql-ws', 'graphql-sse'])('%s over a connection that only loo
       provider.script('test-chat', { pieces: ['one ', 'two ', 'three'], hold: { after: 2, until: rest } });
       const stream = collector();
       resuming((asked: object, sink: object) => client.subscribe(asked, sink), options)({ query: operation('chat-stream'), variables: { input: ask('Go') } }, { next: ({ data }: { data: { chatStream: StreamEvent } }) => stream.next(data.chatStream), error: stream.fail, complete: stream.end });
-      await waitFor(() => textOf(stream.events) === 'one two ', { deadlineMs: 10_000, what: 'the first words' });
+      await waitFor(() => textOf(stream.events) === 'one two ', { what: 'the first words' });
       network.freeze();
       rest.open();
-      await within(stream.ended, 10_000, 'the end of the stream');
+      await eventually(stream.ended, 'the end of the stream');
       expect(stream.errors).toEqual([]);
       expect(textOf(stream.events)).toBe('one two three');
       expect((await settledRows(database.db)).map(({ status }) => status)).toEqual(['COMPLETED']);
@@ -73,12 +73,12 @@ describe('graphql-ws without retries, as it is wise for calls that cost money', 
       const first = begin(ask('Go', { onDisconnect: 'CANCEL' }));
       await waitFor(() => textOf(first.events) === 'one ', { what: 'the first word' });
       opened[0]!.terminate();
-      await within(first.ended, 3_000, 'news of the cut');
+      await eventually(first.ended, 'news of the cut');
       expect(first.errors).toEqual([expect.objectContaining({ code: 1006 })]);
-      await within((await provider.completion(0)).closed, 3_000, 'the end of the upstream request');
+      await eventually((await provider.completion(0)).closed, 'the end of the upstream request');
 
       const second = begin(ask('Again'));
-      await within(second.ended, 3_000, 'the second stream');
+      await eventually(second.ended, 'the second stream');
       expect(textOf(second.events)).toBe('You said: Again');
       expect((await settledRows(database.db)).map(({ status }) => status)).toEqual(['STOPPED', 'COMPLETED']);
       expect(opened).toHaveLength(2);

@@ -5,14 +5,13 @@ import { forever, gate } from '../support/provider-script';
 import { ask, createFixture, type Fixture } from '../support/stream-fixture';
 import { TcpFront } from '../support/tcp-front';
 import { settledRows } from '../support/usage-rows';
-import { waitFor, within } from '../support/wait';
+import { eventually, waitFor } from '../support/wait';
 import type { StreamEvent } from '../support/ws-client';
 
 const { resuming } = example('browser-chat/resuming.js');
 const { overWebSocket, streamChat, unfinished } = example('browser-chat/stream-chat.js');
 
 const WORDS = ['Ein ', 'langer ', 'Satz ', 'über ', '東京 ', '👩‍👩‍👧 ', 'und ', 'e\u0301 ', 'zuletzt.'];
-const DEADLINE_MS = 10_000;
 const FAST = { firstDelayMs: 5, longestDelayMs: 50 };
 
 describeClient('the WebSocket of stream-chat.js', (place) => {
@@ -41,8 +40,8 @@ describe('streamChat', () => {
     left.push(stream);
     return stream;
   };
-  const says = (stream: { text: string }, text: string): Promise<true> => waitFor(() => stream.text === text, { deadlineMs: DEADLINE_MS, what: `"${text}", where there is "${stream.text}"` }) as Promise<true>;
-  const endOf = (stream: { ended: Promise<any> }): Promise<any> => within(stream.ended, DEADLINE_MS, 'the end of the stream');
+  const says = (stream: { text: string }, text: string): Promise<true> => waitFor(() => stream.text === text, { what: `"${text}", where there is "${stream.text}"` }) as Promise<true>;
+  const endOf = (stream: { ended: Promise<any> }): Promise<any> => eventually(stream.ended, 'the end of the stream');
   const completions = (): number => fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').length;
   afterEach(async () => {
     for (const stream of left.splice(0)) stream.leave();
@@ -58,7 +57,7 @@ describe('streamChat', () => {
     const stream = chat({ input: ask('Go'), quietMs: 50, answerMs: 50, onConnection: ({ state }: { state: string }) => states.push(state) });
     await says(stream, 'Ein langer ');
     network.freeze();
-    await waitFor(() => states.includes('waiting'), { deadlineMs: DEADLINE_MS, what: 'that the silence is noticed' });
+    await waitFor(() => states.includes('waiting'), { what: 'that the silence is noticed' });
     rest.open();
     expect(await endOf(stream)).toMatchObject({ kind: 'event', event: { __typename: 'StreamCompleted' } });
     expect(stream.text).toBe(WORDS.join(''));
@@ -117,11 +116,11 @@ describe('streamChat', () => {
     const stream = chat({ input: ask('Go'), onConnection: ({ state }: { state: string }) => states.push(state) });
     await says(stream, 'Ein langer ');
     network.away = true;
-    await waitFor(() => states.includes('waiting'), { deadlineMs: DEADLINE_MS, what: 'that the cut is noticed' });
+    await waitFor(() => states.includes('waiting'), { what: 'that the cut is noticed' });
     const stopped = stream.stop();
     network.away = false;
-    await within(stopped, DEADLINE_MS, 'the stop');
-    await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
+    await eventually(stopped, 'the stop');
+    await eventually((await fixture.provider.completion(0)).closed, 'the end of the upstream request');
     expect(await endOf(stream)).toMatchObject({ kind: 'event', event: { __typename: 'StreamStopped', reason: 'CLIENT', reply: { answer: { content: 'Ein langer ', complete: false } } } });
     expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['STOPPED']);
   });

@@ -4,7 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { launchBrowser, PIECES, upTo } from '../support/browser';
 import { forever, gate } from '../support/provider-script';
 import { createFixture, type Fixture } from '../support/stream-fixture';
-import { waitFor, within } from '../support/wait';
+import { eventually, waitFor } from '../support/wait';
 
 const DEADLINE_MS = 20_000;
 
@@ -61,13 +61,13 @@ describe('the React hook of docs/clients.md in a browser', () => {
     const page = await openHook('');
     const text = (): Promise<string | null> => page.textContent('#text');
     await page.click('#ask');
-    await waitFor(async () => (await text()) === upTo(100), { deadlineMs: DEADLINE_MS, what: 'the first hundred pieces' });
+    await waitFor(async () => (await text()) === upTo(100), { what: 'the first hundred pieces' });
     await page.click('#mount');
     await page.locator('#text').waitFor({ state: 'detached' });
     await page.click('#mount');
-    await waitFor(async () => (await text()) === upTo(100), { deadlineMs: DEADLINE_MS, what: 'the same after it was mounted again' });
+    await waitFor(async () => (await text()) === upTo(100), { what: 'the same after it was mounted again' });
     rest.open();
-    await waitFor(async () => (await page.textContent('#end')) === 'StreamCompleted', { deadlineMs: DEADLINE_MS, what: 'the end' });
+    await waitFor(async () => (await page.textContent('#end')) === 'StreamCompleted', { what: 'the end' });
     expect(await text()).toBe(upTo(400));
     expect(fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').length).toBe(1);
   }, 60_000);
@@ -76,10 +76,10 @@ describe('the React hook of docs/clients.md in a browser', () => {
     fixture.provider.script('test-chat', { pieces: PIECES, hold: { after: 100, until: forever } }, { pieces: PIECES });
     const page = await openHook('CANCEL');
     await page.click('#ask');
-    await waitFor(async () => (await page.textContent('#text')) === upTo(100), { deadlineMs: DEADLINE_MS, what: 'the first hundred pieces' });
+    await waitFor(async () => (await page.textContent('#text')) === upTo(100), { what: 'the first hundred pieces' });
     await page.click('#ask');
-    await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the first upstream request');
-    await waitFor(async () => (await page.textContent('#end')) === 'StreamCompleted', { deadlineMs: DEADLINE_MS, what: 'the end' });
+    await eventually((await fixture.provider.completion(0)).closed, 'the end of the first upstream request');
+    await waitFor(async () => (await page.textContent('#end')) === 'StreamCompleted', { what: 'the end' });
     expect(await page.textContent('#text')).toBe(upTo(400));
     expect(fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').length).toBe(2);
   }, 60_000);

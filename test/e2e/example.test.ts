@@ -11,7 +11,7 @@ import { startProvider, type FakeProvider } from '../support/provider';
 import { forever, gate } from '../support/provider-script';
 import { TcpFront } from '../support/tcp-front';
 import { settledRows } from '../support/usage-rows';
-import { waitFor, within } from '../support/wait';
+import { eventually, waitFor } from '../support/wait';
 
 const DEADLINE_MS = 20_000;
 
@@ -69,7 +69,7 @@ describe('the example page in a browser', () => {
     await page.click('#send');
   };
   const answer = (page: Page): Promise<string> => page.locator('article.assistant p').last().evaluate((element) => element.textContent ?? '');
-  const reads = (page: Page, text: string, what: string): Promise<true> => waitFor(async () => (await answer(page)) === text, { deadlineMs: DEADLINE_MS, what }) as Promise<true>;
+  const reads = (page: Page, text: string, what: string): Promise<true> => waitFor(async () => (await answer(page)) === text, { what }) as Promise<true>;
   const state = (page: Page): Promise<string | null> => page.getAttribute('#connection', 'data-state');
   const ended = (page: Page, how: string): Promise<void> => page.locator(`article.assistant[data-ended="${how}"]`).last().waitFor();
   const footer = (page: Page): Promise<string | null> => page.locator('article.assistant footer').last().textContent();
@@ -84,12 +84,12 @@ describe('the example page in a browser', () => {
     expect(await state(page)).toBe('live');
 
     network.away = true;
-    await waitFor(async () => (await state(page)) !== 'live', { deadlineMs: DEADLINE_MS, what: 'that the page sees the cut' });
+    await waitFor(async () => (await state(page)) !== 'live', { what: 'that the page sees the cut' });
     const before = connections;
     inOutage.open();
-    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), { deadlineMs: DEADLINE_MS, what: 'that the model speaks on' });
+    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), { what: 'that the model speaks on' });
     // It tries, and tries again.
-    await waitFor(() => connections >= before + 2, { deadlineMs: DEADLINE_MS, what: 'two attempts to connect' });
+    await waitFor(() => connections >= before + 2, { what: 'two attempts to connect' });
     expect(await answer(page)).toBe(upTo(100));
     network.away = false;
     await reads(page, upTo(200), 'what was said during the outage');
@@ -102,7 +102,7 @@ describe('the example page in a browser', () => {
     beforeReload.open();
     await page.reload();
     await reads(page, upTo(400), 'the whole answer');
-    await waitFor(async () => (await footer(page))?.startsWith('Complete. '), { deadlineMs: DEADLINE_MS, what: 'its end' });
+    await waitFor(async () => (await footer(page))?.startsWith('Complete. '), { what: 'its end' });
     // As the stream says it, or the conversation where the answer was complete before the page was back.
     expect(await footer(page)).toMatch(/^Complete\. (test-chat: )?11 \+ 400 tokens, \$0\.000811$/);
     expect(await page.locator('article.user p').allTextContents()).toEqual(['Tell me all']);
@@ -117,7 +117,7 @@ describe('the example page in a browser', () => {
     await send(page, 'Tell me all');
     await reads(page, upTo(50), 'the first fifty pieces');
     await page.click('#stop');
-    await within((await provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
+    await eventually((await provider.completion(0)).closed, 'the end of the upstream request');
     await ended(page, 'StreamStopped');
     expect(await answer(page)).toBe(upTo(50));
     expect(await footer(page)).toMatch(/^Stopped \(client\)\. test-chat: \d+ \+ \d+ tokens, \$0\.000/);
@@ -134,7 +134,7 @@ describe('the example page in a browser', () => {
     await reads(page, upTo(100), 'the first hundred pieces');
     await page.close();
     alone.open();
-    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), { deadlineMs: DEADLINE_MS, what: 'that the model speaks on' });
+    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), { what: 'that the model speaks on' });
 
     const device = await browser.newContext();
     try {
@@ -166,7 +166,7 @@ describe('the example page in a browser', () => {
     const calls = (await settledRows(database.db)).length;
     await page.fill('#question', 'Only once');
     await page.press('#question', 'Enter');
-    await within(asked.opened, DEADLINE_MS, 'the new conversation');
+    await eventually(asked.opened, 'the new conversation');
     expect(await page.isDisabled('#send')).toBe(true);
     await page.press('#question', 'Enter');
     answered.open();
@@ -203,11 +203,11 @@ describe('the example page in a browser', () => {
     await page.locator('#model option').first().waitFor({ state: 'attached' });
     const calls = (await settledRows(database.db)).length;
     await send(page, 'Shown once');
-    await waitFor(async () => (await settledRows(database.db)).length === calls + 1, { deadlineMs: DEADLINE_MS, what: 'the end of the call' });
+    await waitFor(async () => (await settledRows(database.db)).length === calls + 1, { what: 'the end of the call' });
     mute = false;
     await page.reload();
-    await waitFor(() => page.evaluate("sessionStorage.getItem('stream-chat') === null"), { deadlineMs: DEADLINE_MS, what: 'that nothing is to be gone on with' });
-    await waitFor(async () => (await state(page)) === 'idle', { deadlineMs: DEADLINE_MS, what: 'that the page has finished' });
+    await waitFor(() => page.evaluate("sessionStorage.getItem('stream-chat') === null"), { what: 'that nothing is to be gone on with' });
+    await waitFor(async () => (await state(page)) === 'idle', { what: 'that the page has finished' });
     expect(await page.locator('article p').allTextContents()).toEqual(['Shown once', upTo(5)]);
     expect(await page.isDisabled('#send')).toBe(false);
     expect(completions()).toBe(1);

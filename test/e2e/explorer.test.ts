@@ -59,7 +59,7 @@ describe('the explorer in a browser without the internet', () => {
     const result = await waitFor(async () => {
       const text = await resultOf(page);
       return text.includes('"items"') ? text : null;
-    }, { deadlineMs: 10_000, what: 'the list of models' });
+    }, { what: 'the list of models' });
     expect(JSON.parse(result).data.models.items.map(({ id }: { id: string }) => id)).toEqual(['test-chat', 'test-small', 'test-unpriced']);
   });
 
@@ -69,13 +69,13 @@ describe('the explorer in a browser without the internet', () => {
     await openTab(page, 'ChatStream');
     await run(page);
     // The provider is silent now: these two words stand on the page.
-    await waitFor(async () => (await resultOf(page)).includes('The river'), { deadlineMs: 10_000, what: 'the first words on the page' });
+    await waitFor(async () => (await resultOf(page)).includes('The river'), { what: 'the first words on the page' });
     expect(await resultOf(page)).not.toContain('ran');
     rest.open();
     const result = await waitFor(async () => {
       const text = await resultOf(page);
       return text.includes('StreamCompleted') ? text : null;
-    }, { deadlineMs: 10_000, what: 'the end of the stream on the page' });
+    }, { what: 'the end of the stream on the page' });
     expect(JSON.parse(result).data.chatStream).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: 'The river ran on.' } } });
     expect(await settledRows(database.db)).toEqual([expect.objectContaining({ status: 'COMPLETED', streamed: true, user_id: world.member.id })]);
   });
@@ -85,7 +85,7 @@ describe('the explorer in a browser without the internet', () => {
     expect(await page.inputValue('#token')).toBe(world.analyst.token);
     await openTab(page, 'Chat');
     await run(page);
-    await waitFor(async () => (await resultOf(page)).includes('You said: Say hello in five languages.'), { deadlineMs: 10_000, what: 'the answer on the page' });
+    await waitFor(async () => (await resultOf(page)).includes('You said: Say hello in five languages.'), { what: 'the answer on the page' });
     expect((await settledRows(database.db)).map(({ user_id }) => user_id)).toEqual([world.member.id, world.analyst.id]);
   });
 

@@ -10,7 +10,7 @@ import { ROOT, npmStart, processesOf, type Started } from '../support/npm-start'
 import { asAdmin, createTestDatabase } from '../support/database';
 import { EARLIER_MIGRATIONS } from '../support/earlier-release';
 import { LITELLM_HOME, installLitellmOnce } from '../support/litellm-install';
-import { waitFor } from '../support/wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../support/wait';
 
 const run = promisify(execFile);
 // The longest of them installs LiteLLM and starts it three times.
@@ -36,7 +36,7 @@ afterEach(async () => {
     await one.exited;
   }
   started = [];
-  await waitFor(() => processesOf(home).length === 0, { deadlineMs: 20_000, what: `nothing of ${home} to run` });
+  await waitFor(() => processesOf(home).length === 0, { what: `nothing of ${home} to run` });
   fs.rmSync(home, { recursive: true, force: true });
 });
 
@@ -155,7 +155,7 @@ test('with DATABASE_URL a database of the release before is refused in one sente
 
 test('a stop in the middle of the start ends what was started by then', async () => {
   const one = start();
-  await waitFor(() => fs.existsSync(path.join(home, 'postgres/data/postmaster.pid')), { deadlineMs: 60_000 });
+  await waitFor(() => fs.existsSync(path.join(home, 'postgres/data/postmaster.pid')), { deadlineMs: SLOW_DEADLINE_MS });
   one.ctrlC();
   expect(await one.exited).toBe(0);
   expect(processesOf(home)).toEqual([]);

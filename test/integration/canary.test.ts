@@ -15,7 +15,7 @@ import { startProvider, type FakeProvider } from '../support/provider';
 import { faults, type Script } from '../support/provider-script';
 import { ask } from '../support/stream-fixture';
 import { settledRows } from '../support/usage-rows';
-import { waitFor, within } from '../support/wait';
+import { eventually, waitFor } from '../support/wait';
 
 const PROMPT = 'prompt-marker-that-is-no-secret';
 const random = (): string => randomBytes(18).toString('hex');
@@ -61,9 +61,9 @@ class Outlets {
     });
     socket.on('close', (code, reason) => void this.replies.push({ place, text: `${code} ${String(reason)}` }));
     const closed = once(socket, 'close');
-    await within(once(socket, 'open'), 3_000, 'opening a socket');
+    await eventually(once(socket, 'open'), 'opening a socket');
     socket.send(typeof messages[0] === 'string' ? messages[0] : JSON.stringify(messages[0]));
-    await within(closed, 5_000, `the end of the ${place}`);
+    await eventually(closed, `the end of the ${place}`);
   }
 
   expectNone(canaries: Canaries, values: { place: string; text: string }[]): void {

@@ -6,7 +6,7 @@ import { createUser, createWorld, type TestUser, type World } from '../support/f
 import { gate } from '../support/provider-script';
 import { startProvider, type FakeProvider } from '../support/provider';
 import { ask } from '../support/stream-fixture';
-import { waitFor } from '../support/wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../support/wait';
 import { appendPrice } from '../support/prices';
 
 // The most work of one test in the suite; for slow machines.
@@ -62,7 +62,7 @@ test.each([[1], [4]])(`${CALLS} calls at once at a budget with room for ${ROOM},
     const { __typename } = await chat(i);
     kinds[__typename] = (kinds[__typename] ?? 0) + 1;
   }));
-  await waitFor(() => (kinds.BudgetExceeded ?? 0) + completions() === CALLS, { deadlineMs: 60_000, what: 'everybody to be refused or at the upstream' });
+  await waitFor(() => (kinds.BudgetExceeded ?? 0) + completions() === CALLS, { deadlineMs: SLOW_DEADLINE_MS, what: 'everybody to be refused or at the upstream' });
   expect(kinds).toEqual({ BudgetExceeded: CALLS - ROOM });
   answers.open();
   await all;

@@ -7,7 +7,7 @@ import { startProvider, type FakeProvider } from './provider';
 import { forever } from './provider-script';
 import { ask } from './stream-fixture';
 import type { Probe } from './schema-walk';
-import { within, waitFor } from './wait';
+import { eventually, waitFor } from './wait';
 import type { TestWsClient } from './ws-client';
 import { appendPrice } from './prices';
 
@@ -81,7 +81,7 @@ export class AccessScene {
       // Who has the newest alert has all of them.
       await stream.waitFor((event) => event?.id === marker);
       stream.unsubscribe();
-    } else await within(stream.ended, 5_000, 'the end of a subscription');
+    } else await eventually(stream.ended, 'the end of a subscription');
     const errors = stream.errors as { message: string; path?: unknown; extensions?: { code: string; argument?: unknown } }[];
     return { data: document.includes('probe: budgetAlerts') ? stream.events.map((probe) => ({ probe })) : stream.events, errors: errors.map(({ message, path, extensions }) => ({ message, code: extensions!.code, path, argument: extensions!.argument })) };
   }
@@ -98,7 +98,7 @@ export class AccessScene {
   /** A stream that has ended; gives its id. */
   async endedStream(user: TestUser): Promise<string> {
     const stream = this.app.connect(user.token).chatStream(ask('Be short'));
-    await within(stream.ended, 5_000, 'the end of a stream');
+    await eventually(stream.ended, 'the end of a stream');
     return stream.events[0]!.streamId;
   }
 

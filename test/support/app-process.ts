@@ -1,12 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import { within } from './wait';
+import { SLOW_DEADLINE_MS, within } from './wait';
 
 const ROOT = path.join(__dirname, '..', '..');
-/** Milliseconds on an idle machine, with room. */
-const STARTED_MS = 30_000;
-
 /** The product in a process of its own, so that it can be killed. */
 export interface AppProcess {
   /** The GraphQL endpoint. */
@@ -48,7 +45,7 @@ export async function startAppProcess(env: Record<string, string>, compiled?: st
     return child.exitCode;
   };
   try {
-    return { url: await within(url, STARTED_MS, 'the start of the product'), pid: child.pid!, kill, terminate };
+    return { url: await within(url, SLOW_DEADLINE_MS, 'the start of the product'), pid: child.pid!, kill, terminate };
   } catch (cause) {
     await kill();
     throw new Error(`${(cause as Error).message}\n${output}`, { cause });

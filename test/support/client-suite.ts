@@ -6,7 +6,7 @@ import { forever, gate } from './provider-script';
 import { ask, createFixture, type Fixture } from './stream-fixture';
 import { TcpFront } from './tcp-front';
 import { settledRows } from './usage-rows';
-import { waitFor, within } from './wait';
+import { eventually, waitFor } from './wait';
 import { isTerminal, textOf, type StreamEvent } from './ws-client';
 
 /** What a client makes of one `chatStream`. */
@@ -88,7 +88,6 @@ export const plainClient = ({ app, token }: ClientPlace, subscribe: (operation: 
 });
 
 const WORDS = ['Words ', 'come ', 'one ', 'by ', 'one, ', 'naïve ', '🙂 ', 'and ', 'all.'];
-const DEADLINE_MS = 10_000;
 
 /** What every client has to be able to do with us. */
 export function describeClient(name: string, create: (place: ClientPlace) => ClientUnderTest, { streamsOnly = false }: { /** It has a connection for each stream, and nothing but streams. */ streamsOnly?: boolean } = {}): void {
@@ -110,7 +109,7 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
     });
 
     const seen = (stream: ClientStream, what: string, predicate: (event: StreamEvent) => boolean): Promise<StreamEvent> =>
-      waitFor(() => stream.events.find(predicate), { deadlineMs: DEADLINE_MS, what: `${what}; events: ${JSON.stringify(stream.events).slice(0, 500)}; errors: ${String(stream.errors)}` });
+      waitFor(() => stream.events.find(predicate), { what: `${what}; events: ${JSON.stringify(stream.events).slice(0, 500)}; errors: ${String(stream.errors)}` });
     const started = (stream: ClientStream): Promise<StreamEvent> => seen(stream, 'the start of the stream', ({ __typename }) => __typename === 'StreamStarted');
     /** Pieces follow each other without gap or overlap, text is whole, and one terminal event is the last. */
     const expectWhole = (events: StreamEvent[], text: string): void => {
@@ -143,10 +142,10 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: rest } });
       const stream = client.stream(ask('Go'));
       // The provider has said two words and is silent: they are here already.
-      await waitFor(() => textOf(stream.events) === 'Words come ', { deadlineMs: DEADLINE_MS, what: 'the first words' });
+      await waitFor(() => textOf(stream.events) === 'Words come ', { what: 'the first words' });
       expect(stream.events.some(isTerminal)).toBe(false);
       rest.open();
-      await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+      await eventually(stream.ended, 'the end of the stream');
       expect(stream.errors).toEqual([]);
       expectWhole(stream.events, WORDS.join(''));
       expect(stream.events[0]).toMatchObject({ __typename: 'StreamStarted', fromSeq: 1, model: 'test-chat' });
@@ -156,7 +155,7 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
 
     it('is told of a refusal in the stream', async () => {
       const stream = client.stream({ ...ask('Go'), model: 'no-such-model' });
-      await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+      await eventually(stream.ended, 'the end of the stream');
       expect(stream.events).toEqual([expect.objectContaining({ __typename: 'StreamRefused', fromSeq: 1, seq: 1, refusal: expect.objectContaining({ code: 'MODEL_NOT_ALLOWED', retryable: false }) })]);
     });
 
@@ -166,11 +165,11 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       const { streamId, callId } = await started(stream);
       await seen(stream, 'the second word', ({ __typename, seq }) => __typename === 'TextDelta' && seq >= 3);
       expect(await client.run('stop-stream', { streamId })).toMatchObject({ stopStream: { streamId, stopped: true } });
-      await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+      await eventually(stream.ended, 'the end of the stream');
       expect(stream.errors).toEqual([]);
       expectWhole(stream.events, 'Words come ');
       expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED', answer: { content: 'Words come ', complete: false } } });
-      await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
+      await eventually((await fixture.provider.completion(0)).closed, 'the end of the upstream request');
       expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: callId, status: 'STOPPED' })]);
     });
 
@@ -179,9 +178,9 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       const first = client.stream(ask('Go', { onDisconnect: 'CANCEL' }));
       await seen(first, 'the first word', ({ __typename }) => __typename === 'TextDelta');
       const second = client.stream({ ...ask('Next'), model: 'test-small' });
-      await within(second.ended, DEADLINE_MS, 'the end of the second stream');
+      await eventually(second.ended, 'the end of the second stream');
       first.leave();
-      await within((await fixture.provider.completion(0)).closed, DEADLINE_MS, 'the end of the upstream request');
+      await eventually((await fixture.provider.completion(0)).closed, 'the end of the upstream request');
       expectWhole(second.events, 'You said: Next');
       expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['STOPPED', 'COMPLETED']);
       if (!streamsOnly) expect(sockets.opened).toHaveLength(1);
@@ -193,17 +192,17 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       fixture.provider.script('test-small', { pieces: WORDS, hold: { after: 5, until: duringOutage } });
       const whileSilent = client.stream(ask('Go'));
       const whileSpeaking = client.stream({ ...ask('Go'), model: 'test-small' });
-      await waitFor(() => textOf(whileSilent.events) === 'Words come ', { deadlineMs: DEADLINE_MS, what: 'the second word' });
-      await waitFor(() => textOf(whileSpeaking.events) === WORDS.slice(0, 5).join(''), { deadlineMs: DEADLINE_MS, what: 'the fifth word' });
+      await waitFor(() => textOf(whileSilent.events) === 'Words come ', { what: 'the second word' });
+      await waitFor(() => textOf(whileSpeaking.events) === WORDS.slice(0, 5).join(''), { what: 'the fifth word' });
       network.away = true;
       // One model speaks on to its end while nobody can hear it, the other one when they are back.
       duringOutage.open();
       const requests = await Promise.all([0, 1].map((index) => fixture.provider.completion(index)));
-      await within(requests.find(({ body }) => body.model === 'test-small')!.closed, DEADLINE_MS, 'the end of the upstream request');
+      await eventually(requests.find(({ body }) => body.model === 'test-small')!.closed, 'the end of the upstream request');
       network.away = false;
-      await within(whileSpeaking.ended, DEADLINE_MS, 'the end of the stream that has ended meanwhile');
+      await eventually(whileSpeaking.ended, 'the end of the stream that has ended meanwhile');
       beforeOutage.open();
-      await within(whileSilent.ended, DEADLINE_MS, 'the end of the stream');
+      await eventually(whileSilent.ended, 'the end of the stream');
       for (const { events, errors } of [whileSilent, whileSpeaking]) {
         expect(errors).toEqual([]);
         expectWhole(events, WORDS.join(''));
@@ -212,7 +211,7 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       }
 
       const next = client.stream(ask('And now'));
-      await within(next.ended, DEADLINE_MS, 'a new stream');
+      await eventually(next.ended, 'a new stream');
       expectWhole(next.events, 'You said: And now');
       expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['COMPLETED', 'COMPLETED', 'COMPLETED']);
       expect(fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions')).toHaveLength(3);

@@ -10,7 +10,7 @@ import { asAdmin, databaseUrl } from './database';
 import { installLitellmOnce } from './litellm-install';
 import { FALLBACKS, litellmModels, RETRIES } from './litellm-models';
 import { startProvider, type FakeProvider } from './provider';
-import { waitFor } from './wait';
+import { SLOW_DEADLINE_MS, waitFor } from './wait';
 
 /** Milliseconds. Eight seconds on an idle machine, the first time half a minute. */
 const READY_WITHIN_MS = 600_000;
@@ -107,7 +107,7 @@ export async function startTestLitellm(): Promise<TestLitellm> {
             await sleep(300);
             return null;
           },
-          { deadlineMs: 30_000, what: `the spend row of ${callId}` },
+          { deadlineMs: SLOW_DEADLINE_MS, what: `the spend row of ${callId}` },
         ),
       kill: async () => {
         running.kill();

@@ -35,7 +35,7 @@ export interface FakeProvider {
   /** Forgets what it was to answer this model with. */
   clear(model: string): void;
   /** The n-th completion (from 0) that this provider gets. */
-  completion(index: number, deadlineMs?: number): Promise<RecordedRequest>;
+  completion(index: number): Promise<RecordedRequest>;
   /** Model ids of /v1/models, and what else each entry says. */
   models: { id: string; [field: string]: unknown }[];
   /** Every connection is destroyed and new ones are refused, until `comeBack`. */
@@ -111,7 +111,7 @@ export async function startProvider(options: ProviderOptions = {}): Promise<Fake
       queues.delete(model);
       standing.delete(model);
     },
-    completion: (index, deadlineMs = 5_000) => waitFor(() => completions()[index], { deadlineMs, what: `completion ${index} at the provider` }),
+    completion: (index) => waitFor(() => completions()[index], { what: `completion ${index} at the provider` }),
     goDown: stop,
     comeBack: () => listen(server, port),
     close: stop,

@@ -85,7 +85,7 @@ async function run(program: string, folder: string, port: number): Promise<{ kil
       if (output.includes('Ready to accept connections')) return true;
       throw new Error(output);
     },
-    { what: 'Redis to start', deadlineMs: 20_000 },
+    { what: 'Redis to start' },
   );
   return {
     kill: async () => {

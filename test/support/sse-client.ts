@@ -13,7 +13,7 @@ export interface SseOperation {
   readonly errors: any[];
   /** How the response ended: as it should, or cut. Never rejects. */
   ended: Promise<'END' | 'CUT'>;
-  waitFor(predicate: (event: ServerSentEvent) => boolean, deadlineMs?: number): Promise<ServerSentEvent>;
+  waitFor(predicate: (event: ServerSentEvent) => boolean): Promise<ServerSentEvent>;
   /** Goes away. */
   cut(): void;
   /** Reads nothing any more, without closing. */
@@ -60,7 +60,7 @@ export function openSse(url: string, token: string | null, body: unknown, header
         get errors() {
           return operation.events.flatMap(({ data }) => data?.errors ?? []);
         },
-        waitFor: (predicate, deadlineMs = 5_000) => waitFor(() => operation.events.find(predicate), { deadlineMs, what: `an event that ${predicate.toString()}` }),
+        waitFor: (predicate) => waitFor(() => operation.events.find(predicate), { what: `an event that ${predicate.toString()}` }),
         cut: () => request.destroy(),
         pause: () => void response.pause(),
         resume: () => void response.resume(),

@@ -128,7 +128,7 @@ export function connectWs(url: string, token: string | null): TestWsClient {
       get over() {
         return over;
       },
-      waitFor: async (predicate, deadlineMs = 5_000) => {
+      waitFor: async (predicate, deadlineMs) => {
         const what = `an event that ${predicate.toString()}`;
         await waitFor(() => over || events.some(predicate), { deadlineMs, what });
         const found = events.find(predicate);

@@ -2,7 +2,7 @@ import type { Budget, BudgetAlert, BudgetEdit } from '../../../src/domain/budget
 import { admit, budgetBench, budgetOf, createProject, settle, spend, type BudgetBench } from '../../support/budgets';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createUser, createWorld, type TestUser, type World } from '../../support/factories';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 
 const LISTENERS = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-alerts'`;
 
@@ -156,7 +156,7 @@ describe('budget alerts', () => {
     await arrive(fast, 350);
     const got = [(await first).value as BudgetAlert];
     expect((slow as unknown as { waiting: number }).waiting).toBeLessThanOrEqual(100);
-    while (got.length < 350) got.push((await within(slow.next(), 5_000, 'the next alert')).value as BudgetAlert);
+    while (got.length < 350) got.push((await eventually(slow.next(), 'the next alert')).value as BudgetAlert);
     expect(got.map(({ id }) => id)).toEqual(fast.map(({ id }) => id));
     expect(new Set(got.map(({ id }) => id)).size).toBe(350);
   });
@@ -191,7 +191,7 @@ describe('budget alerts', () => {
     const stream = bench.budgets.alerts(user.viewer, null);
     const first = stream.next();
     await spend(database.db, user, '1');
-    expect(((await within(first, 5_000, 'an alert')).value as BudgetAlert).percent).toBe(1);
+    expect(((await eventually(first, 'an alert')).value as BudgetAlert).percent).toBe(1);
     await stream.return!();
     await bench.feed.stop();
     expect(bench.logger.lines.some(({ message }) => message.includes('cannot be listened for'))).toBe(true);

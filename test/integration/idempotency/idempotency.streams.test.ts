@@ -1,7 +1,7 @@
 import { startTestApp } from '../../support/app';
 import { CONTEXT, FULL, KEYED, collect, expectWellFormed, input, newKey, replyOf, textIn, useKeyedScene } from '../../support/keyed-scene';
 import { forever, gate } from '../../support/provider-script';
-import { within } from '../../support/wait';
+import { AT_ONCE_MS, within } from '../../support/wait';
 import type { StreamEvent } from '../../../src/domain/stream-events';
 
 describe('an idempotency key and streams', () => {
@@ -131,7 +131,7 @@ describe('an idempotency key and streams', () => {
     const first = await stream(question);
     const started = (await first.next()).value as StreamEvent;
     const follower = await stream(question, elsewhere ? scene.second : scene.fixture.app);
-    expect((await within(follower.next(), 5_000, 'the start')).value).toEqual(started);
+    expect((await within(follower.next(), AT_ONCE_MS, 'the start')).value).toEqual(started);
     const mutation = chat(question, elsewhere ? scene.second : scene.fixture.app);
     rest.open();
     const [events, followed] = await Promise.all([collect(first), collect(follower)]);

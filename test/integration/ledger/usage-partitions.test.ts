@@ -8,7 +8,7 @@ import { callEnd } from '../../support/call-ends';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { startProvider } from '../../support/provider';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { wrongCells } from '../rollups/figure-scene';
 import type { Settlement } from '../../../src/domain/call';
 
@@ -238,7 +238,7 @@ describe('a table that is in use', () => {
     })();
     await waitForWaiter('AccessExclusiveLock');
     // The reader ends behind it: a settlement that the move kept waiting would never come.
-    await within(store.settle(callsAt('2019-03-08 10:00:00+00')), 1_500, 'a settlement');
+    await eventually(store.settle(callsAt('2019-03-08 10:00:00+00')), 'a settlement');
     done = true;
     await trying;
     expect(tries).toBeGreaterThan(0);
@@ -261,7 +261,7 @@ describe('a table that is in use', () => {
       return result;
     };
     const partitions = new Partitions({ store: counting, logger, retryMs: 1, lookEveryMs: 3_600_000 });
-    await within(partitions.start(), 1_500, 'the start');
+    await eventually(partitions.start(), 'the start');
     try {
       await waitFor(() => tries.length > 6);
       expect([new Set(tries), await inDefault(), logger.lines]).toEqual([new Set([null]), 5, []]);

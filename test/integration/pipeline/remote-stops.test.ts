@@ -1,6 +1,6 @@
 import { RemoteStops } from '../../../src/services/pipeline/remote-stops';
 import { memoryLogger } from '../../support/log';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { RecoveryScene } from '../recovery/recovery-scene';
 import type { StopReason } from '../../../src/domain/call';
 
@@ -52,12 +52,10 @@ describe('a stop of a call that another process runs', () => {
     const [a, b] = [await replica('a1'), await replica('b1')];
     const id = await callOf(a, 'a1');
     const other = await callOf(b, 'b1');
-    const begin = performance.now();
     const answer = b.stops.stop(named(id), 'CLIENT');
-    await waitFor(() => a.stopped.length === 1, { deadlineMs: 5_000 });
+    await waitFor(() => a.stopped.length === 1, { deadlineMs: 1_000, what: 'the notification' });
     expect(a.stopped).toEqual([[id, 'CLIENT']]);
     expect(await answer).toBe(true);
-    expect(performance.now() - begin).toBeLessThan(5_000);
     expect([b.stopped, [...b.calls]]).toEqual([[], [other]]);
   });
 
@@ -82,7 +80,7 @@ describe('a stop of a call that another process runs', () => {
     const answer = b.stops.stop(named(id), 'CLIENT');
     await waitFor(async () => (await scene.store.requestedStops('a3')).length === 1);
     a.calls.add(id);
-    expect(await within(answer, 5_000, 'the stop')).toBe(true);
+    expect(await eventually(answer, 'the stop')).toBe(true);
   });
 
   it('that nobody heard, because the connection was cut, is found when it listens again', async () => {
@@ -91,7 +89,7 @@ describe('a stop of a call that another process runs', () => {
     const listeners = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-stops'`;
     expect(await scene.db.query(`SELECT pg_terminate_backend(pid) FROM (${listeners}) l`)).toHaveLength(1);
     await scene.store.requestStop(named(id), 'CLIENT');
-    await waitFor(() => a.stopped.length === 1, { deadlineMs: 5_000 });
+    await waitFor(() => a.stopped.length === 1);
     expect(a.logger.lines).toEqual([expect.objectContaining({ level: 'warn', message: 'the connection that listens for stops was lost' })]);
   });
 });

@@ -5,7 +5,7 @@ import { RecoveryStore } from '../../../src/services/recovery/recovery.store';
 import { KeptReader } from '../../../src/services/streams/kept-pieces';
 import { PieceLog } from '../../../src/services/streams/piece-log';
 import { memoryLogger } from '../../support/log';
-import { waitFor } from '../../support/wait';
+import { AT_ONCE_MS, waitFor } from '../../support/wait';
 import { RecoveryScene } from './recovery-scene';
 import type { StreamEvent, NewEvent } from '../../../src/domain/stream-events';
 
@@ -186,7 +186,7 @@ describe('by itself', () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(store.statements).toEqual([]);
     stream.piece(text('b'));
-    await waitFor(async () => (await whole(id))?.content.length === 4_096);
+    await waitFor(async () => (await whole(id))?.content.length === 4_096, { deadlineMs: AT_ONCE_MS, what: 'the whole text' });
   });
 });
 

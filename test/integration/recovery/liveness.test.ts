@@ -4,7 +4,7 @@ import { OwnersStore } from '../../../src/services/recovery/owners.store';
 import { setClock, type TestDatabase } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { TcpFront } from '../../support/tcp-front';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { RecoveryScene } from './recovery-scene';
 
 let scene: RecoveryScene;
@@ -183,7 +183,7 @@ describe('rows', () => {
     await liveness.start();
     expect(await ids()).toEqual(['a']);
     await waitFor(async () => Number((await database.db.query<{ renewals: string }>('SELECT renewals FROM owners'))[0]!.renewals) > 3);
-    await within(liveness.stop(), 2_000, 'the end');
+    await eventually(liveness.stop(), 'the end');
     expect(await ids()).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 import { setClock } from '../../support/database';
-import { waitFor } from '../../support/wait';
+import { AT_ONCE_MS, waitFor } from '../../support/wait';
 import { question, record, RecoveryScene } from './recovery-scene';
 
 const MINUTE = 60_000;
@@ -163,7 +163,7 @@ describe('a call of a dead owner', () => {
     await recovery.look();
     await scene.declareDead();
     die();
-    await waitFor(async () => !(await scene.isInFlight(call.id)));
+    await waitFor(async () => !(await scene.isInFlight(call.id)), { deadlineMs: AT_ONCE_MS, what: 'the call to be found' });
     await recovery.stop();
     expect(logger.lines).toEqual([expect.objectContaining({ level: 'warn', fields: expect.objectContaining({ estimated: 1 }), message: 'recovery has looked' })]);
   });

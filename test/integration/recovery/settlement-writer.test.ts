@@ -12,7 +12,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createUser, createWorld, type TestUser, type World } from '../../support/factories';
 import { memoryLogger } from '../../support/log';
 import { TcpFront } from '../../support/tcp-front';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor, within } from '../../support/wait';
 import type { Settlement } from '../../../src/domain/call';
 
 /** Milliseconds that the product gives a settlement: see there. */
@@ -106,7 +106,7 @@ describe('a Postgres that goes away', () => {
     const calls = await callsOf(60);
     const writer = await startWriter(new LedgerStore(db), REAL);
     front.away = true;
-    await within(Promise.all(calls.ends.map((end) => writer.write(end))), DATABASE_MS + 1_500, 'writing the ends');
+    await eventually(Promise.all(calls.ends.map((end) => writer.write(end))), 'writing the ends');
     expect(writer.pendingIds()).toEqual(new Set(calls.ends.map(({ id }) => id)));
     expect([await ledger(calls), writer.inMemory]).toEqual([notBooked(60), 0]);
     front.away = false;
@@ -144,7 +144,7 @@ describe('a Postgres that goes away', () => {
     front.away = true;
     await Promise.all(calls.ends.map((end) => writer.write(end)));
     front.away = false;
-    await waitFor(() => writer.pendingIds().size === 0, { deadlineMs: 15_000 });
+    await waitFor(() => writer.pendingIds().size === 0);
     expect(settled).toBeGreaterThan(30);
     expect([await ledger(calls), files()]).toEqual([booked(90), []]);
   });
@@ -157,11 +157,11 @@ describe('a Postgres that is silent', () => {
     await Promise.all(Array.from({ length: 4 }, () => db.hot('weir_test_one', 'SELECT 1', [])));
     front.newConnectionsToo = true;
     front.freeze();
-    await within(Promise.all(calls.ends.map((end) => writer.write(end))), DATABASE_MS + 1_000, 'writing the ends');
+    await within(Promise.all(calls.ends.map((end) => writer.write(end))), DATABASE_MS + 2_000, 'writing the ends');
     expect(await ledger(calls)).toEqual(notBooked(20));
     expect(files().length).toBeGreaterThan(0);
     front.newConnectionsToo = false;
-    await waitFor(() => writer.pendingIds().size === 0, { deadlineMs: 25_000 });
+    await waitFor(() => writer.pendingIds().size === 0);
     expect([await ledger(calls), files()]).toEqual([booked(20), []]);
   });
 });

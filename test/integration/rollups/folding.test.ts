@@ -7,7 +7,7 @@ import { FolderStore } from '../../../src/services/rollups/folder.store';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { Random } from '../../support/ledger/random';
 import { memoryLogger } from '../../support/log';
-import { waitFor, within } from '../../support/wait';
+import { AT_ONCE_MS, SLOW_DEADLINE_MS, waitFor, within } from '../../support/wait';
 import { anyEnd, look, openBatches, totalOf, wrongCells } from './figure-scene';
 import type { Settlement } from '../../../src/domain/call';
 
@@ -54,7 +54,7 @@ describe('the folder', () => {
     };
     const folder = new Folder({ store: { fold }, logger, everyMs: 1, maxRows: 1_000 });
     folder.start();
-    await waitFor(() => asked.length > 12, { deadlineMs: 20_000, what: 'enough rounds' });
+    await waitFor(() => asked.length > 12, { what: 'enough rounds' });
     await folder.stop();
     expect(asked.slice(0, 4)).toEqual([1_000, 500, 250, 500]);
     expect(asked.slice(8, 12)).toContain(1_000);
@@ -70,7 +70,7 @@ describe('the folder', () => {
         const settled: Settlement[] = [];
         for (let round = 0; waiting.length < LOOKS; round += 1) {
           // A look takes long where there is much to prove.
-          await waitFor(() => round <= 20 * (waiting.length + 1), { deadlineMs: 20_000 });
+          await waitFor(() => round <= 20 * (waiting.length + 1), { deadlineMs: SLOW_DEADLINE_MS });
           const ends = Array.from({ length: random.int(1, 12) }, () => anyEnd(random));
           await store.settle(ends);
           settled.push(...ends);
@@ -168,7 +168,7 @@ describe('the folder', () => {
     const { store } = running[0]!;
     const stopped = folder.stop();
     store.close();
-    await within(stopped, 500, 'stopping');
+    await within(stopped, AT_ONCE_MS, 'stopping');
     expect(logger.lines).toEqual([]);
     await holder.query('ROLLBACK');
     await holder.end();

@@ -36,7 +36,7 @@ describe('the folding of price changes', () => {
   const callsOf = (model: string, ...daysAgo: number[]) =>
     daysAgo.map((days) => usageRow({ organization_id: organization, user_id: 'usr_1', model, served_model: model, occurred_at: new Date(Date.now() - days * DAY_MS).toISOString() }));
   const left = async (): Promise<number> => (await db.query<{ n: number }>(`SELECT count(*)::int AS n FROM price_changes WHERE folded_before < 'infinity'`))[0]!.n;
-  const folded = (): Promise<unknown> => waitFor(async () => (await left()) === 0, { what: 'all price changes to be folded', deadlineMs: 20_000 });
+  const folded = (): Promise<unknown> => waitFor(async () => (await left()) === 0, { what: 'all price changes to be folded' });
   const detail = async (): Promise<string | null> => (await cubesStatus(new CubesLagStore(db))).detail;
 
   it('brings every difference into the cubes, oldest change first, in slices that end with a month at the latest; every figure is exact after each of them', async () => {

@@ -8,7 +8,7 @@ import { callEnd } from '../../support/call-ends';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { memoryLogger } from '../../support/log';
 import { appendPrice, changeAllCalls } from '../../support/prices';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { insertUsage, usageRow } from '../usage/usage-rows';
 import { changePrice, totalOf } from './figure-scene';
 
@@ -147,7 +147,7 @@ describe('retention', () => {
     const retrying = async (): Promise<boolean> => (await db.query(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-retention' AND wait_event_type = 'Lock'`)).length > 0;
     await waitFor(retrying);
     // The reader ends behind it: a settlement that queued behind the removal would never come.
-    await within(new LedgerStore(db).settle([callEnd({ organizationId: organization, occurredAt: '2020-06-10 10:00:00+00' })]), 1_500, 'a settlement');
+    await eventually(new LedgerStore(db).settle([callEnd({ organizationId: organization, occurredAt: '2020-06-10 10:00:00+00' })]), 'a settlement');
     expect(await monthsLeft()).toEqual(from('2020-01'));
     await reader.query('COMMIT');
     await reader.end();

@@ -4,7 +4,7 @@ import { createUser, createWorld, type TestUser } from '../../support/factories'
 import { operation } from '../../support/operations';
 import { appendPrice } from '../../support/prices';
 import { settledRows } from '../../support/usage-rows';
-import { waitFor } from '../../support/wait';
+import { AT_ONCE_MS, waitFor } from '../../support/wait';
 import type { Subscription } from '../../support/ws-client';
 
 interface Totals { calls: number; failedCalls: number; promptTokens: number; completionTokens: number; totalTokens: number; cost: string | null; unpricedCalls: number; p95LatencyMs: number | null }
@@ -32,7 +32,7 @@ describe('usageUpdates over a WebSocket', () => {
   it('gives the totals of today at once, and new ones when a call has ended: the figures of a report', async () => {
     const user = await createUser(fixture.database.db, fixture.member);
     const stream = follow(user);
-    expect(await first(stream)).toEqual({ calls: 0, failedCalls: 0, promptTokens: 0, completionTokens: 0, totalTokens: 0, cost: '0', unpricedCalls: 0, p95LatencyMs: null });
+    expect(await stream.waitFor(() => true, AT_ONCE_MS)).toEqual({ calls: 0, failedCalls: 0, promptTokens: 0, completionTokens: 0, totalTokens: 0, cost: '0', unpricedCalls: 0, p95LatencyMs: null });
     await chat(user);
     expect(await stream.waitFor(({ calls }) => calls === 1)).toEqual(await reported(user));
     await chat(user);

@@ -1,7 +1,7 @@
 import { createClient, type ExecutionResult, type NetworkError } from 'graphql-sse';
 import { startServer, viewerOf, type TestServer, type TestStream } from '../../support/graph-server';
 import { openSse, type SseOperation } from '../../support/sse-client';
-import { waitFor, within } from '../../support/wait';
+import { AT_ONCE_MS, eventually, waitFor, within } from '../../support/wait';
 
 const STREAM = 'subscription { chatStream { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on StreamCompleted { person { name } } } }';
 const delta = (seq: number, text = `t${seq} `) => ({ kind: 'TextDelta', fromSeq: seq, seq, text });
@@ -44,7 +44,7 @@ describe('the door of server-sent events', () => {
     const operation = await open();
     expect(operation.status).toBe(200);
     expect(operation.headers).toMatchObject({ 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no', 'x-request-id': expect.any(String) });
-    await waitFor(() => operation.text === ':\n\n');
+    await waitFor(() => operation.text === ':\n\n', { deadlineMs: AT_ONCE_MS, what: 'the first sign' });
     const { sink } = await begun();
     sink.push(delta(1, 'line\nline\u2028 \r\n"quoted"'));
     await operation.waitFor(({ event }) => event === 'next');
@@ -65,7 +65,7 @@ describe('the door of server-sent events', () => {
     const operation = await open();
     const stream = await begun();
     operation.cut();
-    await waitFor(() => stream.left, { deadlineMs: 1_000, what: 'the source to be left' });
+    await waitFor(() => stream.left, { deadlineMs: AT_ONCE_MS, what: 'the source to be left' });
   });
 
   it('a real client that unsubscribes has left', async () => {
@@ -73,7 +73,7 @@ describe('the door of server-sent events', () => {
     const unsubscribe = client.subscribe({ query: STREAM }, { next: () => {}, error: () => {}, complete: () => {} });
     const stream = await begun();
     unsubscribe();
-    await waitFor(() => stream.left, { deadlineMs: 1_000, what: 'the source to be left' });
+    await waitFor(() => stream.left, { what: 'the source to be left' });
   });
 
   it('has the same guards and error codes as the other doors, told in events as the protocol wants it', async () => {
@@ -172,7 +172,7 @@ describe('the door of server-sent events', () => {
     expect(most).toBeLessThanOrEqual(2);
     operation.resume();
     stream.sink.end();
-    expect(await within(operation.ended, 20_000, 'the end')).toBe('END');
+    expect(await eventually(operation.ended, 'the end')).toBe('END');
     const pieces = operation.events.flatMap(({ data }) => data?.data?.chatStream ?? []);
     // Frames are written in slices: no character may be cut in two.
     expect(pieces.map((piece) => piece.text).join('') === text.repeat(4_800)).toBe(true);
@@ -190,7 +190,7 @@ describe('the door of server-sent events', () => {
     server.streams[0]!.sink.end();
     expect(await ending.ended).toBe('END');
     expect(ending.events.at(-1)!.event).toBe('complete');
-    expect(await within(lasting.ended, 2_000, 'the cut')).toBe('CUT');
+    expect(await eventually(lasting.ended, 'the cut')).toBe('CUT');
     expect(lasting.events).toEqual([]);
     await closed;
     expect(server.streams[1]!.left).toBe(true);

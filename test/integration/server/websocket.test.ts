@@ -4,7 +4,7 @@ import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { connectWs, type TestWsClient } from '../../support/ws-client';
 import { startServer, viewerOf, type TestServer, type TestStream } from '../../support/graph-server';
-import { waitFor, within } from '../../support/wait';
+import { AT_ONCE_MS, SLOW_DEADLINE_MS, waitFor, within } from '../../support/wait';
 
 const STREAM = 'subscription { chatStream { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on StreamCompleted { person { name } } } }';
 const delta = (seq: number, text = `t${seq} `) => ({ kind: 'TextDelta', fromSeq: seq, seq, text });
@@ -61,7 +61,7 @@ describe('the WebSocket door', () => {
     const stream = await begun();
     if (way === 'cut') client.cut();
     else subscription.unsubscribe();
-    await waitFor(() => stream.left, { deadlineMs: 1_000, what: 'the source to be left' });
+    await waitFor(() => stream.left, { deadlineMs: AT_ONCE_MS, what: 'the source to be left' });
   });
 
   it.each([['wrong'], [null]])('closes with a code that clients do not retry when nobody is there: %p', async (token) => {
@@ -275,7 +275,7 @@ describe('the WebSocket door', () => {
       while (network.writableLength < 1_000_000) say();
       if (taken() !== last) [last, lastAt] = [taken(), performance.now()];
       return last > FLOOD_BYTES || performance.now() - lastAt > 500;
-    }, { deadlineMs: 25_000, what: 'the server to take no more' });
+    }, { deadlineMs: SLOW_DEADLINE_MS, what: 'the server to take no more' });
     return last;
   };
 
@@ -291,7 +291,7 @@ describe('the WebSocket door', () => {
     socket.send(JSON.stringify({ id: 'after', type: 'subscribe', payload: { query: STREAM } }));
     const answered = new Promise((resolve) => socket.on('message', (data) => String(data).includes('"next"') && resolve(data)));
     socket.resume();
-    (await waitFor(() => server.streams.at(-1)?.sink, { deadlineMs: 20_000, what: 'the stream behind the pings' })).push(delta(1));
+    (await waitFor(() => server.streams.at(-1)?.sink, { what: 'the stream behind the pings' })).push(delta(1));
     await answered;
     socket.terminate();
   });

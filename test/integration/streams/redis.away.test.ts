@@ -1,7 +1,7 @@
 import { gate } from '../../support/provider-script';
 import { createReplicas, numbersOf, type Replicas } from '../../support/replicas';
 import { ask } from '../../support/stream-fixture';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor, within } from '../../support/wait';
 import { isTerminal, textOf } from '../../support/ws-client';
 
 const UNAVAILABLE = expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: expect.any(Number) }) });
@@ -21,13 +21,13 @@ describe('streams while Redis is away, and when it is back', () => {
   });
 
   const stateOf = async (app: Replicas['first']) => (await app.graphql(scene.member.token, '{ service { streamLog { state detail } } }')).data.service.streamLog;
-  const isState = (app: Replicas['first'], state: string) => waitFor(async () => (await stateOf(app)).state === state, { deadlineMs: 15_000, what: `the log to be ${state}` });
+  const isState = (app: Replicas['first'], state: string) => waitFor(async () => (await stateOf(app)).state === state, { what: `the log to be ${state}` });
 
   async function begin(pieces = PIECES, after = 20) {
     const until = gate();
     scene.provider.script('test-chat', { pieces, hold: { after, until } });
     const stream = scene.first.connect(scene.member.token).chatStream(ask('Hello'));
-    const { streamId } = await stream.waitFor(({ __typename }) => __typename === 'StreamStarted', 15_000);
+    const { streamId } = await stream.waitFor(({ __typename }) => __typename === 'StreamStarted');
     return { until, stream, streamId: streamId as string };
   }
 
@@ -38,7 +38,7 @@ describe('streams while Redis is away, and when it is back', () => {
     await other.waitFor(({ seq }) => seq >= 21);
     if (how === 'cut off') scene.redis.front.away = true;
     else await scene.redis.kill();
-    await within(other.ended, 5_000, 'sending the other viewer away');
+    await eventually(other.ended, 'sending the other viewer away');
     expect(other.errors).toEqual([UNAVAILABLE]);
     expect(other.events.filter(isTerminal)).toEqual([]);
     await isState(scene.first, 'DOWN');

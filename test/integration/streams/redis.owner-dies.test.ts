@@ -12,7 +12,7 @@ import { startRedis, type TestRedis } from '../../support/redis';
 import { numbersOf } from '../../support/replicas';
 import { ask } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { waitFor, within } from '../../support/wait';
+import { SLOW_DEADLINE_MS, eventually, waitFor } from '../../support/wait';
 import { connectWs, isTerminal, textOf } from '../../support/ws-client';
 
 const DEAD_AFTER_MS = 1_000;
@@ -51,12 +51,12 @@ describe('a stream whose process dies', () => {
     const doomed = await startDoomed();
     const client = connectWs(doomed.url, world.member.token);
     const own = client.chatStream(ask('Hello', { onDisconnect: 'CONTINUE' }));
-    const { streamId, callId } = await own.waitFor(({ __typename }) => __typename === 'StreamStarted', 15_000);
+    const { streamId, callId } = await own.waitFor(({ __typename }) => __typename === 'StreamStarted');
     await own.waitFor(({ seq }) => seq >= 4);
     const viewers = replicas.map((app) => app.connect(world.member.token).resumeStream(streamId, 2));
     for (const viewer of viewers) await viewer.waitFor(({ seq }) => seq >= 4);
     await doomed.kill();
-    await Promise.all(viewers.map((viewer) => viewer.waitFor(isTerminal, 40_000)));
+    await Promise.all(viewers.map((viewer) => viewer.waitFor(isTerminal, SLOW_DEADLINE_MS)));
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'LOST' });
     for (const viewer of viewers) {
       expect(viewer.errors).toEqual([]);
@@ -82,19 +82,19 @@ describe('a stream whose process dies', () => {
     const doomed = await startDoomed();
     const client = connectWs(doomed.url, world.member.token);
     const own = client.chatStream(ask('Hello', { idempotencyKey: 'k-good-end' }));
-    const { streamId } = await own.waitFor(({ __typename }) => __typename === 'StreamStarted', 15_000);
+    const { streamId } = await own.waitFor(({ __typename }) => __typename === 'StreamStarted');
     await own.waitFor(({ seq }) => seq >= 3);
     redis.front.away = true;
     until.open();
-    await own.waitFor(({ __typename }) => __typename === 'StreamCompleted', 10_000);
+    await own.waitFor(({ __typename }) => __typename === 'StreamCompleted');
     await doomed.kill();
     redis.front.away = false;
-    await waitFor(async () => (await replicas[0]!.services.status.status()).streamLog.state === 'UP', { deadlineMs: 15_000, what: 'Redis to be back' });
+    await waitFor(async () => (await replicas[0]!.services.status.status()).streamLog.state === 'UP', { what: 'Redis to be back' });
     const other = replicas[0]!.connect(world.member.token).resumeStream(streamId, 3);
-    await within(other.ended, 30_000, 'sending the viewer away');
+    await eventually(other.ended, 'sending the viewer away');
     expect([other.events, other.errors]).toEqual([[], [expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE' }) })]]);
     const again = replicas[0]!.connect(world.member.token).resumeStream(streamId);
-    await within(again.ended, 10_000, 'the stream as the database has it');
+    await eventually(again.ended, 'the stream as the database has it');
     expect([textOf(again.events), again.errors]).toEqual(['one two three ', []]);
     expect(again.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: 'one two three ' } } });
     await client.close();
@@ -134,8 +134,8 @@ describe('a stream whose process dies', () => {
     const end = { kind: 'StreamFailed', refusal: { kind: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', message: 'm', retryable: false, retryAfterMs: null, upstream: 'DIRECT', attempts: 1, callId }, partial: null };
     await redis.send('XADD', key!, '9-0', 'f', '4', 'o', 'x:other', 'e', JSON.stringify(end), 'x', '1');
     until.open();
-    await stream.waitFor(isTerminal, 5_000);
-    await other.waitFor(isTerminal, 5_000);
+    await stream.waitFor(isTerminal);
+    await other.waitFor(isTerminal);
     for (const { events } of [stream, other]) {
       expect(textOf(events)).toBe('one two ');
       expect(numbersOf(events)).toBe(9);

@@ -9,7 +9,7 @@ import { startProvider, type FakeProvider } from '../../support/provider';
 import { forever, gate } from '../../support/provider-script';
 import { openSse, type SseOperation } from '../../support/sse-client';
 import { ask } from '../../support/stream-fixture';
-import { waitFor, within } from '../../support/wait';
+import { SLOW_DEADLINE_MS, waitFor, within } from '../../support/wait';
 import { CHAT_STREAM, connectWs, isTerminal, textOf, type StreamEvent, type Subscription, type TestWsClient } from '../../support/ws-client';
 
 const program = new Program(path.join(__dirname, '..', '..', '..', 'src', 'main.ts'));
@@ -20,6 +20,8 @@ const SSE = 80;
 /** Of the sockets: those that stay, then those whose streams are left to themselves, then those that are lost. */
 const [STAY, LEAVE] = [24, 36];
 const SHUTDOWN_MS = 4_000;
+/** From the signal to the end of the process: what those give it that run containers. */
+const HALF_A_MINUTE_MS = 30_000;
 
 describe('SIGTERM with a thousand streams', () => {
   let database: TestDatabase;
@@ -58,16 +60,16 @@ describe('SIGTERM with a thousand streams', () => {
       const model = i === 0 ? 'test-small' : 'test-chat';
       const onDisconnect = i < STAY || i >= LEAVE ? 'GRACE' : 'CONTINUE';
       streams.push(Array.from({ length: OPERATIONS }, (_, n) => client.chatStream(ask(`Question ${n}`, { model, onDisconnect }))));
-      await Promise.all(streams[i]!.map((stream) => stream.waitFor(({ __typename }) => __typename === 'TextDelta', 30_000)));
+      await Promise.all(streams[i]!.map((stream) => stream.waitFor(({ __typename }) => __typename === 'TextDelta', SLOW_DEADLINE_MS)));
     }
     for (let i = 0; i < SSE; i += 1) sse.push(await openSse(server.url, world.member.token, { query: CHAT_STREAM, variables: { input: ask(`Question ${i}`) } }));
-    await Promise.all(sse.map((operation) => operation.waitFor(({ data }) => data?.data?.chatStream.__typename === 'TextDelta', 30_000)));
+    await Promise.all(sse.map((operation) => operation.waitFor(({ data }) => data?.data?.chatStream.__typename === 'TextDelta')));
     for (const stream of streams.slice(STAY, LEAVE).flat()) stream.unsubscribe();
     for (const client of clients.slice(LEAVE)) client.cut();
     expect(provider.running).toBe(SOCKETS * OPERATIONS + SSE);
 
-    const begunAt = performance.now();
-    const exited = server.terminate();
+    const exited = within(server.terminate(), HALF_A_MINUTE_MS, 'the end of the server');
+    exited.catch(() => {});
     const late = await waitFor(async () => {
       // Until the signal has come, a new stream runs like the others; who asks on a connection that is full would be refused for that.
       const asked = clients[STAY]!.chatStream(ask('Late'));
@@ -76,13 +78,11 @@ describe('SIGTERM with a thousand streams', () => {
     });
     expect(late.errors).toMatchObject([{ extensions: { code: 'SERVICE_UNAVAILABLE' } }]);
     finish.open();
-    const code = await within(exited, 30_000, 'the end of the server');
-    const tookMs = performance.now() - begunAt;
+    const code = await exited;
 
     const watched = streams.slice(0, STAY).flat();
     await Promise.all([...watched.map((stream) => stream.ended), ...sse.map((operation) => operation.ended)]);
     expect(code).toBe(0);
-    expect(tookMs).toBeLessThan(30_000);
     expect(watched.flatMap(({ errors }) => errors)).toEqual([]);
     for (const { events } of streams[0]!) {
       expect(events.filter(isTerminal)).toMatchObject([{ __typename: 'StreamCompleted' }]);

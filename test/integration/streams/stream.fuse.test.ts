@@ -3,7 +3,7 @@ import { newId } from '../../../src/lib/ids';
 import { forever, type Script } from '../../support/provider-script';
 import { ask, createFixture, type Fixture } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { within } from '../../support/wait';
+import { eventually } from '../../support/wait';
 import { isTerminal, textOf, type StreamEvent } from '../../support/ws-client';
 
 const MAX_TOKENS = 100;
@@ -22,7 +22,7 @@ describe('a provider that does not keep to max_tokens', () => {
     fixture.provider.script('gpt-4o', script);
     const client = fixture.app.connect(fixture.member.token);
     const stream = client.chatStream(ask('Write on', { model: 'gpt-4o', maxTokens: MAX_TOKENS, ...input }));
-    await within(stream.ended, 10_000, 'the end of the stream');
+    await eventually(stream.ended, 'the end of the stream');
     expect(stream.errors).toEqual([]);
     expect(stream.events.filter(isTerminal)).toHaveLength(1);
     await client.close();
@@ -41,7 +41,7 @@ describe('a provider that does not keep to max_tokens', () => {
   ])('%s is cut a little beyond the limit: what came is kept, counted and paid, and the operator is warned with figures', async (_, script) => {
     const { events, last, row, warning } = await run(script);
     expect(last).toMatchObject({ __typename: 'StreamStopped', reason: 'BUDGET', reply: { finishReason: 'BUDGET', answer: { complete: false }, usage: { source: 'ESTIMATED' } } });
-    await within(lastCompletion().closed, 2_000, 'closing the upstream');
+    await eventually(lastCompletion().closed, 'closing the upstream');
     const { answer } = last.reply;
     const produced = (answer.content ?? '') + (answer.reasoning ?? '') + answer.toolCalls.map((call: any) => call.arguments).join('');
     expect(produced.length).toBeLessThanOrEqual(MOST_CHARACTERS);
@@ -97,7 +97,7 @@ describe('progress', () => {
   async function run(model: string, progress: boolean): Promise<StreamEvent[]> {
     fixture.provider.script(model, { pieces: words(24), pieceMs: 100, usage: null });
     const stream = fixture.app.connect(fixture.member.token).subscribe(STREAM, { input: ask('Count', { model, progress }) });
-    await within(stream.ended, 10_000, 'the end of the stream');
+    await eventually(stream.ended, 'the end of the stream');
     expect(stream.errors).toEqual([]);
     let seq = 0;
     for (const event of stream.events) {

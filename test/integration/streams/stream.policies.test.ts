@@ -3,7 +3,7 @@ import { watchLag } from '../../support/lag';
 import { forever, gate, type Answer } from '../../support/provider-script';
 import { createFixture, ask, type Fixture } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { isTerminal, textOf, type StreamEvent, type Subscription, type TestWsClient } from '../../support/ws-client';
 
 const STOP = 'mutation ($streamId: ID!) { stopStream(streamId: $streamId) { stopped } }';
@@ -14,7 +14,7 @@ const LEAVE = {
   'loses the connection': (client: TestWsClient) => client.cut(),
 };
 const SILENT: Answer = { pieces: ['one ', 'two '], hold: { after: 2, until: forever } };
-const endOf = (stream: Subscription<StreamEvent>): Promise<void> => within(stream.ended, 5_000, 'the end of the stream');
+const endOf = (stream: Subscription<StreamEvent>): Promise<void> => eventually(stream.ended, 'the end of the stream');
 
 /** As short as a test can wait for; and longer than any test runs. Milliseconds. */
 const [SHORT, LONG] = [50, 600_000];
@@ -52,7 +52,7 @@ describe.each([['short', SHORT], ['long', LONG]])('what the going of the last vi
         const { client, stream, streamId, callId, conversationId } = await begin(null);
         const request = lastRequest();
         leave(client, stream);
-        await within(request.closed, 5_000, 'closing the upstream');
+        await eventually(request.closed, 'closing the upstream');
         expect(await settledRow(fixture.database.db, callId)).toMatchObject({ status: 'STOPPED' });
         const again = resume(streamId);
         await endOf(again);
@@ -126,7 +126,7 @@ describe.each([['short', SHORT], ['long', LONG]])('what the going of the last vi
     const lag = watchLag();
     const leftAt = performance.now();
     other.cut();
-    await within(request.closed, 2_000, 'closing the upstream');
+    await eventually(request.closed, 'closing the upstream');
     expect(request.closedAt! - leftAt - lag.stop()).toBeLessThan(100);
     expect(await settledRow(fixture.database.db, callId)).toMatchObject({ status: 'STOPPED' });
     await client.close();

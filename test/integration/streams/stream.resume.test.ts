@@ -5,7 +5,7 @@ import { gate } from '../../support/provider-script';
 import { createFixture, ask, type Fixture } from '../../support/stream-fixture';
 import { TcpFront } from '../../support/tcp-front';
 import { settledRow, settledRows } from '../../support/usage-rows';
-import { waitFor, within } from '../../support/wait';
+import { AT_ONCE_MS, eventually, waitFor, within } from '../../support/wait';
 import { CHAT_STREAM, isTerminal, textOf, type StreamEvent, type Subscription } from '../../support/ws-client';
 
 /** Characters that providers cut in two: surrogate pairs, a family of four with joiners, a letter and its accent, a flag. */
@@ -24,7 +24,7 @@ function expectRest(stream: Subscription<StreamEvent>, after: number): void {
   if (stream.over) expect(stream.events.map(isTerminal)).toEqual(stream.events.map((_, i) => i === stream.events.length - 1));
 }
 const lastSeq = (stream: Subscription<StreamEvent>): number => stream.events.at(-1)?.seq ?? 0;
-const endOf = (stream: Subscription<StreamEvent>): Promise<void> => within(stream.ended, 5_000, 'the end of the stream');
+const endOf = (stream: Subscription<StreamEvent>): Promise<void> => eventually(stream.ended, 'the end of the stream');
 
 describe('a stream that is resumed', () => {
   let fixture: Fixture;
@@ -94,7 +94,7 @@ describe('a stream that is resumed', () => {
     const first = client.chatStream(ask('q'));
     await endOf(first);
     const again = client.resumeStream(first.events[0]!.streamId, lastSeq(first));
-    await endOf(again);
+    await within(again.ended, AT_ONCE_MS, 'the end of the stream');
     expect([again.events, again.errors]).toEqual([[], []]);
     await client.close();
   });
@@ -154,7 +154,7 @@ describe('a stream that is resumed', () => {
       front.away = false;
       await waitFor(() => events.slice(seen).some(({ seq }) => seq === 3), { what: 'the stream again' });
       rest.open();
-      await within(ended, 5_000, 'the end');
+      await eventually(ended, 'the end');
       const again = events.slice(seen);
       expect(again[0]).toEqual(events[0]);
       expect(again.map(({ fromSeq }) => fromSeq)).toEqual([1, ...again.slice(0, -1).map(({ seq }) => seq + 1)]);

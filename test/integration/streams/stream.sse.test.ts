@@ -5,7 +5,7 @@ import type { RecordedRequest } from '../../support/provider';
 import { openSse, type SseOperation } from '../../support/sse-client';
 import { createFixture, ask, type Fixture } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { within } from '../../support/wait';
+import { eventually } from '../../support/wait';
 import { CHAT_STREAM, textOf, type StreamEvent } from '../../support/ws-client';
 
 const RESUME = 'subscription ($id: ID!, $after: Int!) { resumeStream(streamId: $id, afterSeq: $after) { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on StreamStopped { reason } } }';
@@ -49,7 +49,7 @@ describe('a stream over server-sent events', () => {
     const lag = watchLag();
     const leftAt = performance.now();
     operation.cut();
-    await within(request.closed, 2_000, 'closing the upstream');
+    await eventually(request.closed, 'closing the upstream');
     expect(request.closedAt! - leftAt - lag.stop()).toBeLessThan(100);
     expect(await settledRow(fixture.database.db, callId)).toMatchObject({ status: 'STOPPED' });
   });
@@ -65,7 +65,7 @@ describe('a stream over server-sent events', () => {
     const bySse = await openSse(app.url, member.token, { query: RESUME, variables });
     const byWebSocket = app.connect(member.token).subscribe<StreamEvent>(RESUME, variables);
     rest.open();
-    expect(await within(bySse.ended, 5_000, 'the end')).toBe('END');
+    expect(await eventually(bySse.ended, 'the end')).toBe('END');
     await byWebSocket.ended;
     for (const events of [eventsOf(bySse), byWebSocket.events]) {
       expect(textOf([...had, ...events])).toBe('one two three four ');
@@ -79,11 +79,11 @@ describe('a stream over server-sent events', () => {
     const { operation, callId } = await begin('GRACE');
     const lasting = await openSse(fixture.app.url, fixture.member.token, { query: 'subscription { budgetAlerts { id } }' });
     const stopped = fixture.stopServer();
-    expect(await within(operation.ended, 5_000, 'the end')).toBe('END');
+    expect(await eventually(operation.ended, 'the end')).toBe('END');
     expect(eventsOf(operation).at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'DEPLOY', reply: { answer: { content: 'one two ' } } });
     expect(operation.events.at(-1)).toEqual({ event: 'complete', data: null });
     // It has not ended: without `complete` its client asks another server.
-    expect(await within(lasting.ended, 5_000, 'the cut')).toBe('CUT');
+    expect(await eventually(lasting.ended, 'the cut')).toBe('CUT');
     await stopped;
     expect(await settledRow(fixture.database.db, callId)).toMatchObject({ status: 'STOPPED' });
   });

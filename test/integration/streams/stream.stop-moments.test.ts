@@ -2,7 +2,7 @@ import { forever, gate } from '../../support/provider-script';
 import { startTestApp } from '../../support/app';
 import { ask, createFixture, type Fixture } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { isTerminal, type StreamEvent, type Subscription } from '../../support/ws-client';
 
 const STOP = 'mutation Stop($streamId: ID!) { stopStream(streamId: $streamId) { streamId stopped } }';
@@ -26,7 +26,7 @@ describe('stopStream', () => {
   };
   const lastCompletion = () => fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').at(-1)!;
   const endOf = async (stream: Subscription<StreamEvent>): Promise<StreamEvent> => {
-    await within(stream.ended, 5_000, 'the end of the stream');
+    await eventually(stream.ended, 'the end of the stream');
     expect(stream.events.filter(isTerminal)).toHaveLength(1);
     return stream.events.at(-1)!;
   };
@@ -37,7 +37,7 @@ describe('stopStream', () => {
     const request = await waitFor(() => (fixture.provider.running > 0 ? lastCompletion() : null));
     expect(await stop(streamId)).toEqual({ streamId, stopped: true });
     expect(await endOf(stream)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED', answer: { content: null, complete: false } } });
-    await within(request.closed, 2_000, 'closing the upstream');
+    await eventually(request.closed, 'closing the upstream');
     const row = await settledRow(fixture.database.db, callId);
     expect(row).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED', completion_tokens: 0 });
     expect(row.prompt_tokens).toBeGreaterThan(0);

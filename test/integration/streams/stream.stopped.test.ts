@@ -4,7 +4,7 @@ import { watchLag } from '../../support/lag';
 import { forever } from '../../support/provider-script';
 import { createFixture, ask, type Fixture } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { within } from '../../support/wait';
+import { eventually, within } from '../../support/wait';
 import { isTerminal, textOf, type StreamEvent, type Subscription } from '../../support/ws-client';
 
 const STOP = 'mutation Stop($streamId: ID!) { stopStream(streamId: $streamId) { streamId stopped } }';
@@ -36,9 +36,9 @@ describe('a stream that somebody stops', () => {
     const stoppedAt = performance.now();
     const reply = await app.graphql(member.token, STOP, { streamId });
     expect(reply).toMatchObject({ errors: null, data: { stopStream: { streamId, stopped: true } } });
-    await within(request.closed, 2_000, 'closing the upstream');
+    await eventually(request.closed, 'closing the upstream');
     expect(request.closedAt! - stoppedAt - lag.stop()).toBeLessThan(100);
-    await within(stream.ended, 2_000, 'the end of the stream');
+    await eventually(stream.ended, 'the end of the stream');
     expect(stream.events.filter(isTerminal)).toEqual([expect.objectContaining({ __typename: 'StreamStopped', reason: 'CLIENT' })]);
     expect(stream.events.at(-1)!.reply).toMatchObject({ finishReason: 'STOPPED', answer: { content: 'one two ', complete: false }, usage: { source: 'ESTIMATED' } });
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED' });
@@ -53,7 +53,7 @@ describe('a stream that somebody stops', () => {
     const other = await startTestApp({ database, upstream: provider });
     try {
       expect(await other.graphql(member.token, STOP, { streamId })).toMatchObject({ errors: null, data: { stopStream: { streamId, stopped: true } } });
-      await within(stream.ended, 2_000, 'the end of the stream');
+      await eventually(stream.ended, 'the end of the stream');
       expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT' });
       expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });
       expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: false } });
@@ -66,7 +66,7 @@ describe('a stream that somebody stops', () => {
     const { app, admin } = fixture;
     const { stream, streamId } = await beginSilentStream();
     expect((await app.graphql(admin.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: true } });
-    await within(stream.ended, 2_000, 'the end of the stream');
+    await eventually(stream.ended, 'the end of the stream');
     expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'ADMINISTRATOR' });
   });
 
@@ -88,7 +88,7 @@ describe('a stream that somebody stops', () => {
     const { stream, callId } = await beginSilentStream();
     const reply = await app.graphql(admin.token, 'mutation Block($userId: ID!) { setUserBlocked(userId: $userId, blocked: true) { blocked } }', { userId: member.id });
     expect(reply.errors).toBeNull();
-    await within(stream.ended, 2_000, 'the end of the stream');
+    await eventually(stream.ended, 'the end of the stream');
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });
     expect(lastCompletion().closedAt).not.toBeNull();
   });
@@ -98,7 +98,7 @@ describe('a stream that somebody stops', () => {
     const { stream, callId } = await beginSilentStream();
     const client = stream;
     await within(app.running.drain(0), 3_000, 'the drain');
-    await within(client.ended, 2_000, 'the end of the stream');
+    await eventually(client.ended, 'the end of the stream');
     expect(client.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'DEPLOY' });
     expect(textOf(client.events)).toBe('one two ');
     const [inFlight] = await database.db.query('SELECT id FROM calls_in_flight');

@@ -1,12 +1,12 @@
 import { gate } from '../../support/provider-script';
 import { createFixture, ask, type Fixture } from '../../support/stream-fixture';
-import { within } from '../../support/wait';
+import { eventually } from '../../support/wait';
 import { isTerminal, textOf, type StreamEvent, type Subscription } from '../../support/ws-client';
 
 /** More than the buffers of a connection take. */
 const PIECE = 'x'.repeat(2_000);
 const MANY = Array.from({ length: 3_000 }, (_, i) => `${i}:${PIECE}\n`);
-const endOf = (stream: Subscription<StreamEvent>): Promise<void> => within(stream.ended, 15_000, 'the end of the stream');
+const endOf = (stream: Subscription<StreamEvent>): Promise<void> => eventually(stream.ended, 'the end of the stream');
 
 describe('several who look at one stream', () => {
   let fixture: Fixture;

@@ -99,7 +99,7 @@ describe('a moment that has just passed', () => {
       cache_write_one_hour_tokens, output_tokens, reasoning_tokens, usage_source, batch_id, settled_at)
     SELECT 'GRAPHQL', 'CHAT', $1, settled_at, 'call_x', 'usr_x', 'DEFAULT', 't', false, 'm', 'm', 'DIRECT', 1, 'COMPLETED', 1, 0, 0, 0, 1, 0, 'PROVIDER', id, settled_at FROM batch`;
   /** Until a session waits: for those whom it saw writing, or for the lock of the book. */
-  const waits = (sign: string): Promise<unknown> => waitFor(async () => (await database.db.query(sign)).length > 0, { deadlineMs: 5_000, what: 'the question to wait' });
+  const waits = (sign: string): Promise<unknown> => waitFor(async () => (await database.db.query(sign)).length > 0, { what: 'the question to wait' });
 
   it('waits for a settlement that has its time already, and then has it', async () => {
     await other.query('BEGIN');
@@ -142,6 +142,6 @@ describe('a moment that has just passed', () => {
     await other.query(settle, [viewer.organizationId]);
     await expect(report({ pricesAsOf: new Date() })).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: 1_000 });
     await other.query('ROLLBACK');
-    await waitFor(async () => (await report({ pricesAsOf: new Date(Date.now() - 1) })).totals.calls === 0, { deadlineMs: 5_000, what: 'reports again' });
+    await waitFor(async () => (await report({ pricesAsOf: new Date(Date.now() - 1) })).totals.calls === 0, { what: 'reports again' });
   });
 });

@@ -6,7 +6,7 @@ import type { LitellmRig } from '../../support/litellm-rig';
 import { faults, forever } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
-import { waitFor } from '../../support/wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../../support/wait';
 import { isTerminal, textOf } from '../../support/ws-client';
 
 const MODELS = '{ models { stale source items { id } } service { proxy { state } } }';
@@ -38,11 +38,11 @@ export function outageCases(rig: LitellmRig): void {
     await admin(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
     try {
       await admin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
-      await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state !== 'UP', { deadlineMs: 15_000 });
+      await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state !== 'UP', { deadlineMs: SLOW_DEADLINE_MS });
     } finally {
       await admin(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
     }
-    await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state === 'UP', { deadlineMs: 15_000 });
+    await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state === 'UP', { deadlineMs: SLOW_DEADLINE_MS });
   });
 
   it('killed in the middle of a stream: what came is kept, and the call is settled as interrupted', async () => {
@@ -78,10 +78,10 @@ export function outageCases(rig: LitellmRig): void {
     const { errors } = await app.graphql(rig.operator.token, 'mutation ($id: ID!) { setUserBlocked(userId: $id, blocked: true) { id } }', { id: other.id });
     expect(errors).toBeNull();
     await rig.litellm.startAgain(withCooldowns);
-    await waitFor(async () => !(await models()).models.stale, { deadlineMs: 15_000 });
+    await waitFor(async () => !(await models()).models.stale, { deadlineMs: SLOW_DEADLINE_MS });
     expect((await models()).models.source).toBe('PROXY');
     expect((await chat()).__typename).toBe('ChatReply');
-    await waitFor(async () => (await rig.litellm.complete('test-chat', { key: secret })).body.error?.type === 'auth_error', { deadlineMs: 20_000 });
+    await waitFor(async () => (await rig.litellm.complete('test-chat', { key: secret })).body.error?.type === 'auth_error', { deadlineMs: SLOW_DEADLINE_MS });
   });
 
   it('[48] with cooldowns, a model whose deployments all cool down is refused with a type of its own', async () => {

@@ -22,11 +22,10 @@ import { operation } from '../../support/operations';
 import { faults, forever, type Script } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
 import { settledRow, settledRows } from '../../support/usage-rows';
-import { waitFor } from '../../support/wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../../support/wait';
 import { isTerminal, textOf } from '../../support/ws-client';
 
 const ROOT = path.join(__dirname, '..', '..', '..');
-const DEADLINE_MS = 20_000;
 const CACHED = { prompt_tokens: 1_200, completion_tokens: 50, total_tokens: 1_250, prompt_tokens_details: { cached_tokens: 1_000 }, completion_tokens_details: { reasoning_tokens: 20 } };
 const BROKEN = { status: 500, body: { error: { message: 'boom', type: 'server_error', param: null, code: null } } };
 
@@ -61,7 +60,7 @@ export function reconciliationCases(rig: LitellmRig): void {
   const stream = async (user: TestUser, model: string, ...scripts: Script[]): Promise<string> => {
     rig.litellm.provider.script(model, ...scripts);
     const opened = rig.app.connect(user.token).chatStream(ask('good morning', { model }));
-    await opened.waitFor(isTerminal, DEADLINE_MS);
+    await opened.waitFor(isTerminal);
     const { callId } = opened.events[0]!;
     await settledRow(rig.database.db, callId);
     return callId;
@@ -147,7 +146,7 @@ export function reconciliationCases(rig: LitellmRig): void {
     const stranger = await waitFor(async () => {
       const { body } = await page(`start_date=${time(beganMs)}&end_date=2099-01-01&page=1&page_size=100&sort_order=asc&status_filter=failure`);
       return body.data.find((row: any) => Date.parse(row.startTime) >= beganMs) ?? (await sleep(300));
-    }, { deadlineMs: DEADLINE_MS, what: 'the record of a refused key' });
+    }, { deadlineMs: SLOW_DEADLINE_MS, what: 'the record of a refused key' });
     expect(stranger).toMatchObject({ status: 'failure', team_id: '', metadata: { user_api_key_alias: null } });
     expect(stranger.litellm_call_id).not.toBe('call_stranger');
   });
@@ -157,7 +156,7 @@ export function reconciliationCases(rig: LitellmRig): void {
     const rows = await waitFor(async () => {
       const found = await admin.recordsOf('call_twice');
       return found.length === 2 ? found : await sleep(300);
-    }, { deadlineMs: DEADLINE_MS, what: 'both records' });
+    }, { deadlineMs: SLOW_DEADLINE_MS, what: 'both records' });
     expect(new Set(rows!.map(({ requestId }) => requestId)).size).toBe(2);
     expect(rows).toMatchObject([{ state: 'REPORTED', spend: '0.0000675' }, { state: 'REPORTED', spend: '0.0000675' }]);
   });
@@ -269,7 +268,7 @@ export function reconciliationCases(rig: LitellmRig): void {
     const fromMs = Date.now();
     rig.litellm.provider.script('test-chat', { pieces: ['One ', 'two ', 'three.'], hold: { after: 2, until: forever } });
     const opened = rig.app.connect(user.token).chatStream(ask('Why is the sky blue, and why do sunsets look red? Answer at length.'));
-    await opened.waitFor(() => textOf(opened.events) === 'One two ', DEADLINE_MS);
+    await opened.waitFor(() => textOf(opened.events) === 'One two ');
     const { callId, streamId } = opened.events[0]!;
     await rig.app.graphql(user.token, operation('stop-stream'), { streamId });
     const row = await settledRow(rig.database.db, callId);

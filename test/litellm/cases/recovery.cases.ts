@@ -16,10 +16,9 @@ import type { LitellmRig } from '../../support/litellm-rig';
 import { memoryLogger } from '../../support/log';
 import { forever } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
-import { waitFor, within } from '../../support/wait';
+import { SLOW_DEADLINE_MS, eventually, waitFor } from '../../support/wait';
 import { connectWs, textOf } from '../../support/ws-client';
 
-const DEADLINE_MS = 25_000;
 
 export function recoveryCases(rig: LitellmRig): void {
   let home: string;
@@ -73,14 +72,14 @@ export function recoveryCases(rig: LitellmRig): void {
       const before = rig.litellm.provider.requests.length;
       const client = connectWs(killed.url, user.token);
       const stream = client.chatStream(ask('count'));
-      await stream.waitFor(() => textOf(stream.events) === 'One two ', DEADLINE_MS);
+      await stream.waitFor(() => textOf(stream.events) === 'One two ');
       const { callId } = stream.events[0]!;
       await waitFor(async () => (await db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).length > 0, { what: 'a checkpoint' });
       const held = await period();
       expect([Number(held.spent), Number(held.held) > 0]).toEqual([0, true]);
 
       await killed.kill();
-      await within(rig.litellm.provider.requests[before]!.closed, 5_000, "the end of the provider's connection");
+      await eventually(rig.litellm.provider.requests[before]!.closed, "the end of the provider's connection");
       const { recovery, stop } = await recoverer('survivor');
       try {
         await waitFor(
@@ -88,7 +87,7 @@ export function recoveryCases(rig: LitellmRig): void {
             await recovery.look();
             return (await db.query('SELECT FROM calls_in_flight WHERE id = $1', [callId])).length === 0;
           },
-          { deadlineMs: DEADLINE_MS, what: 'the end of the call' },
+          { deadlineMs: SLOW_DEADLINE_MS, what: 'the end of the call' },
         );
       } finally {
         await stop();

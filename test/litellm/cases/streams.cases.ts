@@ -7,10 +7,9 @@ import { faults, forever, gate, type Script } from '../../support/provider-scrip
 import { ask } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
 import { isTerminal, textOf, type StreamEvent, type Subscription, type TestWsClient } from '../../support/ws-client';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 import { asMeant } from './calls.cases';
 
-const DEADLINE_MS = 10_000;
 const WORDS = ['One ', 'two ', 'three ', 'four.'];
 
 export function streamCases(rig: LitellmRig): void {
@@ -20,8 +19,8 @@ export function streamCases(rig: LitellmRig): void {
   };
   /** The terminal event, and that nothing comes after it. */
   const lastOf = async (stream: Subscription<StreamEvent>): Promise<StreamEvent> => {
-    const last = await stream.waitFor(isTerminal, DEADLINE_MS);
-    await within(stream.ended, DEADLINE_MS, 'the end of the stream');
+    const last = await stream.waitFor(isTerminal);
+    await eventually(stream.ended, 'the end of the stream');
     expect(stream.errors).toEqual([]);
     expect(stream.events.filter(isTerminal)).toHaveLength(1);
     expect(stream.events.at(-1)).toBe(last);
@@ -34,7 +33,7 @@ export function streamCases(rig: LitellmRig): void {
     const seen = gate();
     script({ pieces: WORDS, hold: { after: 1, until: seen } });
     const { stream } = await open(ask('count'));
-    await stream.waitFor((event) => event.__typename === 'TextDelta', DEADLINE_MS);
+    await stream.waitFor((event) => event.__typename === 'TextDelta');
     expect(textOf(stream.events)).toBe('One ');
     seen.open();
     const last = await lastOf(stream);
@@ -122,10 +121,10 @@ export function streamCases(rig: LitellmRig): void {
       const asked = ask('count', { model: 'test-primary', idempotencyKey: key });
       const user = await rig.user();
       const stream = rig.app.connect(user.token).chatStream(asked);
-      await stream.waitFor(() => textOf(stream.events) === 'One two ', DEADLINE_MS);
+      await stream.waitFor(() => textOf(stream.events) === 'One two ');
       // What is written down while it runs, should its process die.
       const checkpoints = async (): Promise<any[]> => db.query('SELECT served_model, deployment FROM call_checkpoints WHERE call_id = $1', [stream.events[0]!.callId]);
-      expect((await waitFor(async () => ((await checkpoints()).length > 0 ? checkpoints() : null), { deadlineMs: DEADLINE_MS }))[0]).toEqual({ served_model: 'test-small', deployment: null });
+      expect((await waitFor(async () => ((await checkpoints()).length > 0 ? checkpoints() : null)))[0]).toEqual({ served_model: 'test-small', deployment: null });
       held.open();
       const { reply } = await lastOf(stream);
       const told = { route: { model: 'test-primary', servedModel: 'test-small', attempts: 2 }, usage: { promptTokens: 11, completionTokens: 4, source: 'PROVIDER' }, cost: { total: '0.00000405' } };
@@ -171,7 +170,7 @@ export function streamCases(rig: LitellmRig): void {
       const stream = impatient.connect((await rig.user()).token).chatStream(ask('count'));
       const last = await lastOf(stream);
       expect(last).toMatchObject({ __typename: 'StreamFailed', refusal: { code: 'UPSTREAM_TIMEOUT', retryable: true }, partial: content && { answer: { content, complete: false } } });
-      await within(rig.litellm.provider.requests[before]!.closed, 5_000, "the end of the provider's connection");
+      await eventually(rig.litellm.provider.requests[before]!.closed, "the end of the provider's connection");
       expect(await settledRow(rig.database.db, stream.events[0]!.callId)).toMatchObject({ status: 'FAILED', error_code: 'UPSTREAM_TIMEOUT', usage_source: 'ESTIMATED' });
     });
   });
@@ -195,7 +194,7 @@ export function streamCases(rig: LitellmRig): void {
     const { stream } = await open(ask('count', { maxTokens: 50 }));
     const last = await lastOf(stream);
     expect(last).toMatchObject({ __typename: 'StreamStopped', reason: 'BUDGET', reply: { finishReason: 'BUDGET', answer: { complete: false } } });
-    await within(rig.litellm.provider.requests[before]!.closed, 5_000, "the end of the provider's connection");
+    await eventually(rig.litellm.provider.requests[before]!.closed, "the end of the provider's connection");
     expect(rig.litellm.provider.requests[before]!.finished).toBe(false);
     expect(await settledRow(rig.database.db, last.reply.call.id)).toMatchObject({ status: 'STOPPED', finish_reason: 'BUDGET' });
   });
@@ -207,7 +206,7 @@ export function streamCases(rig: LitellmRig): void {
     const user = await rig.user();
     const client = rig.app.connect(user.token);
     const stream = client.chatStream(ask('count', { onDisconnect: 'CANCEL' }));
-    await stream.waitFor(() => textOf(stream.events) === 'One two ', DEADLINE_MS);
+    await stream.waitFor(() => textOf(stream.events) === 'One two ');
     const { streamId, callId } = stream.events[0]!;
     const atProvider = rig.litellm.provider.requests[before]!;
     if (how === 'stopStream') {
@@ -217,7 +216,7 @@ export function streamCases(rig: LitellmRig): void {
     } else {
       stream.unsubscribe();
     }
-    await within(atProvider.closed, 2_000, "the end of the provider's connection");
+    await eventually(atProvider.closed, "the end of the provider's connection");
     expect(atProvider.finished).toBe(false);
     const row = await settledRow(rig.database.db, callId);
     expect(row).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED', finish_reason: 'STOPPED' });
@@ -229,10 +228,10 @@ export function streamCases(rig: LitellmRig): void {
     script({ holdHead: forever });
     const before = rig.litellm.provider.requests.length;
     const { client, stream } = await open(ask('count', { onDisconnect: 'CANCEL' }));
-    const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted', DEADLINE_MS);
+    const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted');
     await waitFor(() => rig.litellm.provider.requests[before]);
     client.cut();
-    await within(rig.litellm.provider.requests[before]!.closed, 2_000, "the end of the provider's connection");
+    await eventually(rig.litellm.provider.requests[before]!.closed, "the end of the provider's connection");
     expect(await settledRow(rig.database.db, callId)).toMatchObject({ status: 'STOPPED' });
     expect(await rig.litellm.spendRows(callId)).toMatchObject([{ status: 'failure' }]);
   });

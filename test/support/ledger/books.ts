@@ -1,7 +1,7 @@
 import type { Db } from '../../../src/database/pool';
 import { type TestUser, type World, createUser, createWorld } from '../factories';
 import type { FakeProvider } from '../provider';
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import type { Tally } from './load';
 import { appendPrice } from '../prices';
 
@@ -38,7 +38,7 @@ const leftIn = async (db: Db): Promise<number> => {
 };
 
 /** Waits until nothing runs any more, and compares what clients, the upstream and the database have seen. */
-export async function closeBooks(db: Db, provider: FakeProvider, tally: Tally, deadlineMs = 120_000): Promise<Books> {
+export async function closeBooks(db: Db, provider: FakeProvider, tally: Tally, deadlineMs = SLOW_DEADLINE_MS): Promise<Books> {
   await waitFor(async () => (await leftIn(db)) === 0, { deadlineMs, what: 'every call to end' }).catch(() => {});
   const rows = await db.query<{ id: string; label: string; status: string }>(`SELECT id, agent AS label, status FROM llm_usage WHERE kind = 'CALL'`);
   const corrections = await db.query<{ count: string }>(`SELECT count(*) FROM llm_usage WHERE kind = 'CORRECTION'`);

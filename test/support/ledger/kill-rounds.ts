@@ -1,6 +1,6 @@
 import type { TestDatabase } from '../database';
 import { startProvider, type FakeProvider } from '../provider';
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import { closeBooks, openBooks, type Books } from './books';
 import { Load } from './load';
 import { Random } from './random';
@@ -28,7 +28,7 @@ export async function killRounds({ database, rounds, seed, streams, chats, deadA
   try {
     await Promise.all(slots.map((slot) => slot.start()));
     for (let round = 0; round < rounds; round += 1) {
-      await waitFor(() => serving().length >= 2, { deadlineMs: 60_000, what: 'two servers to serve' });
+      await waitFor(() => serving().length >= 2, { deadlineMs: SLOW_DEADLINE_MS, what: 'two servers to serve' });
       const now = serving();
       const victim = random.pick(now);
       let isDone = false;
@@ -54,5 +54,5 @@ export async function killRounds({ database, rounds, seed, streams, chats, deadA
 async function progress(provider: FakeProvider, pieces: number): Promise<void> {
   const sent = (): number => provider.requests.reduce((sum, request) => sum + request.piecesSent, 0);
   const from = sent();
-  await waitFor(() => sent() - from >= pieces, { deadlineMs: 30_000, what: `${pieces} pieces` });
+  await waitFor(() => sent() - from >= pieces, { deadlineMs: SLOW_DEADLINE_MS, what: `${pieces} pieces` });
 }

@@ -65,7 +65,7 @@ export class Lane {
     const next = await this.spare!;
     this.spare = this.start();
     this.replicas[this.replicas.indexOf(victim)] = next;
-    await waitFor(async () => (await this.db.query('SELECT FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()', [victim.name])).length === 0, { what: 'the connections of a dead replica to end', deadlineMs: 20_000 });
+    await waitFor(async () => (await this.db.query('SELECT FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()', [victim.name])).length === 0, { what: 'the connections of a dead replica to end' });
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@ import { openDatabase } from '../../../src/database/pool';
 import { migrate } from '../../../src/database/migrate';
 import { startPostgres, type RunningPostgres } from '../../../launch/postgres';
 import { startProvider } from '../provider';
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import { closeBooks, openBooks, type Books } from './books';
 import { PIECES } from './kill-rounds';
 import { Load } from './load';
@@ -107,5 +107,5 @@ export async function restartRounds({ restarts, streams, chats, seed }: RestartO
 /** Until so many more calls were answered: all is well again, and much is under way. */
 async function busy(load: Load, replies: number): Promise<void> {
   const from = load.tally.replies.size;
-  await waitFor(() => load.tally.replies.size - from >= replies, { deadlineMs: 60_000, what: `${replies} replies` });
+  await waitFor(() => load.tally.replies.size - from >= replies, { deadlineMs: SLOW_DEADLINE_MS, what: `${replies} replies` });
 }

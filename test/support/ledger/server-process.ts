@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import { Program } from './compile';
 
 /** As `npm run build` made it, where this file is compiled itself, as in bench/dist; else from the sources of now. */
@@ -39,7 +39,7 @@ export class ServerSlot {
     this.child = child;
     this.output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
-    const url = await waitFor(() => child.exitCode !== null || /"url":"([^"]+)"[^\n]*"msg":"serving"/.exec(this.output)?.[1], { deadlineMs: 60_000, what: 'a server to serve' });
+    const url = await waitFor(() => child.exitCode !== null || /"url":"([^"]+)"[^\n]*"msg":"serving"/.exec(this.output)?.[1], { deadlineMs: SLOW_DEADLINE_MS, what: 'a server to serve' });
     if (url === true) throw new Error(`the server ended:\n${this.output}`);
     this.url = url;
   }

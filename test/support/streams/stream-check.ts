@@ -1,4 +1,4 @@
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import type { StreamEvent } from '../ws-client';
 import type { StreamLane } from './stream-lane';
 import type { StreamRecord } from './stream-record';
@@ -62,7 +62,7 @@ export async function checkBooks({ database: { db }, provider }: StreamLane, rec
     );
     return { ...row!, upstream: provider.running };
   };
-  await waitFor(async () => Object.values(await left()).every((count) => count === 0), { deadlineMs: 20_000, what: 'every call to end' }).catch(async () => faults.push(`left: ${JSON.stringify(await left())}`));
+  await waitFor(async () => Object.values(await left()).every((count) => count === 0), { deadlineMs: SLOW_DEADLINE_MS, what: 'every call to end' }).catch(async () => faults.push(`left: ${JSON.stringify(await left())}`));
   const labels = records.map(({ plan }) => plan.label);
   const rows = await db.query<Row>(`SELECT id, model, status FROM llm_usage WHERE kind = 'CALL' AND model = ANY($1)`, [labels]);
   for (const { plan: { label }, callIds, ends } of records) {

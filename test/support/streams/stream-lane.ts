@@ -9,7 +9,7 @@ import { openBooks } from '../ledger/books';
 import { Program } from '../ledger/compile';
 import { startProvider, type FakeProvider } from '../provider';
 import { TcpFront } from '../tcp-front';
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import { NETWORKS } from './stream-plan';
 import type { Door } from './stream-watcher';
 import { appendPrice } from '../prices';
@@ -129,7 +129,7 @@ export class StreamLane {
 
   /** The address of a replica that serves. `prefer` is taken when it does. */
   async address(prefer: number): Promise<string> {
-    return waitFor(() => this.slots[prefer]!.url ?? this.slots.find(({ url }) => url !== null)?.url, { deadlineMs: 30_000, what: 'a replica that serves' });
+    return waitFor(() => this.slots[prefer]!.url ?? this.slots.find(({ url }) => url !== null)?.url, { deadlineMs: SLOW_DEADLINE_MS, what: 'a replica that serves' });
   }
 
   async door(network: number, prefer: number): Promise<Door> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { graphql } from '../graphql-client';
 import { Random } from '../ledger/random';
-import { waitFor } from '../wait';
+import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import type { StreamEvent } from '../ws-client';
 import type { StreamLane } from './stream-lane';
 import { NETWORKS, planSchedule, STREAMS_PER_SCHEDULE, type SchedulePlan, type StreamPlan, type ViewerPlan } from './stream-plan';
@@ -93,7 +93,7 @@ class Run {
       if (errors && errors[0]!.extensions.code !== 'SERVICE_UNAVAILABLE') record.fault(`stopStream: ${errors[0]!.extensions.code} ${errors[0]!.message}`);
       if (!data && !errors) await sleep(40);
       return data || errors?.[0]!.extensions.code !== undefined && errors[0]!.extensions.code !== 'SERVICE_UNAVAILABLE';
-    }, { deadlineMs: 20_000, what: 'the stop to be heard' }).catch((error: Error) => record.fault(error.message));
+    }, { deadlineMs: SLOW_DEADLINE_MS, what: 'the stop to be heard' }).catch((error: Error) => record.fault(error.message));
   }
 
   private count(name: string): void {

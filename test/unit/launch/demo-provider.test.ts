@@ -4,7 +4,7 @@ import path from 'node:path';
 import OpenAI from 'openai';
 import { startDemo, type RunningDemo } from '../../../launch/demo-provider';
 import { KeepRunning } from '../../../launch/keep-running';
-import { waitFor } from '../../support/wait';
+import { AT_ONCE_MS, waitFor } from '../../support/wait';
 
 const repositoryRoot = path.resolve(__dirname, '../../..');
 const NOTICE = "This is Weir's demonstration provider";
@@ -160,7 +160,7 @@ describe('the demonstration provider', () => {
     const { url, pid } = await kept.first;
     process.kill(pid, 'SIGKILL');
     await waitFor(() => said.length > 0, { what: 'a word about it' });
-    await waitFor(async () => (await fetch(`${url}/health`)).ok, { deadlineMs: 15_000, what: 'the new one' });
+    await waitFor(async () => (await fetch(`${url}/health`)).ok, { what: 'the new one' });
     stop.abort();
     await kept.stop();
     await expect(fetch(`${url}/health`)).rejects.toThrow();
@@ -176,9 +176,7 @@ describe('the demonstration provider', () => {
       await response.body!.getReader().read();
       expect(await running()).toBe(1);
       stop.abort();
-      const deadline = Date.now() + 2_000;
-      while ((await running()) > 0 && Date.now() < deadline);
-      expect(await running()).toBe(0);
+      await waitFor(async () => (await running()) === 0, { deadlineMs: AT_ONCE_MS, what: 'the end of the answer' });
     } finally {
       await slow.stop();
     }

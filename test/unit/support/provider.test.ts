@@ -1,7 +1,7 @@
 import OpenAI from 'openai';
 import { forever, faults, gate } from '../../support/provider-script';
 import { startProvider, type FakeProvider } from '../../support/provider';
-import { waitFor, within } from '../../support/wait';
+import { eventually, waitFor } from '../../support/wait';
 
 /** The fake is judged by the SDK that real applications use: what it reads from a real provider it has to read from this one. */
 describe('the fake provider', () => {
@@ -42,7 +42,7 @@ describe('the fake provider', () => {
       await stream[Symbol.asyncIterator]().next();
       abort.abort();
       const request = provider.requests[before]!;
-      await within(request.closed, 1_000, 'the end of the connection');
+      await eventually(request.closed, 'the end of the connection');
       expect(request.finished).toBe(false);
     }
     expect(provider.running).toBe(0);
