@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # The server alone: Postgres and LiteLLM are containers of their own (docker-compose.yml).
 
-FROM node:20.20.2-bookworm-slim AS build
+FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /weir
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
@@ -11,12 +11,12 @@ COPY src ./src
 COPY launch ./launch
 RUN node scripts/build.mjs
 
-FROM node:20.20.2-bookworm-slim AS packages
+FROM node:24.21.0-bookworm-slim AS packages
 WORKDIR /weir
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && npm cache clean --force
 
-FROM node:20.20.2-bookworm-slim
+FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=4100 WEIR_HOME=/var/lib/weir
 # Ends of calls that the database could not take wait here: it has to outlive the container.
 RUN install -d -m 0700 -o node -g node /var/lib/weir

@@ -30,7 +30,9 @@ const project = (name, testMatch, extra = {}) => ({
 
 // Named by several projects and run once: jest keeps the set of the paths.
 const database = {
-  globalSetup: '<rootDir>/test/global-setup.ts', globalTeardown: '<rootDir>/test/global-teardown.ts', setupFilesAfterEnv: ['<rootDir>/test/support/record-statements.ts'],
+  globalSetup: '<rootDir>/test/global-setup.ts',
+  globalTeardown: '<rootDir>/test/global-teardown.ts',
+  setupFilesAfterEnv: ['<rootDir>/test/support/record-statements.ts'],
 };
 
 /** @type {import('jest').Config} */

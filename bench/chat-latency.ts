@@ -8,10 +8,22 @@ const WARM_UP = 1_000;
 const ROUNDS = 5;
 const CALLS = 600;
 
-interface Figure { p50: number; p99: number }
-interface Candidate { name: string; once(): Promise<void>; close(): void }
+interface Figure {
+  p50: number;
+  p99: number;
+}
+interface Candidate {
+  name: string;
+  once(): Promise<void>;
+  close(): void;
+}
 
-async function server(name: string, port: number, request: Buffer, check: (reply: RawReply) => boolean): Promise<Candidate> {
+async function server(
+  name: string,
+  port: number,
+  request: Buffer,
+  check: (reply: RawReply) => boolean,
+): Promise<Candidate> {
   const connection = await RawConnection.open(port);
   const once = async (): Promise<void> => {
     const reply = await connection.send(request);
@@ -38,16 +50,24 @@ void withRig(async (rig) => {
   const candidates = [
     await server('upstream, directly', rig.upstreamPort, upstream, isCompletion),
     await server('bare http proxy (floor)', floor.port, upstream, isCompletion),
-    { name: 'two durable commits alone', once: async () => (await committer.commit(), committer.commit()), close: () => void committer.close() },
+    {
+      name: 'two durable commits alone',
+      once: async () => (await committer.commit(), committer.commit()),
+      close: () => void committer.close(),
+    },
     await server('weir', weir.port, weirChat(weir.port, rig.token), isChatReply),
     await server('typical', typical.port, typicalChat(typical.port, rig.token), isChatReply),
   ];
   for (const candidate of candidates) await measure(candidate, WARM_UP);
   const rounds = candidates.map(() => [] as number[][]);
-  for (let round = 0; round < ROUNDS; round += 1) for (const [index, candidate] of candidates.entries()) rounds[index]!.push(await measure(candidate, CALLS));
+  for (let round = 0; round < ROUNDS; round += 1)
+    for (const [index, candidate] of candidates.entries()) rounds[index]!.push(await measure(candidate, CALLS));
 
   // p50: median of the rounds. p99: of all samples, so that no bad moment is averaged away.
-  const figures = rounds.map((samples) => ({ p50: median(samples.map((round) => percentile(round, 0.5))), p99: percentile(samples.flat(), 0.99) }));
+  const figures = rounds.map((samples) => ({
+    p50: median(samples.map((round) => percentile(round, 0.5))),
+    p99: percentile(samples.flat(), 0.99),
+  }));
   for (const candidate of candidates) candidate.close();
   const [direct, , , own, other] = figures as [Figure, Figure, Figure, Figure, Figure];
   const added = (figure: Figure): Figure => ({ p50: figure.p50 - direct.p50, p99: figure.p99 - direct.p99 });
@@ -55,7 +75,14 @@ void withRig(async (rig) => {
     ['', 'p50', 'p99', 'added p50', 'added p99', 'typical / this, added p50'],
     ...candidates.map(({ name }, index) => {
       const figure = figures[index]!;
-      return [name, milliseconds(figure.p50), milliseconds(figure.p99), milliseconds(added(figure).p50), milliseconds(added(figure).p99), index < 3 ? '' : `${(added(other).p50 / added(figure).p50).toFixed(1)} ×`];
+      return [
+        name,
+        milliseconds(figure.p50),
+        milliseconds(figure.p99),
+        milliseconds(added(figure).p50),
+        milliseconds(added(figure).p99),
+        index < 3 ? '' : `${(added(other).p50 / added(figure).p50).toFixed(1)} ×`,
+      ];
     }),
   ]);
   printGoals([
@@ -63,5 +90,7 @@ void withRig(async (rig) => {
     { what: 'added p99', value: added(own).p99, limit: 4, unit: 'ms' },
   ]);
   const counted = await rig.countCalls();
-  console.log(`  rows: ${counted.settled} usage rows for ${WARM_UP + ROUNDS * CALLS} calls, ${counted.inFlight} in flight`);
+  console.log(
+    `  rows: ${counted.settled} usage rows for ${WARM_UP + ROUNDS * CALLS} calls, ${counted.inFlight} in flight`,
+  );
 });

@@ -22,7 +22,11 @@ async function updatePerCall(url: string): Promise<number> {
   const db = await openDatabase({ url, poolSize: POOL }, () => {});
   await db.query('CREATE TABLE bench_budget (id integer PRIMARY KEY, room numeric NOT NULL)');
   await db.query('INSERT INTO bench_budget VALUES (1, 1000000000)');
-  const found = await rate(POOL, SECONDS, () => db.query('UPDATE bench_budget SET room = room - $1::numeric WHERE id = 1 AND room >= $1::numeric RETURNING room', [dollars()]));
+  const found = await rate(POOL, SECONDS, () =>
+    db.query('UPDATE bench_budget SET room = room - $1::numeric WHERE id = 1 AND room >= $1::numeric RETURNING room', [
+      dollars(),
+    ]),
+  );
   await db.close();
   return found;
 }
@@ -36,16 +40,50 @@ async function saveAndUpdates(scene: Scene): Promise<number> {
     db.transaction(async (tx) => {
       const end = endOf(scene, { id: newId('call'), occurredAt: new Date().toISOString(), heldOn: [] });
       await tx.manager.getRepository(LlmUsage).save(entityOf(end));
-      for (const id of budgetIds) await tx.query('UPDATE bench_budgets SET spent = spent + $2::numeric WHERE id = $1', [id, end.cost!.total]);
+      for (const id of budgetIds)
+        await tx.query('UPDATE bench_budgets SET spent = spent + $2::numeric WHERE id = $1', [id, end.cost!.total]);
     }),
   );
 }
 
 const entityOf = (end: Settlement): Record<string, unknown> => ({
-  organizationId: end.organizationId, occurredAt: new Date(end.occurredAt), id: end.id, userId: end.userId, tokenId: end.tokenId, projectId: end.projectId, scenario: end.scenario, door: 'GRAPHQL', operation: 'CHAT', traceId: end.traceId,
-  streamed: false, model: end.model, servedModel: end.servedModel, provider: end.provider, upstream: end.upstream, attempts: 1, status: end.status, finishReason: end.finishReason,
-  uncachedPromptTokens: 100, cacheReadTokens: 0, cacheWriteTokens: 0, cacheWriteOneHourTokens: 0, outputTokens: 50, reasoningTokens: 0, usageSource: end.usageSource, rawUsage: end.rawUsage,
-  priceNumber: '1', cost: end.cost!.total, costInput: end.cost!.total, costCacheRead: '0', costCacheWrite: '0', costOutput: '0', costReasoning: '0', costRequest: '0', latencyMs: end.latencyMs, omittedMessages: 0, batchId: '0',
+  organizationId: end.organizationId,
+  occurredAt: new Date(end.occurredAt),
+  id: end.id,
+  userId: end.userId,
+  tokenId: end.tokenId,
+  projectId: end.projectId,
+  scenario: end.scenario,
+  door: 'GRAPHQL',
+  operation: 'CHAT',
+  traceId: end.traceId,
+  streamed: false,
+  model: end.model,
+  servedModel: end.servedModel,
+  provider: end.provider,
+  upstream: end.upstream,
+  attempts: 1,
+  status: end.status,
+  finishReason: end.finishReason,
+  uncachedPromptTokens: 100,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  cacheWriteOneHourTokens: 0,
+  outputTokens: 50,
+  reasoningTokens: 0,
+  usageSource: end.usageSource,
+  rawUsage: end.rawUsage,
+  priceNumber: '1',
+  cost: end.cost!.total,
+  costInput: end.cost!.total,
+  costCacheRead: '0',
+  costCacheWrite: '0',
+  costOutput: '0',
+  costReasoning: '0',
+  costRequest: '0',
+  latencyMs: end.latencyMs,
+  omittedMessages: 0,
+  batchId: '0',
 });
 
 /** Rows a second that Postgres takes in by COPY from a file, in one transaction: the floor of writing them at all. */
@@ -55,7 +93,11 @@ async function copyRows(url: string, scene: Scene): Promise<number> {
   const file = path.join(os.tmpdir(), `weir-bench-copy-${process.pid}.csv`);
   const count = 50_000;
   const { world, projectId } = scene;
-  const lines = Array.from({ length: count }, () => `${world.organizationId},${new Date().toISOString()},${newId('call')},${world.member.id},${world.member.tokenId},${projectId},DEFAULT,GRAPHQL,CHAT,req_0123456789,pln_0123456789abcdef,${world.member.tokenId},1000,100,0.00123456,100,${'0'.repeat(32)},f,bench,bench,bench,DIRECT,1,COMPLETED,STOP,100,0,0,0,50,0,PROVIDER,"{""prompt_tokens"": 100, ""completion_tokens"": 50, ""total_tokens"": 150}",1,${dollars()},0.1,0,0,0,0,0,812,0`);
+  const lines = Array.from(
+    { length: count },
+    () =>
+      `${world.organizationId},${new Date().toISOString()},${newId('call')},${world.member.id},${world.member.tokenId},${projectId},DEFAULT,GRAPHQL,CHAT,req_0123456789,pln_0123456789abcdef,${world.member.tokenId},1000,100,0.00123456,100,${'0'.repeat(32)},f,bench,bench,bench,DIRECT,1,COMPLETED,STOP,100,0,0,0,50,0,PROVIDER,"{""prompt_tokens"": 100, ""completion_tokens"": 50, ""total_tokens"": 150}",1,${dollars()},0.1,0,0,0,0,0,812,0`,
+  );
   writeFileSync(file, lines.join('\n'), { mode: 0o644 });
   const startedAt = performance.now();
   await client.query(
@@ -103,7 +145,11 @@ async function main(): Promise<void> {
         for (let call = half.pop(); call; call = half.pop()) await store.settle([endOf(scene, call)]);
       }),
     );
-    const settledCount = (await db.query<{ n: number }>("SELECT count(*)::int AS n FROM llm_usage WHERE price_number = 1 AND budget_ids <> '{}'"))[0]!.n;
+    const settledCount = (
+      await db.query<{ n: number }>(
+        "SELECT count(*)::int AS n FROM llm_usage WHERE price_number = 1 AND budget_ids <> '{}'",
+      )
+    )[0]!.n;
     const settlements = settledCount / ((performance.now() - startedAt) / 1_000);
     await reuseLog(db);
     const settleWaits = await waits(settlements / 2, SECONDS, async () => {
@@ -116,7 +162,12 @@ async function main(): Promise<void> {
     printTable('Ledger: four budgets each, one process, fsync on', [
       ['', 'figure', 'ratio', 'goal'],
       ['one UPDATE per call on one hot row, own transaction', perSecond(plain), '1', ''],
-      ['admissions, unequal amounts, key claimed', perSecond(admissions), `${(admissions / plain).toFixed(1)} ×`, '≥ 10 ×'],
+      [
+        'admissions, unequal amounts, key claimed',
+        perSecond(admissions),
+        `${(admissions / plain).toFixed(1)} ×`,
+        '≥ 10 ×',
+      ],
       ["a caller's wait at half of that load, p99", `${percentile(admitWaits, 0.99).toFixed(1)} ms`, '', '< 10 ms'],
       ['save() and one UPDATE per budget', perSecond(saved), '1', ''],
       ['settlements', perSecond(settlements), `${(settlements / saved).toFixed(1)} ×`, '≥ 8 ×'],
@@ -129,7 +180,10 @@ async function main(): Promise<void> {
   }
 }
 
-void main().then(() => process.exit(), (error) => {
-  console.error(error);
-  process.exit(1);
-});
+void main().then(
+  () => process.exit(),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

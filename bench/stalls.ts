@@ -16,7 +16,10 @@ import { rate, waits } from './lib/pace';
 import type { Sample } from './lib/stall-watch';
 import { fillLog, reuseLog } from './lib/used-wal';
 
-/** Which groups take longer than 20 ms at half of full load, with folding as in production, and what the process and Postgres did meanwhile. */
+/**
+ * Which groups take longer than 20 ms at half of full load, with folding as in production, and what the process and
+ * Postgres did meanwhile.
+ */
 const RUNS = 5;
 const WAITING = 512;
 const FULL_SECONDS = 2;
@@ -25,10 +28,17 @@ const HALF_SECONDS = 6;
 /** Milliseconds. */
 const SLOW_MS = 20;
 
-interface Stall extends CallGroup { startedAt: number; endedAt: number }
-interface Busy { from: number; to: number }
+interface Stall extends CallGroup {
+  startedAt: number;
+  endedAt: number;
+}
+interface Busy {
+  from: number;
+  to: number;
+}
 
-const overlap = (spans: readonly Busy[], from: number, to: number): number => spans.reduce((sum, span) => sum + Math.max(0, Math.min(span.to, to) - Math.max(span.from, from)), 0);
+const overlap = (spans: readonly Busy[], from: number, to: number): number =>
+  spans.reduce((sum, span) => sum + Math.max(0, Math.min(span.to, to) - Math.max(span.from, from)), 0);
 
 /** The first that explains half of the time. */
 function causeOf(stall: Stall, samples: readonly Sample[], late: readonly Busy[], collected: readonly Busy[]): string {
@@ -37,8 +47,16 @@ function causeOf(stall: Stall, samples: readonly Sample[], late: readonly Busy[]
   if (overlap(late, startedAt, endedAt) > elapsedMs / 2) return 'our process: event loop busy';
   if ((waitedMs ?? 0) > elapsedMs / 2) return 'Postgres: rows that another group holds';
   const during = samples.filter((sample) => sample.at >= startedAt && sample.at <= endedAt);
-  const share = (pattern: RegExp): number => during.filter((sample) => sample.busy.some((what) => pattern.test(what))).length / Math.max(during.length, 1);
-  const others = share(/checkpointer/) > 0.5 ? ', checkpoint meanwhile' : share(/weir-folder/) > 0.5 ? ', folding meanwhile' : share(/autovacuum/) > 0.5 ? ', vacuum meanwhile' : '';
+  const share = (pattern: RegExp): number =>
+    during.filter((sample) => sample.busy.some((what) => pattern.test(what))).length / Math.max(during.length, 1);
+  const others =
+    share(/checkpointer/) > 0.5
+      ? ', checkpoint meanwhile'
+      : share(/weir-folder/) > 0.5
+        ? ', folding meanwhile'
+        : share(/autovacuum/) > 0.5
+          ? ', vacuum meanwhile'
+          : '';
   if (statementMs > elapsedMs / 2) {
     if (share(/weir (IO:WAL|LWLock:WAL)/) > 0.5) return `Postgres: statement waits for the log${others}`;
     if (share(/weir IO:/) > 0.3) return `Postgres: statement waits for the disk${others}`;
@@ -59,7 +77,11 @@ async function main(): Promise<void> {
   }, 2).unref();
   const collected: Busy[] = [];
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) collected.push({ from: performance.timeOrigin + entry.startTime, to: performance.timeOrigin + entry.startTime + entry.duration });
+    for (const entry of list.getEntries())
+      collected.push({
+        from: performance.timeOrigin + entry.startTime,
+        to: performance.timeOrigin + entry.startTime + entry.duration,
+      });
   }).observe({ entryTypes: ['gc'] });
 
   const table = new Map<string, { groups: number; worstMs: number; calls: number }>();
@@ -112,24 +134,49 @@ async function main(): Promise<void> {
     for (const stall of stalls) {
       const cause = `${stall.what}: ${causeOf(stall, samples, late, collected)}`;
       const row = table.get(cause) ?? { groups: 0, worstMs: 0, calls: 0 };
-      table.set(cause, { groups: row.groups + 1, worstMs: Math.max(row.worstMs, stall.elapsedMs), calls: row.calls + stall.calls });
+      table.set(cause, {
+        groups: row.groups + 1,
+        worstMs: Math.max(row.worstMs, stall.elapsedMs),
+        calls: row.calls + stall.calls,
+      });
     }
     const ms = (values: number[], share: number): string => `${percentile(values, share).toFixed(1)} ms`;
-    found.push([`${run}`, `${Math.round(admissions / 2)} /s`, ms(admitWaits, 0.5), ms(admitWaits, 0.99), `${Math.round(settlements / 2)} /s`, ms(settleWaits, 0.5), ms(settleWaits, 0.99), `${stalls.length}`]);
+    found.push([
+      `${run}`,
+      `${Math.round(admissions / 2)} /s`,
+      ms(admitWaits, 0.5),
+      ms(admitWaits, 0.99),
+      `${Math.round(settlements / 2)} /s`,
+      ms(settleWaits, 0.5),
+      ms(settleWaits, 0.99),
+      `${stalls.length}`,
+    ]);
     await folder.stop();
     await db.close();
     await postgres.stop();
   }
-  printTable(`Waits at half of full load, ${HALF_SECONDS} s each, folding meanwhile`, [['run', 'admissions', 'p50', 'p99', 'settlements', 'p50', 'p99', 'groups over 20 ms'], ...found]);
+  printTable(`Waits at half of full load, ${HALF_SECONDS} s each, folding meanwhile`, [
+    ['run', 'admissions', 'p50', 'p99', 'settlements', 'p50', 'p99', 'groups over 20 ms'],
+    ...found,
+  ]);
   const all = [...table].sort(([, a], [, b]) => b.groups - a.groups);
   const total = all.reduce((sum, [, { groups }]) => sum + groups, 0);
   printTable(`Groups over 20 ms, of ${groupsOf.admission} admissions and ${groupsOf.settlement} settlements in all`, [
     ['cause', 'groups', 'share', 'calls in them', 'longest'],
-    ...all.map(([cause, { groups, calls, worstMs }]) => [cause, `${groups}`, `${((100 * groups) / total).toFixed(0)} %`, `${calls}`, `${worstMs.toFixed(0)} ms`]),
+    ...all.map(([cause, { groups, calls, worstMs }]) => [
+      cause,
+      `${groups}`,
+      `${((100 * groups) / total).toFixed(0)} %`,
+      `${calls}`,
+      `${worstMs.toFixed(0)} ms`,
+    ]),
   ]);
 }
 
-void main().then(() => process.exit(), (error) => {
-  console.error(error);
-  process.exit(1);
-});
+void main().then(
+  () => process.exit(),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

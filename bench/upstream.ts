@@ -1,19 +1,48 @@
 import http, { type ServerResponse } from 'node:http';
 
 /**
- * A stand-in provider: speaks the OpenAI protocol, thinks nothing, costs little. A model `stream-<tokens>-<per second>-<first token
- * after, in ms>` streams; every token says its number and the time at which it was sent (`12:8412331.25 `, microseconds of the
- * machine's monotonic clock, the same for all its processes). Port: first argument.
+ * A stand-in provider: speaks the OpenAI protocol, thinks nothing, costs little. A model `stream-<tokens>-<per
+ * second>-<first token after, in ms>` streams; every token says its number and the time at which it was sent
+ * (`12:8412331.25 `, microseconds of the machine's monotonic clock, the same for all its processes). Port: first
+ * argument.
  */
 const WHOLE = JSON.stringify({
   id: 'chatcmpl-bench',
   object: 'chat.completion',
   created: 1_700_000_000,
   model: 'bench-chat',
-  choices: [{ index: 0, message: { role: 'assistant', content: 'Grass is green because chlorophyll takes the red and the blue light and leaves the green.' }, logprobs: null, finish_reason: 'stop' }],
-  usage: { prompt_tokens: 24, completion_tokens: 17, total_tokens: 41, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } },
+  choices: [
+    {
+      index: 0,
+      message: {
+        role: 'assistant',
+        content: 'Grass is green because chlorophyll takes the red and the blue light and leaves the green.',
+      },
+      logprobs: null,
+      finish_reason: 'stop',
+    },
+  ],
+  usage: {
+    prompt_tokens: 24,
+    completion_tokens: 17,
+    total_tokens: 41,
+    prompt_tokens_details: { cached_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: 0 },
+  },
 });
-const MODELS = JSON.stringify({ object: 'list', data: ['bench-chat', 'stream-20-50-10', 'stream-20-20-50', 'stream-1000-100-200', 'stream-200-20-200', 'stream-100-10-200', 'stream-4000-1000-10', 'stream-400-20-200'].map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'bench' })) });
+const MODELS = JSON.stringify({
+  object: 'list',
+  data: [
+    'bench-chat',
+    'stream-20-50-10',
+    'stream-20-20-50',
+    'stream-1000-100-200',
+    'stream-200-20-200',
+    'stream-100-10-200',
+    'stream-4000-1000-10',
+    'stream-400-20-200',
+  ].map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'bench' })),
+});
 const JSON_HEADERS = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(WHOLE) };
 
 export const nowMicros = (): number => Number(process.hrtime.bigint()) / 1_000;
@@ -58,7 +87,9 @@ function stream(response: ServerResponse, model: string, question: string): void
     }
     clearInterval(timer);
     response.write(`${head}},"finish_reason":"stop"}]}\n\n`);
-    response.end(`data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"${model}","choices":[],"usage":{"prompt_tokens":24,"completion_tokens":${tokens},"total_tokens":${tokens + 24}}}\n\ndata: [DONE]\n\n`);
+    response.end(
+      `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"${model}","choices":[],"usage":{"prompt_tokens":24,"completion_tokens":${tokens},"total_tokens":${tokens + 24}}}\n\ndata: [DONE]\n\n`,
+    );
   };
   timer = setTimeout(() => {
     tick();

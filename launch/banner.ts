@@ -22,13 +22,24 @@ export interface BannerOptions {
 export function bannerLines(options: BannerOptions): string[] {
   const strong = (text: string): string => (options.color ? `\x1b[1m${text}\x1b[0m` : text);
   const loud = (text: string): string => (options.color ? `\x1b[1;33m${text}\x1b[0m` : text);
-  const lines = ['', strong(`Weir ${options.version} is ready after ${options.seconds.toFixed(1)} s.`) + ' Ctrl-C stops it.', `  Upstream   ${options.upstream}`];
+  const lines = [
+    '',
+    strong(`Weir ${options.version} is ready after ${options.seconds.toFixed(1)} s.`) + ' Ctrl-C stops it.',
+    `  Upstream   ${options.upstream}`,
+  ];
   if (options.warning) lines.push(`  ${loud(`! ${options.warning}`)}`);
   lines.push('', `  GraphQL    ${options.url}`, `  WebSocket  ${options.websocket}`);
   if (options.explorer) lines.push(`  Explorer   ${options.url} (in a browser)`);
-  if (options.explorer && options.demo) lines.push(`  Example    ${new URL('/example', options.url).href} (a chat that survives outages, in a browser)`);
+  if (options.explorer && options.demo)
+    lines.push(`  Example    ${new URL('/example', options.url).href} (a chat that survives outages, in a browser)`);
   if (options.demo) return [...lines, ...demoLines(options, options.demo, strong)];
-  return [...lines, '', '  No demonstration users here. The first operator, if there is none yet:', `    DATABASE_URL=$(cat ${options.databaseUrlFile}) npm run admin -- create-operator --name "Your name"`, ''];
+  return [
+    ...lines,
+    '',
+    '  No demonstration users here. The first operator, if there is none yet:',
+    `    DATABASE_URL=$(cat ${options.databaseUrlFile}) npm run admin -- create-operator --name "Your name"`,
+    '',
+  ];
 }
 
 function demoLines(options: BannerOptions, { tokens }: Demo, strong: (text: string) => string): string[] {

@@ -17,7 +17,10 @@ export interface ExitStatus {
   code: number | null;
   signal: NodeJS.Signals | null;
 }
-/** A process of ours that leads a group of its own: Ctrl-C in the terminal does not reach it, and its children end with it. */
+/**
+ * A process of ours that leads a group of its own: Ctrl-C in the terminal does not reach it, and its children end with
+ * it.
+ */
 export interface ChildGroup {
   pid: number;
   /** Set once it has ended, whoever ended it. */
@@ -39,7 +42,12 @@ export async function startGroup({ file, args, env, cwd, log, pidFile }: GroupOp
   const output = fs.openSync(log, 'w', 0o600);
   let child: ChildProcess;
   try {
-    child = spawn(file, [...args], { env: env as NodeJS.ProcessEnv, cwd, detached: true, stdio: ['ignore', output, output] });
+    child = spawn(file, [...args], {
+      env: env as NodeJS.ProcessEnv,
+      cwd,
+      detached: true,
+      stdio: ['ignore', output, output],
+    });
   } finally {
     fs.closeSync(output);
   }
@@ -50,7 +58,10 @@ export async function startGroup({ file, args, env, cwd, log, pidFile }: GroupOp
   });
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
   const pid = child.pid!;
-  writePrivate(pidFile, `${JSON.stringify({ pid, identity: processIdentity(pid), command: [file, ...args].join(' '), startedAt: new Date().toISOString() })}\n`);
+  writePrivate(
+    pidFile,
+    `${JSON.stringify({ pid, identity: processIdentity(pid), command: [file, ...args].join(' '), startedAt: new Date().toISOString() })}\n`,
+  );
   const finish = (): void => {
     signalGroup(pid, 'SIGKILL');
     if (readObject(pidFile).pid === pid) fs.rmSync(pidFile, { force: true });
@@ -73,13 +84,15 @@ export async function startGroup({ file, args, env, cwd, log, pidFile }: GroupOp
 }
 
 /**
- * Ends what an earlier start left behind when it was killed, if the process of the pid file is still the same one. True: there was one.
+ * Ends what an earlier start left behind when it was killed, if the process of the pid file is still the same one.
+ * True: there was one.
  * Only the leader is asked to end by itself; the rest of its group goes with it.
  */
 export async function stopStaleGroup(pidFile: string): Promise<boolean> {
   const { pid, identity, command } = readObject(pidFile);
   if (typeof pid !== 'number') return false;
-  const isSame = isAlive(pid) && (typeof identity === 'string' ? processIdentity(pid) === identity : commandLine(pid) === command);
+  const isSame =
+    isAlive(pid) && (typeof identity === 'string' ? processIdentity(pid) === identity : commandLine(pid) === command);
   if (isSame) {
     await stopProcess(pid, [['SIGTERM', GRACE_MS]]);
     signalGroup(pid, 'SIGKILL');

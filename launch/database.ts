@@ -24,8 +24,17 @@ export interface EmbeddedOptions {
   shutdown: Shutdown;
 }
 
-/** The Postgres under WEIR_HOME, with Weir's database and LiteLLM's. One with the data of an earlier release is kept aside, and a new one begins. */
-export async function openEmbedded({ home, secrets, resetPassword, progress, shutdown }: EmbeddedOptions): Promise<LaunchDatabase> {
+/**
+ * The Postgres under WEIR_HOME, with Weir's database and LiteLLM's. One with the data of an earlier release is kept
+ * aside, and a new one begins.
+ */
+export async function openEmbedded({
+  home,
+  secrets,
+  resetPassword,
+  progress,
+  shutdown,
+}: EmbeddedOptions): Promise<LaunchDatabase> {
   const onNotice = (text: string): void => progress.line(`  - ${text}`);
   let running: RunningPostgres | null = null;
   const startOne = async (): Promise<RunningPostgres> =>
@@ -41,23 +50,32 @@ export async function openEmbedded({ home, secrets, resetPassword, progress, shu
     }));
   const starting = progress.step('database', async () => {
     const found = await startOne();
-    const earlier = await earlierReleaseAt(found.url('weir', secrets.weirDatabasePassword)).catch(async (error: unknown) => {
-      await found.stop();
-      throw error;
-    });
+    const earlier = await earlierReleaseAt(found.url('weir', secrets.weirDatabasePassword)).catch(
+      async (error: unknown) => {
+        await found.stop();
+        throw error;
+      },
+    );
     if (!earlier) return found;
     await found.stop();
     keepAside(home, earlier).forEach(onNotice);
     return startOne();
   });
-  shutdown.add('postgres', { title: 'the database', stop: async () => (await starting.catch(() => null))?.stop(), kill: () => running?.kill() });
+  shutdown.add('postgres', {
+    title: 'the database',
+    stop: async () => (await starting.catch(() => null))?.stop(),
+    kill: () => running?.kill(),
+  });
   const server = await starting;
   void server.exited.then(() => {
     if (shutdown.signal.aborted) return;
     progress.line(`The embedded Postgres ended by itself; ${path.join(home, 'postgres', 'postgres.log')} says why.`);
     void shutdown.stop(1);
   });
-  return { url: server.url('weir', secrets.weirDatabasePassword), litellmUrl: server.url('litellm', secrets.litellmDatabasePassword) };
+  return {
+    url: server.url('weir', secrets.weirDatabasePassword),
+    litellmUrl: server.url('litellm', secrets.litellmDatabasePassword),
+  };
 }
 
 /** Milliseconds: a database that is being started beside us. */
@@ -71,7 +89,8 @@ export async function waitForDatabase(url: string, progress: Progress): Promise<
       const problem = await canConnect(url);
       if (problem === null) return;
       // A wrong password does not get better by waiting.
-      if (!problem.temporary || Date.now() + pauseMs > giveUpAt) throw new Error(`The database of DATABASE_URL cannot be used: ${problem.message}`);
+      if (!problem.temporary || Date.now() + pauseMs > giveUpAt)
+        throw new Error(`The database of DATABASE_URL cannot be used: ${problem.message}`);
       step.note(`waiting: ${problem.message}`);
       await wait(pauseMs);
     }

@@ -9,7 +9,10 @@ export interface DatabaseWanted {
   makesRoles?: boolean;
 }
 
-/** Makes what is missing: a role per database that owns it and nothing else. Safe to repeat; passwords are set anew each time. */
+/**
+ * Makes what is missing: a role per database that owns it and nothing else. Safe to repeat; passwords are set anew each
+ * time.
+ */
 export async function ensureDatabases(adminUrl: string, wanted: readonly DatabaseWanted[]): Promise<void> {
   const client = new Client({ connectionString: adminUrl });
   await client.connect();
@@ -17,11 +20,17 @@ export async function ensureDatabases(adminUrl: string, wanted: readonly Databas
     for (const { name, password, makesRoles } of wanted) {
       const identifier = client.escapeIdentifier(name);
       const secret = client.escapeLiteral(password);
-      const known = await client.query('SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1)::int AS roles, (SELECT count(*) FROM pg_database WHERE datname = $1)::int AS databases', [name]);
+      const known = await client.query(
+        'SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1)::int AS roles, (SELECT count(*) FROM pg_database WHERE datname = $1)::int AS databases',
+        [name],
+      );
       const { roles, databases } = known.rows[0] as { roles: number; databases: number };
-      await client.query(`${roles ? 'ALTER' : 'CREATE'} ROLE ${identifier} LOGIN ${makesRoles ? 'CREATEROLE' : 'NOCREATEROLE'} PASSWORD ${secret}`);
+      await client.query(
+        `${roles ? 'ALTER' : 'CREATE'} ROLE ${identifier} LOGIN ${makesRoles ? 'CREATEROLE' : 'NOCREATEROLE'} PASSWORD ${secret}`,
+      );
       if (!databases) await client.query(`CREATE DATABASE ${identifier} OWNER ${identifier}`);
-      // Else a schema that is called like the role (Weir has one) would take every table that is made without a schema's name.
+      // Else a schema that is called like the role (Weir has one) would take every table that is made without a
+      // schema's name.
       await client.query(`ALTER ROLE ${identifier} SET search_path = public`);
       await client.query(`REVOKE CONNECT ON DATABASE ${identifier} FROM PUBLIC`);
       if (makesRoles) await inDatabase(adminUrl, name, reserveFunctions(name));
@@ -44,7 +53,8 @@ async function inDatabase(adminUrl: string, database: string, statement: string)
 }
 
 /** Input for `postgres --single`: sets the superuser's password where the old one was lost. */
-export const resetPasswordStatement = (password: string): string => `ALTER ROLE postgres PASSWORD '${password.replaceAll("'", "''")}'\n`;
+export const resetPasswordStatement = (password: string): string =>
+  `ALTER ROLE postgres PASSWORD '${password.replaceAll("'", "''")}'\n`;
 
 /** Classes of SQLSTATE that waiting does not cure: wrong password, no such database, no right to connect. */
 const LASTING = /^(28|3D|42)/;

@@ -27,8 +27,18 @@ const STARTED_WITHIN_MS = 20_000;
 const CHECK_MS = 25;
 const STOP_MS = 2_000;
 
-/** Starts litellm/demo-provider.mjs as a process of its own, so that its work does not slow down ours. Throws with its last words. */
-export async function startDemo({ home, repositoryRoot, port = 0, tokenDelayMs, env, signal }: StartDemoOptions): Promise<RunningDemo> {
+/**
+ * Starts litellm/demo-provider.mjs as a process of its own, so that its work does not slow down ours. Throws with its
+ * last words.
+ */
+export async function startDemo({
+  home,
+  repositoryRoot,
+  port = 0,
+  tokenDelayMs,
+  env,
+  signal,
+}: StartDemoOptions): Promise<RunningDemo> {
   const folder = path.resolve(home, 'litellm');
   fs.mkdirSync(folder, { recursive: true });
   const log = path.join(folder, 'demo.log');
@@ -51,8 +61,17 @@ export async function startDemo({ home, repositoryRoot, port = 0, tokenDelayMs, 
     for (;;) {
       const output = fs.readFileSync(log, 'utf8');
       const url = /demonstration provider: (http:\/\/\S+)\/v1\n/.exec(output)?.[1];
-      if (url) return { url, pid: group.pid, log, exited: group.exited, stop: () => group.stop(STOP_MS), kill: () => group.kill() };
-      if (group.ended() || Date.now() > giveUpAt) throw new Error(`the demonstration provider did not start: ${output.trim().split('\n').at(-1)}`);
+      if (url)
+        return {
+          url,
+          pid: group.pid,
+          log,
+          exited: group.exited,
+          stop: () => group.stop(STOP_MS),
+          kill: () => group.kill(),
+        };
+      if (group.ended() || Date.now() > giveUpAt)
+        throw new Error(`the demonstration provider did not start: ${output.trim().split('\n').at(-1)}`);
       await wait(CHECK_MS, undefined, { signal });
     }
   } catch (error) {

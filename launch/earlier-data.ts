@@ -19,15 +19,15 @@ export function keepAside(home: string, { release, installation }: EarlierReleas
   return [
     `${postgres} had the data of Weir ${release}, which this release cannot take over.`,
     `It is kept, complete, as ${kept}: Weir's database, and LiteLLM's with its virtual keys, which is in the ` +
-    'same Postgres.',
+      'same Postgres.',
     ...(journal === null
       ? []
       : [
           `Ends of calls that its database had not taken yet are kept as ${journal}; they are not booked in the ` +
-          'new one.',
+            'new one.',
         ]),
     'A new, empty database begins now; secrets and tokens in demo.json stay the same. docs/releases.md says how ' +
-    'to read the old one.',
+      'to read the old one.',
   ];
 }
 

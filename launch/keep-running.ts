@@ -57,8 +57,13 @@ export class KeepRunning<T extends Kept> {
       if (signal.aborted) return;
       if (performance.now() - startedAt >= soundAfterMs) failures = 0;
       const delayMs = waitsMs[failures];
-      if (delayMs === undefined) return say(`${title} ended by itself again, and is not started any more; ${hint(running)} until Weir is started again.`);
-      say(`${title} ended by itself, and is started again in ${delayMs / 1_000} s (${failures + 1} of ${waitsMs.length}); ${hint(running)} until then.`);
+      if (delayMs === undefined)
+        return say(
+          `${title} ended by itself again, and is not started any more; ${hint(running)} until Weir is started again.`,
+        );
+      say(
+        `${title} ended by itself, and is started again in ${delayMs / 1_000} s (${failures + 1} of ${waitsMs.length}); ${hint(running)} until then.`,
+      );
       await wait(delayMs, undefined, { signal }).catch(() => undefined);
       // What it left of its group would be in the way.
       await running.stop().catch(() => undefined);

@@ -26,7 +26,10 @@ export interface LaunchOptions {
   exit(code: number): void;
 }
 
-/** Everything behind `npm start`: database, upstream, seed, server. Resolves when it serves, or when it has given up and told why. */
+/**
+ * Everything behind `npm start`: database, upstream, seed, server. Resolves when it serves, or when it has given up and
+ * told why.
+ */
 export async function launch(options: LaunchOptions): Promise<void> {
   const progress = createProgress(options.terminal);
   const shutdown = new Shutdown({ progress, exit: options.exit });
@@ -54,15 +57,26 @@ async function start(options: LaunchOptions, progress: Progress, shutdown: Shutd
   const production = env.NODE_ENV === 'production';
   const { secrets, made } = ensureSecrets(home);
   const external = env.DATABASE_URL?.trim();
-  const database = external ? waitForDatabase(external, progress) : openEmbedded({ home, secrets, resetPassword: made.includes('postgresPassword'), progress, shutdown });
+  const database = external
+    ? waitForDatabase(external, progress)
+    : openEmbedded({ home, secrets, resetPassword: made.includes('postgresPassword'), progress, shutdown });
   const migrated = migrateWhenReady(database, progress);
   const upstream = findUpstream(env, upstreamTools({ env, root, home, secrets, database, progress, shutdown }));
   const [{ url: databaseUrl }, found] = await shutdown.unlessStopped(Promise.all([migrated, upstream]));
 
   const maySeed = !external && !production;
-  const tokens = maySeed ? await progress.step('demonstration data', async () => seedDemo(home, databaseUrl, await readSeedModels(found.config))) : null;
+  const tokens = maySeed
+    ? await progress.step('demonstration data', async () =>
+        seedDemo(home, databaseUrl, await readSeedModels(found.config)),
+      )
+    : null;
   const config: Config = {
-    ...readConfig({ ...env, ...stated(found), DATABASE_URL: databaseUrl, WEIR_SECRET_KEY: env.WEIR_SECRET_KEY || (production ? '' : secrets.secretKey) }),
+    ...readConfig({
+      ...env,
+      ...stated(found),
+      DATABASE_URL: databaseUrl,
+      WEIR_SECRET_KEY: env.WEIR_SECRET_KEY || (production ? '' : secrets.secretKey),
+    }),
     upstream: found.config,
     demoFile: tokens ? demoFileOf(home) : null,
   };
@@ -105,7 +119,14 @@ function checkConfig(env: Env): void {
 
 /** What was found, in the words of the configuration. */
 const stated = ({ config }: FoundUpstream): Env =>
-  config.kind === 'LITELLM' ? { LLM_BASE_URL: config.baseUrl, LITELLM_MASTER_KEY: config.masterKey } : { LLM_BASE_URL: config.baseUrl, LITELLM_MASTER_KEY: '', LLM_API_KEY: config.apiKey ?? '', LLM_PROVIDER: config.provider };
+  config.kind === 'LITELLM'
+    ? { LLM_BASE_URL: config.baseUrl, LITELLM_MASTER_KEY: config.masterKey }
+    : {
+        LLM_BASE_URL: config.baseUrl,
+        LITELLM_MASTER_KEY: '',
+        LLM_API_KEY: config.apiKey ?? '',
+        LLM_PROVIDER: config.provider,
+      };
 
 async function migrateWhenReady(database: Promise<LaunchDatabase>, progress: Progress): Promise<LaunchDatabase> {
   const ready = await database;
@@ -113,8 +134,21 @@ async function migrateWhenReady(database: Promise<LaunchDatabase>, progress: Pro
   return ready;
 }
 
-async function serve(config: Config, env: Env, home: string, secrets: object, progress: Progress, shutdown: Shutdown): Promise<{ url: string; port: number }> {
-  const logger = launchLogger({ home, level: config.logLevel, toTerminal: Boolean(env.LOG_LEVEL), secrets: Object.values(secrets) as string[], line: (text) => progress.line(text) });
+async function serve(
+  config: Config,
+  env: Env,
+  home: string,
+  secrets: object,
+  progress: Progress,
+  shutdown: Shutdown,
+): Promise<{ url: string; port: number }> {
+  const logger = launchLogger({
+    home,
+    level: config.logLevel,
+    toTerminal: Boolean(env.LOG_LEVEL),
+    secrets: Object.values(secrets) as string[],
+    line: (text) => progress.line(text),
+  });
   const starting = progress.step('server', async () => {
     const app = await createApp(config, logger);
     return { app, address: await app.start() };

@@ -4,7 +4,9 @@ import { PROVIDERS } from './litellm-providers';
 import { writePrivate } from './secrets';
 import { toYaml, type YamlValue } from './yaml';
 
-/** One deployment. `model_info.id` is ours, so that it stays the same when the demonstration provider's port changes. */
+/**
+ * One deployment. `model_info.id` is ours, so that it stays the same when the demonstration provider's port changes.
+ */
 export interface LitellmModel {
   model_name: string;
   litellm_params: { [name: string]: YamlValue };
@@ -21,7 +23,10 @@ export interface ConfigOptions {
   demo: LitellmModel[];
   /** Seconds between writes of spend rows. LiteLLM adds a few of its own. */
   spendWriteSeconds?: number;
-  /** A Redis (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD) for what several proxies have to know of each other: keys and limits. */
+  /**
+   * A Redis (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD) for what several proxies have to know of each other: keys and
+   * limits.
+   */
   redis?: boolean;
 }
 
@@ -33,7 +38,8 @@ const REQUEST_TIMEOUT_SECONDS = 900;
 const REDIS = { host: 'os.environ/REDIS_HOST', port: 'os.environ/REDIS_PORT', password: 'os.environ/REDIS_PASSWORD' };
 
 /** The variables of providers that have a key. */
-export const providersWithKey = (env: ConfigOptions['env']): string[] => PROVIDERS.filter(({ key }) => env[key]?.trim()).map(({ key }) => key);
+export const providersWithKey = (env: ConfigOptions['env']): string[] =>
+  PROVIDERS.filter(({ key }) => env[key]?.trim()).map(({ key }) => key);
 
 export function litellmConfig({ env, demo, spendWriteSeconds = 10, redis = false }: ConfigOptions): LitellmConfig {
   const keys = new Set(providersWithKey(env));

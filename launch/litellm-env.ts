@@ -3,15 +3,43 @@ import type { LitellmPaths } from './litellm-paths';
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** Would change which packages Python sees or where pip puts them, or keep it from storing compiled modules, without which a start takes minutes. */
-const PYTHON_TROUBLE = ['PYTHONDONTWRITEBYTECODE', 'PYTHONHOME', 'PYTHONPATH', 'PYTHONSTARTUP', 'PIP_REQUIRE_VIRTUALENV', 'PIP_USER', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_NO_COMPILE', 'VIRTUAL_ENV'];
+/**
+ * Would change which packages Python sees or where pip puts them, or keep it from storing compiled modules, without
+ * which a start takes minutes.
+ */
+const PYTHON_TROUBLE = [
+  'PYTHONDONTWRITEBYTECODE',
+  'PYTHONHOME',
+  'PYTHONPATH',
+  'PYTHONSTARTUP',
+  'PIP_REQUIRE_VIRTUALENV',
+  'PIP_USER',
+  'PIP_TARGET',
+  'PIP_PREFIX',
+  'PIP_NO_COMPILE',
+  'VIRTUAL_ENV',
+];
 /** Ours, not LiteLLM's; or read by LiteLLM with another meaning than the caller's. */
-const NOT_FOR_LITELLM = ['WEIR_SECRET_KEY', 'NODE_OPTIONS', 'DEBUG', 'DETAILED_DEBUG', 'DIRECT_URL', 'DATABASE_URL_READ_REPLICA', 'WORKER_CONFIG', 'NUM_WORKERS', 'PORT', 'HOST', 'REDIS_URL'];
+const NOT_FOR_LITELLM = [
+  'WEIR_SECRET_KEY',
+  'NODE_OPTIONS',
+  'DEBUG',
+  'DETAILED_DEBUG',
+  'DIRECT_URL',
+  'DATABASE_URL_READ_REPLICA',
+  'WORKER_CONFIG',
+  'NUM_WORKERS',
+  'PORT',
+  'HOST',
+  'REDIS_URL',
+];
 const LOCAL = 'localhost,127.0.0.1,::1';
 
 /** For Python's own tools. The virtual environment's programs and this Node go first on the PATH. */
 export function pythonEnv(env: Env, paths: LitellmPaths): Env {
-  const found = [path.dirname(paths.python), path.dirname(process.execPath), env.PATH].filter(Boolean).join(path.delimiter);
+  const found = [path.dirname(paths.python), path.dirname(process.execPath), env.PATH]
+    .filter(Boolean)
+    .join(path.delimiter);
   return { ...without(env, PYTHON_TROUBLE), PATH: found, PYTHONUNBUFFERED: '1', PIP_DISABLE_PIP_VERSION_CHECK: '1' };
 }
 
@@ -35,7 +63,12 @@ export interface ServeSecrets {
 }
 
 /** For the proxy itself. `env` brings the providers' keys. */
-export function serveEnv(env: Env, paths: LitellmPaths, configFile: string, { databaseUrl, masterKey, saltKey }: ServeSecrets): Env {
+export function serveEnv(
+  env: Env,
+  paths: LitellmPaths,
+  configFile: string,
+  { databaseUrl, masterKey, saltKey }: ServeSecrets,
+): Env {
   return {
     ...without(prismaEnv(env, paths), NOT_FOR_LITELLM),
     CONFIG_FILE_PATH: configFile,
@@ -59,4 +92,5 @@ export function serveEnv(env: Env, paths: LitellmPaths, configFile: string, { da
   };
 }
 
-const without = (env: Env, names: readonly string[]): Env => Object.fromEntries(Object.entries(env).filter(([name]) => !names.includes(name)));
+const without = (env: Env, names: readonly string[]): Env =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !names.includes(name)));

@@ -1,6 +1,9 @@
 export type LitellmTrouble = 'NO_PYTHON' | 'INSTALL_FAILED' | 'PORT_IN_USE' | 'DATABASE' | 'START_FAILED';
 
-/** LiteLLM cannot be had here. The first line of the message has the remedy in it; below is `detail`, what the programs said, without secrets. */
+/**
+ * LiteLLM cannot be had here. The first line of the message has the remedy in it; below is `detail`, what the programs
+ * said, without secrets.
+ */
 export class LitellmUnavailable extends Error {
   constructor(
     readonly trouble: LitellmTrouble,

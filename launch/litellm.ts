@@ -43,7 +43,8 @@ const PROBE_MS = 3_000;
 const FIRST_PROBE_MS = 15_000;
 
 /**
- * Migrates LiteLLM's database, starts LiteLLM on it and waits until it serves. A LiteLLM that an earlier start left behind is ended first.
+ * Migrates LiteLLM's database, starts LiteLLM on it and waits until it serves. A LiteLLM that an earlier start left
+ * behind is ended first.
  * Throws LitellmUnavailable (PORT_IN_USE, DATABASE, START_FAILED) with the last lines of its log.
  */
 export async function startLitellm(options: StartLitellmOptions): Promise<RunningLitellm> {
@@ -53,7 +54,12 @@ export async function startLitellm(options: StartLitellmOptions): Promise<Runnin
   if (await stopStaleGroup(paths.pidFile)) report('ended the LiteLLM of an earlier start');
   const port = options.port || (await freePort(HOST));
   const taken = await whyNotPort(port, HOST);
-  if (taken) throw new LitellmUnavailable('PORT_IN_USE', `LiteLLM's port ${port} cannot be had (${taken}).`, 'Choose another one, or 0 for any.');
+  if (taken)
+    throw new LitellmUnavailable(
+      'PORT_IN_USE',
+      `LiteLLM's port ${port} cannot be had (${taken}).`,
+      'Choose another one, or 0 for any.',
+    );
 
   report('migrating its database');
   const migration = await runProgram(process.execPath, [path.join(paths.source, 'migrate.mjs'), install.migrations], {
@@ -61,7 +67,12 @@ export async function startLitellm(options: StartLitellmOptions): Promise<Runnin
     signal,
   });
   if (migration.code !== 0) {
-    throw new LitellmUnavailable('DATABASE', "LiteLLM's database could not be migrated.", 'See the lines below; a database that holds nothing worth keeping can be dropped.', tail(migration.output, secrets));
+    throw new LitellmUnavailable(
+      'DATABASE',
+      "LiteLLM's database could not be migrated.",
+      'See the lines below; a database that holds nothing worth keeping can be dropped.',
+      tail(migration.output, secrets),
+    );
   }
 
   signal?.throwIfAborted();
@@ -81,16 +92,33 @@ export async function startLitellm(options: StartLitellmOptions): Promise<Runnin
     await group.stop();
     signal?.throwIfAborted();
     const log = tail(fs.readFileSync(paths.log, 'utf8'), secrets);
-    throw new LitellmUnavailable('START_FAILED', `LiteLLM did not start: ${(error as Error).message}.`, `Its log is ${paths.log}; without it, remove ${paths.stamp} and start again to install anew.`, log);
+    throw new LitellmUnavailable(
+      'START_FAILED',
+      `LiteLLM did not start: ${(error as Error).message}.`,
+      `Its log is ${paths.log}; without it, remove ${paths.stamp} and start again to install anew.`,
+      log,
+    );
   }
-  return { baseUrl, pid: group.pid, log: paths.log, exited: group.exited, stop: () => group.stop(), kill: () => group.kill() };
+  return {
+    baseUrl,
+    pid: group.pid,
+    log: paths.log,
+    exited: group.exited,
+    stop: () => group.stop(),
+    kill: () => group.kill(),
+  };
 }
 
 /** Ends the LiteLLM that a killed start left behind. True: there was one. */
-export const stopStaleLitellm = (home: string): Promise<boolean> => stopStaleGroup(path.resolve(home, 'litellm', 'litellm.pid'));
+export const stopStaleLitellm = (home: string): Promise<boolean> =>
+  stopStaleGroup(path.resolve(home, 'litellm', 'litellm.pid'));
 
 /** Its database is connected, and it accepts its own master key. */
-async function untilReady(baseUrl: string, group: ChildGroup, { masterKey, readyWithinMs = READY_WITHIN_MS, signal }: StartLitellmOptions): Promise<void> {
+async function untilReady(
+  baseUrl: string,
+  group: ChildGroup,
+  { masterKey, readyWithinMs = READY_WITHIN_MS, signal }: StartLitellmOptions,
+): Promise<void> {
   const giveUpAt = Date.now() + readyWithinMs;
   for (;;) {
     signal?.throwIfAborted();

@@ -23,7 +23,10 @@ export interface Lock {
 
 /** Another start holds the folder. */
 export class FolderInUse extends Error {
-  constructor(readonly holder: LockHolder, home: string) {
+  constructor(
+    readonly holder: LockHolder,
+    home: string,
+  ) {
     const where = holder.url ? `, serving ${holder.url}` : '';
     super(
       `Weir already runs on ${home} (pid ${holder.pid}${where}). ` +
@@ -36,7 +39,12 @@ export class FolderInUse extends Error {
 export async function takeLock(home: string): Promise<Lock> {
   fs.mkdirSync(home, { recursive: true });
   const file = path.join(home, 'lock.json');
-  const own: LockHolder = { pid: process.pid, identity: processIdentity(process.pid), url: null, nonce: randomBytes(8).toString('hex') };
+  const own: LockHolder = {
+    pid: process.pid,
+    identity: processIdentity(process.pid),
+    url: null,
+    nonce: randomBytes(8).toString('hex'),
+  };
   for (;;) {
     if (create(file, own)) return lockOf(file, own);
     const seen = await readWhole(file);
@@ -47,7 +55,8 @@ export async function takeLock(home: string): Promise<Lock> {
   }
 }
 
-const lives = (holder: LockHolder): boolean => isAlive(holder.pid) && (holder.identity === null || holder.identity === processIdentity(holder.pid));
+const lives = (holder: LockHolder): boolean =>
+  isAlive(holder.pid) && (holder.identity === null || holder.identity === processIdentity(holder.pid));
 
 function create(file: string, own: LockHolder): boolean {
   try {
@@ -82,7 +91,10 @@ function parse(text: string): LockHolder | null {
   }
 }
 
-/** Two starts may find the same dead lock. Moved away first and looked at again, so that the slower one does not remove the new lock of the faster. */
+/**
+ * Two starts may find the same dead lock. Moved away first and looked at again, so that the slower one does not remove
+ * the new lock of the faster.
+ */
 function removeIfSame(file: string, seen: string): void {
   const aside = `${file}.${process.pid}`;
   try {

@@ -15,7 +15,10 @@ export interface LaunchLogOptions {
 /** Bytes: a log that is bigger at the start becomes `weir.log.1`. */
 const MAX_BYTES = 10 * 1024 * 1024;
 
-/** The server's log goes to `weir.log`, so that what to open stays on the screen; warnings and errors are shown as well, in short. */
+/**
+ * The server's log goes to `weir.log`, so that what to open stays on the screen; warnings and errors are shown as well,
+ * in short.
+ */
 export function launchLogger({ home, level, toTerminal, secrets, line }: LaunchLogOptions): RootLogger {
   const file = path.join(home, 'weir.log');
   if ((fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > MAX_BYTES) fs.renameSync(file, `${file}.1`);

@@ -42,7 +42,10 @@ export interface RunningPostgres {
 const READY_MS = 60_000;
 const STOP_MS = 10_000;
 
-/** Starts the Postgres of one folder, and repairs first what an earlier run left there: a server without its parent, a stale pid file, half-made data. */
+/**
+ * Starts the Postgres of one folder, and repairs first what an earlier run left there: a server without its parent, a
+ * stale pid file, half-made data.
+ */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const folder = path.resolve(options.folder);
   const binaries = findPostgresBinaries();
@@ -64,9 +67,13 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   return running;
 }
 
-const initialised = (data: string): boolean => ['PG_VERSION', 'global/pg_control'].every((file) => fs.existsSync(path.join(data, file)));
+const initialised = (data: string): boolean =>
+  ['PG_VERSION', 'global/pg_control'].every((file) => fs.existsSync(path.join(data, file)));
 
-/** Data that is not whole was never in use (see `initialise`), or somebody removed files: kept, in case that it was the second. */
+/**
+ * Data that is not whole was never in use (see `initialise`), or somebody removed files: kept, in case that it was the
+ * second.
+ */
 function setAsideBrokenData(data: string, onNotice?: (text: string) => void): void {
   if (!fs.existsSync(data) || initialised(data)) return;
   if (fs.readdirSync(data).length === 0) return fs.rmdirSync(data);
@@ -87,13 +94,27 @@ async function initialise(folder: string, data: string, binaries: PostgresBinari
   if (runAs.owner) fs.chownSync(passwordFile, runAs.owner.uid, runAs.owner.gid);
   try {
     // The builtin locale is the same on every machine, whatever locales it has.
-    const args = ['-D', fresh, '-U', 'postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
+    const args = [
+      '-D',
+      fresh,
+      '-U',
+      'postgres',
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--locale-provider=builtin',
+      '--builtin-locale=C.UTF-8',
+    ];
     const child = spawnAs(runAs, binaries.initdb, args, ['ignore', 'pipe', 'pipe']);
     let output = '';
     child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
     child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const failure = await ended(child);
-    if (failure) throw new Error(`The embedded Postgres could not be initialised (${failure}).\n${output.trim()}\n${LIBRARIES_HINT}`);
+    if (failure)
+      throw new Error(
+        `The embedded Postgres could not be initialised (${failure}).\n${output.trim()}\n${LIBRARIES_HINT}`,
+      );
   } finally {
     fs.rmSync(passwordFile, { force: true });
   }
@@ -101,7 +122,8 @@ async function initialise(folder: string, data: string, binaries: PostgresBinari
   return runAs;
 }
 
-const LIBRARIES_HINT = 'It needs a system with glibc (not Alpine). Where it does not run, set DATABASE_URL to a Postgres of yours.';
+const LIBRARIES_HINT =
+  'It needs a system with glibc (not Alpine). Where it does not run, set DATABASE_URL to a Postgres of yours.';
 
 async function resetPassword(binaries: PostgresBinaries, runAs: RunAs, data: string, password: string): Promise<void> {
   const child = spawnAs(runAs, binaries.postgres, ['--single', '-D', data, 'postgres'], ['pipe', 'ignore', 'pipe']);
@@ -112,12 +134,24 @@ async function resetPassword(binaries: PostgresBinaries, runAs: RunAs, data: str
   if (failure) throw new Error(`The database's password could not be set anew (${failure}): ${output.trim()}`);
 }
 
-async function launchServer(binaries: PostgresBinaries, runAs: RunAs, data: string, logFile: string, settings: readonly string[]): Promise<{ child: ChildProcess; port: number }> {
+async function launchServer(
+  binaries: PostgresBinaries,
+  runAs: RunAs,
+  data: string,
+  logFile: string,
+  settings: readonly string[],
+): Promise<{ child: ChildProcess; port: number }> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     // Per run: what went wrong last time is either repaired or said again.
     const log = fs.openSync(logFile, 'w', 0o600);
-    const args = ['-D', data, '-p', String(port), ...['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings].flatMap((setting) => ['-c', setting])];
+    const args = [
+      '-D',
+      data,
+      '-p',
+      String(port),
+      ...['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings].flatMap((setting) => ['-c', setting]),
+    ];
     const child = spawnAs(runAs, binaries.postgres, args, ['ignore', log, log]);
     fs.closeSync(log);
     const failure = await Promise.race([ended(child).then((reason) => reason ?? 'ended at once'), ready(data, child)]);
@@ -125,11 +159,16 @@ async function launchServer(binaries: PostgresBinaries, runAs: RunAs, data: stri
     child.kill('SIGQUIT');
     const said = fs.readFileSync(logFile, 'utf8').trim();
     // Somebody took the port in between, or backends of a killed server are still on their way out.
-    if (attempt < 10 && /could not bind|could not create any TCP|shared memory block .* still in use|being used by/.test(said)) {
+    if (
+      attempt < 10 &&
+      /could not bind|could not create any TCP|shared memory block .* still in use|being used by/.test(said)
+    ) {
       await wait(500);
       continue;
     }
-    throw new Error(`The embedded Postgres did not start (${failure}). Its log, ${logFile}, says:\n${said.split('\n').slice(-8).join('\n')}`);
+    throw new Error(
+      `The embedded Postgres did not start (${failure}). Its log, ${logFile}, says:\n${said.split('\n').slice(-8).join('\n')}`,
+    );
   }
 }
 
@@ -153,10 +192,18 @@ function readLines(file: string): string[] {
 }
 
 /** Detached: Ctrl-C in a terminal reaches the whole group, and the database has to be the last to go. */
-function spawnAs(runAs: RunAs, program: string, programArgs: readonly string[], stdio: ('ignore' | 'pipe' | number)[]): ChildProcess {
+function spawnAs(
+  runAs: RunAs,
+  program: string,
+  programArgs: readonly string[],
+  stdio: ('ignore' | 'pipe' | number)[],
+): ChildProcess {
   const [file, args] = runAs.command(program, programArgs);
   // Nothing of ours is its business, PG* variables and secrets least of all.
-  const env = process.platform === 'win32' ? undefined : { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', HOME: '/', LC_ALL: 'C', TZ: 'UTC' };
+  const env =
+    process.platform === 'win32'
+      ? undefined
+      : { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', HOME: '/', LC_ALL: 'C', TZ: 'UTC' };
   return spawn(file, args, { cwd: path.dirname(program), uid: runAs.uid, gid: runAs.gid, detached: true, stdio, env });
 }
 
@@ -171,8 +218,12 @@ async function ended(child: ChildProcess): Promise<string | null> {
 }
 
 function describe({ child, port }: { child: ChildProcess; port: number }, password: string): RunningPostgres {
-  const url = (name: string, secret: string, database = name): string => `postgresql://${name}:${encodeURIComponent(secret)}@127.0.0.1:${port}/${database}`;
-  const gone = child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : once(child, 'exit').then(() => undefined);
+  const url = (name: string, secret: string, database = name): string =>
+    `postgresql://${name}:${encodeURIComponent(secret)}@127.0.0.1:${port}/${database}`;
+  const gone =
+    child.exitCode !== null || child.signalCode !== null
+      ? Promise.resolve()
+      : once(child, 'exit').then(() => undefined);
   return {
     port,
     pid: child.pid!,

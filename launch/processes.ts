@@ -31,7 +31,10 @@ export function commandLine(pid: number): string | null {
 }
 
 /** Signals in order until the process is gone; each has its time in milliseconds. True when it is gone. */
-export async function stopProcess(pid: number, steps: readonly (readonly [NodeJS.Signals, number])[]): Promise<boolean> {
+export async function stopProcess(
+  pid: number,
+  steps: readonly (readonly [NodeJS.Signals, number])[],
+): Promise<boolean> {
   for (const [signal, patienceMs] of steps) {
     try {
       process.kill(pid, signal);
@@ -61,4 +64,5 @@ function readText(file: string): string | null {
   }
 }
 
-const ps = (pid: number, column: string): string | null => spawnSync('ps', ['-o', `${column}=`, '-p', String(pid)], { encoding: 'utf8' }).stdout?.trim() || null;
+const ps = (pid: number, column: string): string | null =>
+  spawnSync('ps', ['-o', `${column}=`, '-p', String(pid)], { encoding: 'utf8' }).stdout?.trim() || null;

@@ -48,7 +48,12 @@ export function createProgress(terminal: Terminal, now: () => number = () => per
     if (terminal.isTTY) {
       clear();
       if (late.length === 0) return;
-      terminal.write(late.map(describe).join(' · ').slice(0, (terminal.columns ?? 80) - 1));
+      terminal.write(
+        late
+          .map(describe)
+          .join(' · ')
+          .slice(0, (terminal.columns ?? 80) - 1),
+      );
       shown = true;
       return;
     }
@@ -57,7 +62,8 @@ export function createProgress(terminal: Terminal, now: () => number = () => per
       line(describe(step));
     }
   };
-  const describe = ({ title, note, startedAt }: Running): string => `  … ${title} ${seconds(now() - startedAt)}${note ? ` (${note})` : ''}`;
+  const describe = ({ title, note, startedAt }: Running): string =>
+    `  … ${title} ${seconds(now() - startedAt)}${note ? ` (${note})` : ''}`;
 
   return {
     line,

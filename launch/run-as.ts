@@ -15,8 +15,8 @@ export interface RunAs {
 const SELF: RunAs = { name: 'self', owner: null, command: (file, args) => [file, [...args]] };
 
 /**
- * Postgres refuses to run as root, and a clone under /root or in a `mktemp -d` folder cannot be reached by anybody else. So, as root,
- * the first of these that can execute `program` and write to `folder`:
+ * Postgres refuses to run as root, and a clone under /root or in a `mktemp -d` folder cannot be reached by anybody
+ * else. So, as root, the first of these that can execute `program` and write to `folder`:
  * 1. another user, plainly (the folder can be reached);
  * 2. another user who keeps the one capability of reaching files (`setpriv`; works in containers as well);
  * 3. a user namespace in which root has another number (`unshare`).
@@ -38,17 +38,29 @@ export function findRunAs(program: string, folder: string, isRoot: boolean = pro
 function waysAsRoot(user: { uid: number; gid: number }): RunAs[] {
   const { uid, gid } = user;
   // Without no_setuid_fixup, access(2) of a process that is not root ignores the capability, and initdb asks by it.
-  const setpriv = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--securebits=+no_setuid_fixup', '--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
+  const setpriv = [
+    `--reuid=${uid}`,
+    `--regid=${gid}`,
+    '--clear-groups',
+    '--securebits=+no_setuid_fixup',
+    '--inh-caps=+dac_override',
+    '--ambient-caps=+dac_override',
+  ];
   return [
     { name: 'user', owner: user, uid, gid, command: (file, args) => [file, [...args]] },
     { name: 'capabilities', owner: user, command: (file, args) => ['setpriv', [...setpriv, file, ...args]] },
-    { name: 'namespace', owner: { uid: 0, gid: 0 }, command: (file, args) => ['unshare', ['--user', `--map-user=${uid}`, `--map-group=${gid}`, file, ...args]] },
+    {
+      name: 'namespace',
+      owner: { uid: 0, gid: 0 },
+      command: (file, args) => ['unshare', ['--user', `--map-user=${uid}`, `--map-group=${gid}`, file, ...args]],
+    },
   ];
 }
 
 /** Asked with access(2), as Postgres itself does; Node is the one program that is surely here. */
 function reaches(way: RunAs, program: string, folder: string): boolean {
-  const question = 'const fs = require("fs"); const [p, f] = process.argv.slice(1); fs.accessSync(p, fs.constants.X_OK); fs.accessSync(f, fs.constants.W_OK)';
+  const question =
+    'const fs = require("fs"); const [p, f] = process.argv.slice(1); fs.accessSync(p, fs.constants.X_OK); fs.accessSync(f, fs.constants.W_OK)';
   const [file, args] = way.command(process.execPath, ['-e', question, program, folder]);
   const answer = spawnSync(file, args, { cwd: '/', uid: way.uid, gid: way.gid, stdio: 'ignore', timeout: 20_000 });
   return answer.status === 0;
@@ -64,13 +76,21 @@ function ownerFor(folder: string): { uid: number; gid: number } {
 
 function readAccounts(): Map<string, { uid: number; gid: number }> {
   if (!fs.existsSync('/etc/passwd')) return new Map();
-  const lines = fs.readFileSync('/etc/passwd', 'utf8').split('\n').map((line) => line.split(':'));
-  return new Map(lines.filter((parts) => parts.length > 3).map(([name, , uid, gid]) => [name!, { uid: Number(uid), gid: Number(gid) }]));
+  const lines = fs
+    .readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
+  return new Map(
+    lines
+      .filter((parts) => parts.length > 3)
+      .map(([name, , uid, gid]) => [name!, { uid: Number(uid), gid: Number(gid) }]),
+  );
 }
 
 function chownTree(folder: string, owner: { uid: number; gid: number }): void {
   const { uid } = fs.statSync(folder);
   if (uid === owner.uid) return;
   fs.chownSync(folder, owner.uid, owner.gid);
-  for (const entry of fs.readdirSync(folder, { recursive: true }) as string[]) fs.lchownSync(path.join(folder, entry), owner.uid, owner.gid);
+  for (const entry of fs.readdirSync(folder, { recursive: true }) as string[])
+    fs.lchownSync(path.join(folder, entry), owner.uid, owner.gid);
 }

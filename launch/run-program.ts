@@ -21,12 +21,23 @@ export interface ProgramOptions {
 /** Characters of output that are kept for a message. */
 const MAX_OUTPUT = 200_000;
 
-/** Runs a program to its end. Never throws for what the program does; when `signal` is aborted, the program is killed and this throws. */
-export async function runProgram(file: string, args: readonly string[], { env, cwd, signal, onLine, pidFile }: ProgramOptions): Promise<ProgramResult> {
+/**
+ * Runs a program to its end. Never throws for what the program does; when `signal` is aborted, the program is killed
+ * and this throws.
+ */
+export async function runProgram(
+  file: string,
+  args: readonly string[],
+  { env, cwd, signal, onLine, pidFile }: ProgramOptions,
+): Promise<ProgramResult> {
   signal?.throwIfAborted();
   let output = '';
   const child = spawn(file, args, { env: env as NodeJS.ProcessEnv, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-  if (pidFile && child.pid) writePrivate(pidFile, `${JSON.stringify({ pid: child.pid, identity: processIdentity(child.pid), command: [file, ...args].join(' ') })}\n`);
+  if (pidFile && child.pid)
+    writePrivate(
+      pidFile,
+      `${JSON.stringify({ pid: child.pid, identity: processIdentity(child.pid), command: [file, ...args].join(' ') })}\n`,
+    );
   const kill = (): void => void child.kill('SIGKILL');
   signal?.addEventListener('abort', kill, { once: true });
   for (const stream of [child.stdout, child.stderr]) {

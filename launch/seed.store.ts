@@ -35,7 +35,9 @@ export class SeedStore {
   }
 
   async isEmpty(): Promise<boolean> {
-    const { rows } = await this.client.query('SELECT EXISTS (SELECT 1 FROM organizations) OR EXISTS (SELECT 1 FROM plans) AS used');
+    const { rows } = await this.client.query(
+      'SELECT EXISTS (SELECT 1 FROM organizations) OR EXISTS (SELECT 1 FROM plans) AS used',
+    );
     return !(rows[0] as { used: boolean }).used;
   }
 
@@ -65,7 +67,15 @@ export class SeedStore {
          CASE WHEN monthly_budget IS NOT DISTINCT FROM $6::numeric THEN $7::numeric ELSE monthly_budget END)
        FROM plans WHERE id = $1 AND models = $2 AND default_model IS NOT DISTINCT FROM $3`,
       // What an earlier version remembered has no budget.
-      [id, before.models, before.defaultModel, after.models, after.defaultModel, before.monthlyBudget ?? null, after.monthlyBudget],
+      [
+        id,
+        before.models,
+        before.defaultModel,
+        after.models,
+        after.defaultModel,
+        before.monthlyBudget ?? null,
+        after.monthlyBudget,
+      ],
     );
     return rowCount === 1;
   }

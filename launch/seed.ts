@@ -37,11 +37,17 @@ export const demoFileOf = (home: string): string => path.join(home, 'demo.json')
 const memoryFileOf = (home: string): string => path.join(home, 'demo-plans.json');
 
 /**
- * Fills an empty database with one organisation, three plans and a user per role, and makes sure that the tokens of `demo.json` work. A
- * database that is not empty and not ours stays as it is (null). Plans that nobody edited follow the models of the upstream, which may be
- * another one today. Tokens stay the same from start to start; those of a lost `demo.json` are made anew.
+ * Fills an empty database with one organisation, three plans and a user per role, and makes sure that the tokens of
+ * `demo.json` work. A
+ * database that is not empty and not ours stays as it is (null). Plans that nobody edited follow the models of the
+ * upstream, which may be another one today. Tokens stay the same from start to start; those of a lost `demo.json` are
+ * made anew.
  */
-export async function seedDemo(home: string, databaseUrl: string, models: readonly SeedModel[]): Promise<DemoTokens | null> {
+export async function seedDemo(
+  home: string,
+  databaseUrl: string,
+  models: readonly SeedModel[],
+): Promise<DemoTokens | null> {
   const plans = dividePlans(models);
   const memory = readObject(memoryFileOf(home)) as PlanMemory;
   const tokens = knownTokens(home);
@@ -61,17 +67,30 @@ export function writeDemo(home: string, demo: Demo): void {
 
 async function insertAll(store: SeedStore, plans: Record<SeedPlan, PlanContent>, memory: PlanMemory): Promise<void> {
   const organizationId = await store.insertOrganization('Demonstration');
-  for (const plan of SEED_PLANS) memory[plan] = { id: await store.insertPlan({ ...PLAN_ROWS[plan], ...plans[plan] }), ...plans[plan] };
+  for (const plan of SEED_PLANS)
+    memory[plan] = { id: await store.insertPlan({ ...PLAN_ROWS[plan], ...plans[plan] }), ...plans[plan] };
   for (const role of DEMO_ROLES) {
     const { name, role: graphRole, plan } = USERS[role];
-    await store.insertUser({ organizationId, planId: memory[plan]!.id, name, email: `${role}@example.com`, externalId: externalIdOf(role), role: graphRole });
+    await store.insertUser({
+      organizationId,
+      planId: memory[plan]!.id,
+      name,
+      email: `${role}@example.com`,
+      externalId: externalIdOf(role),
+      role: graphRole,
+    });
   }
 }
 
-async function followUpstream(store: SeedStore, plans: Record<SeedPlan, PlanContent>, memory: PlanMemory): Promise<void> {
+async function followUpstream(
+  store: SeedStore,
+  plans: Record<SeedPlan, PlanContent>,
+  memory: PlanMemory,
+): Promise<void> {
   for (const plan of SEED_PLANS) {
     const before = memory[plan];
-    if (before && (await store.refreshPlan(before.id, before, plans[plan]))) memory[plan] = { id: before.id, ...plans[plan] };
+    if (before && (await store.refreshPlan(before.id, before, plans[plan])))
+      memory[plan] = { id: before.id, ...plans[plan] };
   }
 }
 

@@ -12,7 +12,10 @@ export interface Part {
 export const STOP_ORDER = ['server', 'litellm', 'demo', 'postgres', 'lock'] as const;
 export type PartName = (typeof STOP_ORDER)[number];
 
-/** Milliseconds. npm passes Ctrl-C on to us although the terminal has sent it to us already: what follows this soon is the same one. */
+/**
+ * Milliseconds. npm passes Ctrl-C on to us although the terminal has sent it to us already: what follows this soon is
+ * the same one.
+ */
 const SAME_SIGNAL_MS = 700;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -22,7 +25,9 @@ export interface ShutdownOptions {
   now?: () => number;
 }
 
-/** Knows everything that was started, and ends it once: on a signal, after a failure, or when a part ended by itself. */
+/**
+ * Knows everything that was started, and ends it once: on a signal, after a failure, or when a part ended by itself.
+ */
 export class Shutdown {
   private readonly parts = new Map<PartName, Part>();
   private readonly abort = new AbortController();

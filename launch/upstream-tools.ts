@@ -43,25 +43,48 @@ async function ownLitellm(options: ToolsOptions): Promise<{ baseUrl: string; mas
   const { env, root, home, secrets, database, progress, shutdown } = options;
   const { signal } = shutdown;
   await stopStaleLitellm(home);
-  const installed = await progress.step('LiteLLM: packages', (step) => installLitellm({ home: env.LITELLM_HOME?.trim() || home, repositoryRoot: root, env, report: step.note, signal }));
+  const installed = await progress.step('LiteLLM: packages', (step) =>
+    installLitellm({ home: env.LITELLM_HOME?.trim() || home, repositoryRoot: root, env, report: step.note, signal }),
+  );
   // Several folders may share one installation; what runs belongs to this folder.
   const { folder, log, pidFile, config: configFile } = litellmPaths(home, root);
-  const install: LitellmInstall = { ...installed, paths: { ...installed.paths, folder, log, pidFile, config: configFile } };
+  const install: LitellmInstall = {
+    ...installed,
+    paths: { ...installed.paths, folder, log, pidFile, config: configFile },
+  };
   const providers = providersWithKey(env);
   const demo = providers.length > 0 ? [] : demoModels(root, await demoProvider(options));
   writeLitellmConfig(configFile, litellmConfig({ env, demo }));
   const databaseUrl = await litellmDatabase(await database, options);
   const masterKey = env.LITELLM_MASTER_KEY?.trim() || secrets.litellmMasterKey;
   const running = await startOwn(options, install, { configFile, databaseUrl, masterKey });
-  const detail = providers.length > 0 ? `with ${providers.map((key) => key.replace(/_API_KEY$/, '')).join(', ')}` : 'with the demonstration provider behind it (set OPENAI_API_KEY or another provider\'s key for real models)';
+  const detail =
+    providers.length > 0
+      ? `with ${providers.map((key) => key.replace(/_API_KEY$/, '')).join(', ')}`
+      : "with the demonstration provider behind it (set OPENAI_API_KEY or another provider's key for real models)";
   return { baseUrl: running.baseUrl, masterKey, detail };
 }
 
-async function startOwn({ env, secrets, progress, shutdown }: ToolsOptions, install: LitellmInstall, parts: { configFile: string; databaseUrl: string; masterKey: string }): Promise<RunningLitellm> {
+async function startOwn(
+  { env, secrets, progress, shutdown }: ToolsOptions,
+  install: LitellmInstall,
+  parts: { configFile: string; databaseUrl: string; masterKey: string },
+): Promise<RunningLitellm> {
   const { signal } = shutdown;
   const kept = new KeepRunning<RunningLitellm>({
     title: 'LiteLLM',
-    start: (before) => progress.step(before ? 'LiteLLM: start again' : 'LiteLLM: start', (step) => startLitellm({ ...parts, install, port: portOf(before?.baseUrl), env, saltKey: secrets.litellmSaltKey, report: step.note, signal })),
+    start: (before) =>
+      progress.step(before ? 'LiteLLM: start again' : 'LiteLLM: start', (step) =>
+        startLitellm({
+          ...parts,
+          install,
+          port: portOf(before?.baseUrl),
+          env,
+          saltKey: secrets.litellmSaltKey,
+          report: step.note,
+          signal,
+        }),
+      ),
     say: progress.line,
     hint: ({ log }) => `its log is ${log}; calls are refused`,
     signal,
@@ -75,7 +98,10 @@ async function demoProvider({ env, root, home, progress, shutdown }: ToolsOption
   if (signal.aborted) throw new StoppedMeanwhile();
   const kept = new KeepRunning<RunningDemo>({
     title: 'The demonstration provider',
-    start: (before) => progress.step(before ? 'demonstration provider: start again' : 'demonstration provider', () => startDemo({ home, repositoryRoot: root, port: portOf(before?.url), env, signal })),
+    start: (before) =>
+      progress.step(before ? 'demonstration provider: start again' : 'demonstration provider', () =>
+        startDemo({ home, repositoryRoot: root, port: portOf(before?.url), env, signal }),
+      ),
     say: progress.line,
     hint: ({ log }) => `its log is ${log}; calls of its models fail`,
     signal,
@@ -97,7 +123,9 @@ async function litellmDatabase({ url, litellmUrl }: LaunchDatabase, { env, secre
   try {
     await ensureDatabases(url, [{ name, password }]);
   } catch (error) {
-    throw new Error(`LiteLLM needs a database of its own, and the role of DATABASE_URL may not make one (${(error as Error).message}). Set LITELLM_DATABASE_URL to an empty database.`);
+    throw new Error(
+      `LiteLLM needs a database of its own, and the role of DATABASE_URL may not make one (${(error as Error).message}). Set LITELLM_DATABASE_URL to an empty database.`,
+    );
   }
   const own = new URL(url);
   own.username = name;

@@ -14,10 +14,12 @@ function lines(value: YamlValue): string[] {
   });
 }
 
-const isMap = (value: YamlValue): value is { [name: string]: YamlValue } => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isMap = (value: YamlValue): value is { [name: string]: YamlValue } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The first line behind `start`, the others as far to the right. */
-const indented = (block: string[], start: string): string[] => block.map((line, i) => (i === 0 ? start : ' '.repeat(start.length)) + line);
+const indented = (block: string[], start: string): string[] =>
+  block.map((line, i) => (i === 0 ? start : ' '.repeat(start.length)) + line);
 
 function scalar(value: YamlValue): string {
   if (typeof value === 'string') return text(value);
@@ -26,7 +28,10 @@ function scalar(value: YamlValue): string {
 }
 
 /** Plain where nothing can be misread; JSON's quotes are YAML's too. */
-const text = (value: string): string => (/^[A-Za-z][\w./-]*$/.test(value) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(value) ? value : JSON.stringify(value));
+const text = (value: string): string =>
+  /^[A-Za-z][\w./-]*$/.test(value) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(value)
+    ? value
+    : JSON.stringify(value);
 
 /** Written out: YAML 1.1 as Python reads it takes `1e-7` for a text. */
 function decimal(value: number): string {

@@ -1,4 +1,5 @@
-// npm run build: compiles src/, launch/ and scripts/ to dist/ and bundles the explorer, whether something changed or not.
+// npm run build: compiles src/, launch/ and scripts/ to dist/ and bundles the explorer, whether something changed or
+// not.
 import { ensureBuilt, ensureInstalled, requireNode } from './lib/prepare.mjs';
 
 requireNode();

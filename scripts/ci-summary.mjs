@@ -1,4 +1,5 @@
-// What .ci/run says at its end: node scripts/ci-summary.mjs <exit code, 0 when each lane's was> <jest's result of each lane>...
+// What .ci/run says at its end: node scripts/ci-summary.mjs <exit code, 0 when each lane's was> <jest's result of each
+// lane>...
 // What failed, in at most 40 lines, since a log is often seen by its end; then, as the last line, "N passed, N failed".
 import fs from 'node:fs';
 import path from 'node:path';
@@ -32,21 +33,35 @@ process.exit(failed === 0 ? 0 : 1);
 function linesOf({ name, message, assertionResults }) {
   const file = path.relative(process.cwd(), name);
   const tests = assertionResults.filter((test) => test.status !== 'passed');
-  if (tests.length === 0) return message ? [`  ${file}: could not be run: ${cut(gist(message.replace(/^.*●.*$/m, '')), 200)}`] : [];
+  if (tests.length === 0)
+    return message ? [`  ${file}: could not be run: ${cut(gist(message.replace(/^.*●.*$/m, '')), 200)}`] : [];
   const byReason = new Map();
-  for (const { fullName, status: how, failureMessages: [said = ''] } of tests) {
+  for (const {
+    fullName,
+    status: how,
+    failureMessages: [said = ''],
+  } of tests) {
     const at = said.match(new RegExp(`${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}:(\\d+)`))?.[1];
     const reason = how === 'failed' ? gist(said) : 'was skipped';
     const known = byReason.get(reason);
     if (known) known.more += 1;
     else byReason.set(reason, { place: at ? `${file}:${at}` : file, fullName, more: 0 });
   }
-  return [...byReason].map(([reason, { place, fullName, more }]) => `  ${place}: ${cut(fullName, 120)}${more > 0 ? ` (and ${more} more)` : ''}: ${cut(reason, 200)}`);
+  return [...byReason].map(
+    ([reason, { place, fullName, more }]) =>
+      `  ${place}: ${cut(fullName, 120)}${more > 0 ? ` (and ${more} more)` : ''}: ${cut(reason, 200)}`,
+  );
 }
 
 /** The first line that says something, without colours. */
 function gist(text) {
-  return text.replace(/\x1b\[[0-9;]*m/g, '').split('\n').map((line) => line.trim()).find(Boolean) ?? '';
+  return (
+    text
+      .replace(/\x1b\[[0-9;]*m/g, '')
+      .split('\n')
+      .map((line) => line.trim())
+      .find(Boolean) ?? ''
+  );
 }
 
 function cut(text, most) {

@@ -1,4 +1,5 @@
-// npm start: everything from a fresh clone to a server that answers. Plain Node without packages, since none are installed yet.
+// npm start: everything from a fresh clone to a server that answers. Plain Node without packages, since none are
+// installed yet.
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -7,8 +8,8 @@ import { ensureBuilt, ensureInstalled, isInstalled, requireNode } from './lib/pr
 
 const startedAt = performance.now();
 requireNode();
-// The same file that docker compose reads; what is set already wins. loadEnvFile is younger than Node 20.0.
-if (fs.existsSync(inRoot('.env'))) process.loadEnvFile?.(inRoot('.env'));
+// The same file that docker compose reads; what is set already wins.
+if (fs.existsSync(inRoot('.env'))) process.loadEnvFile(inRoot('.env'));
 try {
   if (!isInstalled()) await refuseTakenPort();
   await ensureInstalled();
@@ -28,7 +29,9 @@ async function refuseTakenPort() {
   const server = net.createServer();
   await new Promise((resolve, reject) => {
     server.once('error', (error) =>
-      error.code === 'EADDRINUSE' ? reject(new Error(`Port ${port} is in use. Choose another: PORT=${port + 1} npm start`)) : resolve(),
+      error.code === 'EADDRINUSE'
+        ? reject(new Error(`Port ${port} is in use. Choose another: PORT=${port + 1} npm start`))
+        : resolve(),
     );
     server.listen({ port, host: process.env.HOST || '127.0.0.1', exclusive: true }, () => server.close(resolve));
   });

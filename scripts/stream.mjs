@@ -25,7 +25,12 @@ const { values, positionals } = parseArgs({
 });
 const question = positionals.join(' ') || 'What does a weir do in a river?';
 const { url, token } = target();
-const client = createClient({ url, webSocketImpl: WebSocket, connectionParams: { Authorization: `Bearer ${token}` }, retryAttempts: 0 });
+const client = createClient({
+  url,
+  webSocketImpl: WebSocket,
+  connectionParams: { Authorization: `Bearer ${token}` },
+  retryAttempts: 0,
+});
 const startedAt = performance.now();
 let firstAfterMs = null;
 let failed = false;
@@ -52,7 +57,9 @@ function show(event) {
     case 'StreamCompleted': {
       const { usage, cost, route, latencyMs } = event.reply;
       const price = cost ? `${cost.total} ${cost.currency}` : 'no price known';
-      console.log(`\n\n${route.servedModel} through ${route.upstream} · ${usage.promptTokens} + ${usage.completionTokens} tokens · ${price} · first word after ${firstAfterMs} ms, all after ${latencyMs} ms`);
+      console.log(
+        `\n\n${route.servedModel} through ${route.upstream} · ${usage.promptTokens} + ${usage.completionTokens} tokens · ${price} · first word after ${firstAfterMs} ms, all after ${latencyMs} ms`,
+      );
       break;
     }
     case 'StreamFailed':
@@ -65,7 +72,8 @@ function show(event) {
 }
 
 function target() {
-  if (process.env.WEIR_URL && process.env.WEIR_TOKEN) return { url: process.env.WEIR_URL, token: process.env.WEIR_TOKEN };
+  if (process.env.WEIR_URL && process.env.WEIR_TOKEN)
+    return { url: process.env.WEIR_URL, token: process.env.WEIR_TOKEN };
   const file = path.join(path.resolve(process.env.WEIR_HOME || inRoot('.weir')), 'demo.json');
   if (!fs.existsSync(file)) {
     console.error(`${file} is not there: run npm start first, or set WEIR_URL and WEIR_TOKEN.`);
@@ -83,6 +91,7 @@ function target() {
 /** graphql-ws ends with an Error, a list of GraphQL errors, or the close event of the socket. */
 function reasonOf(error) {
   if (Array.isArray(error)) return error.map(({ message }) => message).join('\n');
-  if (error?.code === 'ECONNREFUSED' || error?.error?.code === 'ECONNREFUSED') return `Nothing answers at ${url}: is npm start running?`;
+  if (error?.code === 'ECONNREFUSED' || error?.error?.code === 'ECONNREFUSED')
+    return `Nothing answers at ${url}: is npm start running?`;
   return error?.reason || error?.message || `the connection was closed (${error?.code ?? 'unknown reason'})`;
 }

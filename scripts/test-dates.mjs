@@ -1,5 +1,6 @@
 // npm run test:dates needs the Debian package faketime, and installs it where it is missing and it may.
-// It runs the suites of test/dates.json once for each date below. Arguments choose dates by their beginning: npm run test:dates -- 2028-02-29
+// It runs the suites of test/dates.json once for each date below. Arguments choose dates by their beginning: npm run
+// test:dates -- 2028-02-29
 // --ci: the two dates that .ci/run takes. Other options go to jest.
 import fs from 'node:fs';
 import { inRoot } from './lib/paths.mjs';
@@ -25,7 +26,8 @@ console.log('test:dates runs under other dates and needs the Debian package fake
 const isCi = process.argv.includes('--ci');
 const jestOptions = process.argv.slice(2).filter((argument) => argument.startsWith('--') && argument !== '--ci');
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const isWanted = ({ at, ci }) => (isCi ? ci : wanted.length === 0 || wanted.some((beginning) => at.startsWith(beginning)));
+const isWanted = ({ at, ci }) =>
+  isCi ? ci : wanted.length === 0 || wanted.some((beginning) => at.startsWith(beginning));
 const dates = DATES.filter(isWanted);
 const { run: suites } = JSON.parse(fs.readFileSync(inRoot('test', 'dates.json'), 'utf8'));
 
@@ -45,7 +47,9 @@ try {
 }
 const minutes = (performance.now() - startedAt) / 60_000;
 const budget = (BUDGET_MINUTES / 2) * dates.length;
-console.log(`test:dates took ${minutes.toFixed(1)} min for ${dates.length} dates; its budget is ${budget} min${minutes > budget ? ': it is over' : ''}.`);
+console.log(
+  `test:dates took ${minutes.toFixed(1)} min for ${dates.length} dates; its budget is ${budget} min${minutes > budget ? ': it is over' : ''}.`,
+);
 process.exit(failed ? 1 : 0);
 
 async function runAt({ at, zone, why }, library) {
@@ -55,8 +59,8 @@ async function runAt({ at, zone, why }, library) {
     NO_COLOR: '1',
     TZ: zone,
     LD_PRELOAD: library,
-    // Not of Postgres, whose timeouts come as signals: libfaketime gives the real time to a signal handler that interrupts it, and timeouts
-    // would pass years too early or too late. All SQL asks weir.now(), which tests set.
+    // Not of Postgres, whose timeouts come as signals: libfaketime gives the real time to a signal handler that
+    // interrupts it, and timeouts would pass years too early or too late. All SQL asks weir.now(), which tests set.
     WEIR_TEST_CLOCK_SECONDS: String(seconds),
     // A distance from the real time: time goes on, and every process that is started later has the same.
     FAKETIME: `${seconds < 0 ? '' : '+'}${seconds}s`,
@@ -67,9 +71,17 @@ async function runAt({ at, zone, why }, library) {
   };
   const resultFile = inRoot('dist', `test-dates-${at.slice(0, 10)}.json`);
   fs.rmSync(resultFile, { force: true });
-  const jest = ['--json', `--outputFile=${resultFile}`, '--silent', ...jestOptions, ...suites.map((suite) => `test/${suite}`)];
+  const jest = [
+    '--json',
+    `--outputFile=${resultFile}`,
+    '--silent',
+    ...jestOptions,
+    ...suites.map((suite) => `test/${suite}`),
+  ];
   try {
-    await step(`${at} in ${zone}: ${why}`, () => run(process.execPath, [inRoot('node_modules', 'jest', 'bin', 'jest.js'), ...jest], { env }));
+    await step(`${at} in ${zone}: ${why}`, () =>
+      run(process.execPath, [inRoot('node_modules', 'jest', 'bin', 'jest.js'), ...jest], { env }),
+    );
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error;
     console.error(error.message);
@@ -82,7 +94,9 @@ async function runAt({ at, zone, why }, library) {
 
 function count(resultFile) {
   try {
-    const { numPassedTests, numFailedTests, numRuntimeErrorTestSuites } = JSON.parse(fs.readFileSync(resultFile, 'utf8'));
+    const { numPassedTests, numFailedTests, numRuntimeErrorTestSuites } = JSON.parse(
+      fs.readFileSync(resultFile, 'utf8'),
+    );
     console.log(`    ${numPassedTests} passed, ${numFailedTests + numRuntimeErrorTestSuites} failed`);
   } catch (error) {
     console.log(`    jest did not get to its end: ${error.message}`);
@@ -98,8 +112,12 @@ async function findLibrary() {
     console.error(`faketime is missing. Run: sudo sh -c '${command}'`);
     process.exit(1);
   }
-  await step('installing faketime', () => run('/bin/sh', ['-c', command], { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }));
-  return found() ?? (console.error(`faketime is installed, but ${LIBRARY} is in no /usr/lib/*/faketime.`), process.exit(1));
+  await step('installing faketime', () =>
+    run('/bin/sh', ['-c', command], { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }),
+  );
+  return (
+    found() ?? (console.error(`faketime is installed, but ${LIBRARY} is in no /usr/lib/*/faketime.`), process.exit(1))
+  );
 }
 
 function inFolders() {

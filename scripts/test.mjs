@@ -15,6 +15,8 @@ if (!lane) {
   process.exit(1);
 }
 const resultFile = inRoot('dist', `test-result-${name}.json`);
+/** As `npm run format` has it. */
+const FORMATTED = ['src', 'launch', 'scripts', 'test', 'bench', 'jest.config.js'];
 // What is kept and shown later is no terminal.
 const plain = { ...process.env, NO_COLOR: '1' };
 const tool = (...parts) => inRoot('node_modules', ...parts);
@@ -26,6 +28,9 @@ try {
   if (name === 'main') {
     await step('types', () => run(process.execPath, [tool('typescript', 'bin', 'tsc'), '--noEmit', '-p', '.']));
     await step('lint', () => run(process.execPath, [tool('oxlint', 'bin', 'oxlint')], { env: plain }));
+    await step('format', () =>
+      run(process.execPath, [tool('prettier', 'bin', 'prettier.cjs'), '--check', '--log-level', 'warn', ...FORMATTED]),
+    );
   }
   await ensureBuilt();
   fs.rmSync(resultFile, { force: true });
@@ -49,7 +54,8 @@ function readArguments(given) {
 
 /** Of the working tree; of the last commit where that is clean. */
 function changedFiles() {
-  const git = (...command) => spawnSync('git', command, { cwd: root, encoding: 'utf8' }).stdout.split('\n').filter(Boolean);
+  const git = (...command) =>
+    spawnSync('git', command, { cwd: root, encoding: 'utf8' }).stdout.split('\n').filter(Boolean);
   const changed = [...git('diff', '--name-only', 'HEAD'), ...git('ls-files', '--others', '--exclude-standard')];
   return changed.length > 0 ? changed : git('diff', '--name-only', 'HEAD~1', 'HEAD');
 }

@@ -27,8 +27,19 @@ reconcile --from <time> --to <time>
   Compares our figures with the records of the proxy that LLM_BASE_URL and LITELLM_MASTER_KEY name, replaces estimates
   by what the proxy knows, and prints what differs (docs/reconciliation.md). A time is a day (UTC), or has its zone.`;
 
-interface Options { name?: string; organization?: string; operators?: boolean; role?: string; 'accept-locks'?: boolean; from?: string; to?: string }
-interface Command { /** What was given makes sense for it. */ fits(options: Options): boolean; run(db: Db, url: string, options: Options): Promise<string[]> }
+interface Options {
+  name?: string;
+  organization?: string;
+  operators?: boolean;
+  role?: string;
+  'accept-locks'?: boolean;
+  from?: string;
+  to?: string;
+}
+interface Command {
+  /** What was given makes sense for it. */ fits(options: Options): boolean;
+  run(db: Db, url: string, options: Options): Promise<string[]>;
+}
 
 const COMMANDS: Record<string, Command> = {
   'create-operator': {
@@ -45,12 +56,27 @@ const COMMANDS: Record<string, Command> = {
   'create-sql-role': {
     fits: ({ name, organization, operators }) => !name && Boolean(organization) !== Boolean(operators),
     run: async (db, url, { organization, role, 'accept-locks': acceptsLocks }) => {
-      const made = await new SqlRoles(db).create({ organization: organization ?? null, role: role ?? null, acceptsLocks });
-      const reads = made.organization ? `the organisation ${made.organization.name} (${made.organization.id})` : 'all organisations';
+      const made = await new SqlRoles(db).create({
+        organization: organization ?? null,
+        role: role ?? null,
+        acceptsLocks,
+      });
+      const reads = made.organization
+        ? `the organisation ${made.organization.name} (${made.organization.id})`
+        : 'all organisations';
       const password = made.password === null ? [] : ['Its password, shown this once:', made.password];
-      const advice = made.advice.length === 0 ? [] : ['', 'A superuser can bound it further, in this database (docs/analytics.md says why):', '', ...made.advice.map((statement) => `${statement};`)];
+      const advice =
+        made.advice.length === 0
+          ? []
+          : [
+              '',
+              'A superuser can bound it further, in this database (docs/analytics.md says why):',
+              '',
+              ...made.advice.map((statement) => `${statement};`),
+            ];
       const again = role ?? (made.password === null ? null : made.name);
-      if (made.missing.length === 0) return [`The database role ${made.name} reads ${reads}: ${address(url, made.name)}`, ...password, ...advice];
+      if (made.missing.length === 0)
+        return [`The database role ${made.name} reads ${reads}: ${address(url, made.name)}`, ...password, ...advice];
       return [
         'Nothing reads yet: the database user of DATABASE_URL may not do this. A database administrator (a superuser) runs it first, in this database:',
         '',
@@ -73,8 +99,14 @@ const COMMANDS: Record<string, Command> = {
     run: async (db, _url, { role }) => {
       const { missing, ended } = await new SqlRoles(db).drop(role!);
       if (missing.length === 0) return [`The role ${role} is gone.`];
-      const sessions = ended ? 'Its sessions were ended.' : 'We may not end its sessions: transactions that are open go on reading until somebody does.';
-      return [`The role ${role} reads nothing any more. ${sessions} We may not drop it, or it owns something: a database administrator looks after it and runs`, '', ...missing.map((statement) => `${statement};`)];
+      const sessions = ended
+        ? 'Its sessions were ended.'
+        : 'We may not end its sessions: transactions that are open go on reading until somebody does.';
+      return [
+        `The role ${role} reads nothing any more. ${sessions} We may not drop it, or it owns something: a database administrator looks after it and runs`,
+        '',
+        ...missing.map((statement) => `${statement};`),
+      ];
     },
   },
   reconcile: {
@@ -87,7 +119,12 @@ const COMMANDS: Record<string, Command> = {
 /** A role that reads, or one that somebody has taken the right from. */
 function lineOf({ name, organizationId, organizationName, createdAt, reads }: SqlRole): string {
   const all = name.startsWith('weir_sql_all_');
-  const what = organizationName === null ? (all ? 'all organisations' : 'nothing, by its name') : `${organizationName} (${organizationId})`;
+  const what =
+    organizationName === null
+      ? all
+        ? 'all organisations'
+        : 'nothing, by its name'
+      : `${organizationName} (${organizationId})`;
   const since = createdAt === null ? 'not made under this name here: renamed?' : `since ${createdAt.toISOString()}`;
   return `${name}  ${what}  ${since}${reads ? '' : '  reads nothing: its right was taken away, or it was renamed or dropped'}`;
 }
@@ -98,19 +135,32 @@ function address(databaseUrl: string, role: string): string {
   return `host ${hostname || 'localhost'}, port ${port || '5432'}, database ${decodeURIComponent(pathname.slice(1))}, user ${role}`;
 }
 
-/** `npm run admin`: what cannot be done through the graph, because nobody may log in yet, or because it is about the database. */
+/**
+ * `npm run admin`: what cannot be done through the graph, because nobody may log in yet, or because it is about the
+ * database.
+ */
 async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { name: { type: 'string' }, organization: { type: 'string' }, operators: { type: 'boolean' }, role: { type: 'string' }, 'accept-locks': { type: 'boolean' }, from: { type: 'string' }, to: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      name: { type: 'string' },
+      organization: { type: 'string' },
+      operators: { type: 'boolean' },
+      role: { type: 'string' },
+      'accept-locks': { type: 'boolean' },
+      from: { type: 'string' },
+      to: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   const { help, ...options } = values;
   if (help) {
     console.log(USAGE);
     return;
   }
-  const command = positionals.length === 1 && Object.hasOwn(COMMANDS, positionals[0]!) ? COMMANDS[positionals[0]!] : undefined;
+  const command =
+    positionals.length === 1 && Object.hasOwn(COMMANDS, positionals[0]!) ? COMMANDS[positionals[0]!] : undefined;
   if (!command?.fits(options)) throw new Error(`what to do?\n\n${USAGE}`);
   const url = readDatabaseUrl();
   await migrate({ url });

@@ -1,9 +1,12 @@
 import { hostname } from 'node:os';
 import { randomBytes } from 'node:crypto';
+import { openReconciliation } from './app-reconciliation';
+import { openStreams } from './app-streams';
+import { openUpstream } from './app-upstream';
 import type { Config } from './config';
+import type { Viewer } from './domain/principal';
 import { openDatabase, type Db } from './database/pool';
 import type { Logger } from './lib/logger';
-import { LoopLoad } from './lib/loop-load';
 import { Metrics } from './lib/metrics';
 import { loadTokenizer } from './lib/token-estimate';
 import { buildGraphSchema } from './resolvers/schema';
@@ -24,7 +27,7 @@ import { RemoteStops } from './services/pipeline/remote-stops';
 import { plausible } from './services/ledger/bound';
 import { ConversationService } from './services/conversations/conversation.service';
 import { ConversationStore } from './services/conversations/conversation.store';
-import { FigureKeeping } from './services/rollups/figure-keeping';
+import { RollupWorker } from './services/rollups/rollup-worker';
 import { KeyService } from './services/keys/key.service';
 import { CheckpointStore } from './services/recovery/checkpoint.store';
 import { Checkpoints } from './services/recovery/checkpoints';
@@ -34,30 +37,15 @@ import { OwnersStore } from './services/recovery/owners.store';
 import { Recovery } from './services/recovery/recovery';
 import { RecoveryStore } from './services/recovery/recovery.store';
 import { SettlementWriter } from './services/recovery/settlement-writer';
-import { LitellmAdmin } from './services/upstream/litellm/admin';
-import { CompletionClient } from './services/upstream/litellm/client';
 import { directHealth, litellmHealth } from './services/upstream/litellm/detect';
-import { DirectModelSource } from './services/catalog/direct-model-source';
-import { LitellmModelSource } from './services/catalog/litellm-model-source';
 import { ModelCatalog } from './services/catalog/model-catalog';
 import { ModelService } from './services/catalog/model.service';
 import { PlanService } from './services/plans/plan.service';
 import { PriceBook } from './services/pricing/price-book';
 import { PriceService } from './services/pricing/price.service';
-import { Corrector } from './services/reconciliation/corrector';
-import { NightlyReconciliation } from './services/reconciliation/nightly-reconciliation';
-import { Reconciler } from './services/reconciliation/reconciler';
-import { ReconciliationRunStore } from './services/reconciliation/reconciliation-run.store';
-import { Reconciliation } from './services/reconciliation/reconciliation.service';
-import { ReconciliationStore } from './services/reconciliation/reconciliation.store';
 import { RunningCalls } from './services/pipeline/running-calls';
 import { observeStates } from './app-metrics';
 import { StatusService } from './server/health';
-import { KeptStreams } from './services/streams/kept-streams';
-import { KeptStore } from './services/streams/kept.store';
-import { RedisLog } from './services/streams/redis-log';
-import { StreamEnds } from './services/streams/stream-ends';
-import { Streams } from './services/streams/streams';
 import { AsOf } from './services/usage/as-of.store';
 import { ExportLinks } from './services/exports/export-link';
 import { ExportService } from './services/exports/export.service';
@@ -77,7 +65,10 @@ import { inTime, LATE } from './lib/timeout';
 export interface App {
   /** Opens the doors. `url` is the GraphQL endpoint. */
   start(): Promise<{ url: string; port: number }>;
-  /** Stop listening → refuse new operations → running calls finish or are stopped at the deadline → close. Resolves when everything is closed; rejects then, if calls could not be booked. */
+  /**
+   * Stop listening → refuse new operations → running calls finish or are stopped at the deadline → close. Resolves when
+   * everything is closed; rejects then, if calls could not be booked.
+   */
   stop(): Promise<void>;
   services: Services;
   pipeline: Pipeline;
@@ -89,7 +80,10 @@ export const VERSION = '0.2.0';
 
 /** Milliseconds that a group of calls may take before it is reported. */
 const SLOW_GROUP_MS = 20;
-/** Milliseconds for each part to close: one that waits for a database which does not answer must not use up the time of the others. */
+/**
+ * Milliseconds for each part to close: one that waits for a database which does not answer must not use up the time of
+ * the others.
+ */
 const CLOSE_MS = 1_500;
 
 /** Waits for the work, not longer than so many milliseconds; what goes wrong is only told. */
@@ -101,15 +95,24 @@ async function within(ms: number, work: Promise<void> | void, onFailure: (error:
   }
 }
 
-/** The composition root: builds everything in order, against a migrated database. Each resource pushes its own end at the line where it is opened. */
+/**
+ * The composition root: builds everything in order, against a migrated database. Each resource pushes its own end at
+ * the line where it is opened.
+ */
 export async function createApp(config: Config, logger: Logger): Promise<App> {
   const closers: (() => Promise<void> | void)[] = [];
+  const onClose = (close: () => Promise<void> | void): void => void closers.push(close);
   const closeAll = async (): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await within(CLOSE_MS, close(), (error) => logger.warn({ err: error }, 'a part of the server did not close properly'));
+    for (const close of closers.splice(0).reverse())
+      await within(CLOSE_MS, close(), (error) =>
+        logger.warn({ err: error }, 'a part of the server did not close properly'),
+      );
   };
   try {
-    const db = await openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize }, (error) => logger.warn({ err: error }, 'a database connection was lost'));
-    closers.push(() => db.close());
+    const db = await openDatabase({ url: config.databaseUrl, poolSize: config.databasePoolSize }, (error) =>
+      logger.warn({ err: error }, 'a database connection was lost'),
+    );
+    onClose(() => db.close());
 
     const running = new RunningCalls();
     const prices = new PriceBook({ db, logger });
@@ -118,39 +121,36 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
     const callStore = new LedgerStore(db, prices, (group) => {
       metrics.groupSize.observe({ kind: group.what }, group.calls);
       metrics.groupSeconds.observe({ kind: group.what }, group.elapsedMs / 1_000);
-      if (group.elapsedMs > SLOW_GROUP_MS) logger.warn(group, 'a group of calls took long to be written');
+      if (group.elapsedMs > SLOW_GROUP_MS) logger.warn(group, 'a group of calls took long to write');
     });
     const partitions = new Partitions({ store: callStore, logger });
     await partitions.start();
-    closers.push(() => partitions.stop());
+    onClose(() => partitions.stop());
     const owners = new OwnersStore(db);
     const installation = await owners.installation();
     // What an earlier process could not write is written before anybody looks for calls without an end.
-    const writer = new SettlementWriter({ store: callStore, journal: new Journal({ home: config.home, database: installation, logger }), logger });
+    const writer = new SettlementWriter({
+      store: callStore,
+      journal: new Journal({ home: config.home, database: installation, logger }),
+      logger,
+    });
     await writer.start();
-    closers.push(async () => void (await writer.stop()));
+    onClose(async () => void (await writer.stop()));
     const checkpoints = new Checkpoints({ store: new CheckpointStore(db), logger });
-    closers.push(() => checkpoints.stop());
+    onClose(() => checkpoints.stop());
     const alerts = new AlertFeed({ databaseUrl: config.databaseUrl, store: new AlertStore(db), logger });
     await alerts.start();
-    closers.push(() => alerts.stop());
+    onClose(() => alerts.stop());
 
-    // Upstream: a proxy with virtual keys, or one server with one key.
-    const { upstream: target } = config;
-    const admin = target.kind === 'LITELLM' ? new LitellmAdmin({ baseUrl: target.baseUrl, masterKey: target.masterKey }) : null;
-    if (admin) closers.push(() => admin.close());
-    const client = new CompletionClient({ kind: target.kind, baseUrl: target.kind === 'LITELLM' ? `${target.baseUrl}/v1` : target.baseUrl, timeouts: config.timeouts });
-    closers.push(() => client.close());
+    const { admin, client, source, target } = openUpstream(config, onClose);
 
-    const direct = target.kind === 'DIRECT' ? new DirectModelSource(target) : null;
-    if (direct) closers.push(() => direct.close());
-
-    // Plans, models and keys know each other: a plan's models are known when the catalogue is, and the proxy is told of both.
+    // Plans, models and keys know each other: a plan's models are known when the catalogue is, and the proxy is told of
+    // both.
     const plans: PlanService = new PlanService({ db, logger, onChanged: (plan) => keys.syncPlan(plan) });
     const catalog: ModelCatalog = new ModelCatalog({
       db,
       logger,
-      source: admin ? new LitellmModelSource({ admin }) : direct!,
+      source,
       safeModeModels: config.safeModeModels,
       refreshMs: config.modelRefreshMs,
       onRefreshed: async (listed) => {
@@ -162,41 +162,75 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       admin,
       secretKey: config.secretKey,
       plans,
-      modelsOf: (plan) => catalog.snapshot().models.filter((model) => allows(plan, model)).map((model) => model.id),
+      modelsOf: (plan) =>
+        catalog
+          .snapshot()
+          .models.filter((model) => allows(plan, model))
+          .map((model) => model.id),
       logger,
     });
     await plans.start();
-    closers.push(() => plans.stop());
+    onClose(() => plans.stop());
     await catalog.start();
-    closers.push(() => catalog.stop());
+    onClose(() => catalog.stop());
     keys.start();
-    closers.push(() => keys.stop());
+    onClose(() => keys.stop());
 
     const auth = new AuthService({ db, config: config.auth, logger, plans });
-    closers.push(() => auth.stop());
+    onClose(() => auth.stop());
     const revocation = new SessionRevocation({ auth, running, logger });
-    closers.push(() => revocation.stop());
+    onClose(() => revocation.stop());
     const accessNotices = new AccessNotices({ databaseUrl: config.databaseUrl, auth, ends: revocation, logger });
-    closers.push(() => accessNotices.stop());
+    onClose(() => accessNotices.stop());
     await accessNotices.start();
-    const people = new PeopleService({ db, plans, keys, auth, logger, onAccessEnded: (userId) => revocation.endUser(userId) });
+    const people = new PeopleService({
+      db,
+      plans,
+      keys,
+      auth,
+      logger,
+      onAccessEnded: (userId) => revocation.endUser(userId),
+    });
     const conversations = new ConversationService({ store: new ConversationStore(db), people });
     const usage = new UsageService({ db });
     const usageUpdates = new UsageUpdates({ usage, store: new UsageUpdatesStore(db), logger });
-    const figures = new FigureKeeping({ databaseUrl: config.databaseUrl, db, retentionMonths: config.usageRetentionMonths, logger });
+    const figures = new RollupWorker({
+      databaseUrl: config.databaseUrl,
+      db,
+      retentionMonths: config.usageRetentionMonths,
+      logger,
+    });
     figures.start();
-    closers.push(() => figures.stop());
-    const exporter = new ExportService({ store: new ExportStore(db), links: new ExportLinks(config.secretKey), asOf: new AsOf(db), auth, people, logger });
-    const budgets = new BudgetService({ store: new BudgetStore(db), people, alerts, logger, limiter: reportLimiter({ max: 2, maxWaitingOfKey: 200 }) });
-    const idempotency = new Idempotency({ store: new IdempotencyStore(db), running, logger, totalMs: config.timeouts.totalMs });
-    closers.push(() => idempotency.stop());
+    onClose(() => figures.stop());
+    const exporter = new ExportService({
+      store: new ExportStore(db),
+      links: new ExportLinks(config.secretKey),
+      asOf: new AsOf(db),
+      auth,
+      people,
+      logger,
+    });
+    const budgets = new BudgetService({
+      store: new BudgetStore(db),
+      people,
+      alerts,
+      logger,
+      limiter: reportLimiter({ max: 2, maxWaitingOfKey: 200 }),
+    });
+    const idempotency = new Idempotency({
+      store: new IdempotencyStore(db),
+      running,
+      logger,
+      totalMs: config.timeouts.totalMs,
+    });
+    onClose(() => idempotency.stop());
     const owner = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
     const remoteStops = new RemoteStops({ databaseUrl: config.databaseUrl, store: callStore, running, owner, logger });
-    closers.push(() => remoteStops.stopLooking());
+    onClose(() => remoteStops.stopLooking());
     await remoteStops.start();
     const liveness = new Liveness({ store: owners, owner, logger, ...config.ledger });
     await liveness.start();
-    closers.push(() => liveness.stop());
+    onClose(() => liveness.stop());
     const recovery = new Recovery({
       store: new RecoveryStore(db),
       calls: callStore,
@@ -213,43 +247,58 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       keptMs: config.streams.keptMs,
     });
     recovery.start();
-    closers.push(() => recovery.stop());
-    const reconciliationStore = new ReconciliationStore(db);
-    const reconciler = admin && new Reconciler({ store: reconciliationStore, records: admin, plausible, modelOf: (id) => catalog.find(id) });
-    if (reconciler && config.reconcileAtHour !== null) {
-      const corrector = new Corrector({ store: new RecoveryStore(db), calls: callStore, prices, modelOf: (id) => catalog.find(id), logger });
-      const nightly = new NightlyReconciliation({ reconciler, corrector, store: new ReconciliationRunStore(db), hour: config.reconcileAtHour, owner, logger });
-      nightly.start();
-      closers.push(() => nightly.stop());
-    }
-    const reconciliation = new Reconciliation({ reconciler, store: reconciliationStore, isNightly: config.reconcileAtHour !== null, limiter: reportLimiter({ max: 2, maxWaitingOfKey: 3 }) });
-    const loopLoad = new LoopLoad();
-    loopLoad.start();
-    closers.push(() => loopLoad.stop());
-    const keptStore = new KeptStore(db);
-    const kept = new KeptStreams({ store: keptStore, call: (viewer, id) => usage.call(viewer, id), conversation: (viewer, id) => conversations.get(viewer, id), logger });
-    closers.push(() => kept.stop());
-    const ends = new StreamEnds({ store: keptStore, call: (viewer, id) => usage.call(viewer, id), conversation: (viewer, id) => conversations.get(viewer, id) });
-    const shared = config.redisUrl === null ? null : new RedisLog({ url: config.redisUrl, installation, ends, keptMs: config.streams.keptMs, longestMs: config.timeouts.totalMs, logger });
-    await shared?.start();
-    closers.push(() => shared?.stop());
-    const streams = new Streams({ config: config.streams, loopLoad, shared, kept });
-    closers.push(() => streams.stop());
+    onClose(() => recovery.stop());
+    const reconciliation = openReconciliation({
+      db,
+      admin,
+      calls: callStore,
+      prices,
+      modelOf: (id) => catalog.find(id),
+      hour: config.reconcileAtHour,
+      owner,
+      logger,
+      onClose,
+    });
+    const lookups = {
+      call: (viewer: Viewer, id: string) => usage.call(viewer, id),
+      conversation: (viewer: Viewer, id: string) => conversations.get(viewer, id),
+    };
+    const { streams, kept, shared, loopLoad } = await openStreams({
+      config,
+      db,
+      installation,
+      lookups,
+      logger,
+      onClose,
+    });
     const upstream: CallUpstream = {
       kind: client.kind,
       client,
-      keys: admin ? keys : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
+      keys: admin
+        ? keys
+        : { keyFor: async () => (target.kind === 'DIRECT' ? target.apiKey : null), repair: async () => undefined },
       mayBeRepaired: admin !== null,
     };
     const pipeline = new Pipeline({
-      plans, catalog, people, idempotency, running, remoteStops, streams, metrics,
+      plans,
+      catalog,
+      people,
+      idempotency,
+      running,
+      remoteStops,
+      streams,
+      metrics,
       records: usage,
       conversation: (viewer, id) => conversations.get(viewer, id),
       limit: { writer },
       admit: { store: callStore, prices, catalog, owner, totalMs: config.timeouts.totalMs },
       run: {
         settle: { writer, prices, modelOf: (id) => catalog.find(id) },
-        catalog, checkpoints, logger, metrics, installation,
+        catalog,
+        checkpoints,
+        logger,
+        metrics,
+        installation,
         totalMs: config.timeouts.totalMs,
       },
       upstreamOf: () => upstream,
@@ -265,18 +314,44 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
       },
       checkCubes: () => figures.cubesStatus(),
       checkStreamLog: async () => shared?.status() ?? { state: 'OFF', detail: null },
-      checkProxy: () => (target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey)),
+      checkProxy: () =>
+        target.kind === 'LITELLM' ? litellmHealth(target.baseUrl) : directHealth(target.baseUrl, target.apiKey),
     });
 
     observeStates({ metrics, db, running, callStore, writer, catalog, streams, loopLoad, figures, status });
 
     const priceService = new PriceService({ db, book: prices, people, limiter: reportLimiter({ max: 2 }), logger });
-    const services: Services = { auth, people, plans, models: new ModelService({ catalog, plans, prices: priceService, budgets }), prices: priceService, keys, conversations, usage, usageUpdates, exports: exporter, budgets, chat, reconciliation, status };
-    const doors = await createServer({ config, schema: await buildGraphSchema(), services, logger, metrics, readiness: () => status.readiness() });
+    const services: Services = {
+      auth,
+      people,
+      plans,
+      models: new ModelService({ catalog, plans, prices: priceService, budgets }),
+      prices: priceService,
+      keys,
+      conversations,
+      usage,
+      usageUpdates,
+      exports: exporter,
+      budgets,
+      chat,
+      reconciliation,
+      status,
+    };
+    const doors = await createServer({
+      config,
+      schema: await buildGraphSchema(),
+      services,
+      logger,
+      metrics,
+      readiness: () => status.readiness(),
+    });
     revocation.start(doors);
     let metricsDoor: { close(): Promise<void> } | null = null;
     return {
-      services, pipeline, db, running,
+      services,
+      pipeline,
+      db,
+      running,
       start: async () => {
         loadTokenizer();
         if (config.metrics) {
@@ -294,7 +369,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
         await running.drain(config.shutdownMs);
         await told;
         // Terminal events are shown when they are kept.
-        await within(CLOSE_MS, streams.flush(), (error) => logger.warn({ err: error }, 'the ends of streams are not kept in Redis'));
+        await within(CLOSE_MS, streams.flush(), (error) =>
+          logger.warn({ err: error }, 'the ends of streams are not kept in Redis'),
+        );
         await doors.close();
         await metricsDoor?.close();
         const unbooked = await writer.stop();

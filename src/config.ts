@@ -41,32 +41,50 @@ export interface Config {
   explorer: boolean;
   /** File with the demonstration tokens, read by the explorer in development. */
   demoFile: string | null;
-  /** How often a process says that it lives, and how long another one must have seen nothing new of it before it ends its calls; how often it looks for such calls. Milliseconds. */
+  /**
+   * How often a process says that it lives, and how long another one must have seen nothing new of it before it ends
+   * its calls; how often it looks for such calls. Milliseconds.
+   */
   ledger: { renewMs: number; deadAfterMs: number; lookEveryMs: number };
   /** What a stream may do without viewers, and what is kept of it. Milliseconds, bytes. */
-  streams: { graceMs: number; keptMs: number; keptBytes: number };
+  streams: { graceMs: number; keptMs: number; keptBytes: number; joinMs?: number };
   /** What replicas share beside the database: the logs of streams. null: there is one process. */
   redisUrl: string | null;
   /** Whole months of usage rows that are kept beside the current one; null: all of them. Their figures stay. */
   usageRetentionMonths: number | null;
   /** The hour of the day (UTC) from which on our figures are compared with the proxy's every night; null: never. */
   reconcileAtHour: number | null;
-  /** Running calls may go on for so long; telling, booking and closing take a few seconds more, and orchestrators kill after 30. */
+  /**
+   * Running calls may go on for so long; telling, booking and closing take a few seconds more, and orchestrators kill
+   * after 30.
+   */
   shutdownMs: number;
 }
 
 /** How the model provider side is reached. */
 export type UpstreamConfig =
   /** `baseUrl` without `/v1`. */
-  | { kind: 'LITELLM'; baseUrl: string; masterKey: string; /** What to do when something else answers there. */ otherwise: DirectUpstream | null }
+  | {
+      kind: 'LITELLM';
+      baseUrl: string;
+      masterKey: string;
+      /** What to do when something else answers there. */ otherwise: DirectUpstream | null;
+    }
   | DirectUpstream;
 /** `baseUrl` as the OpenAI SDK takes it, with `/v1`. */
-export interface DirectUpstream { kind: 'DIRECT'; baseUrl: string; apiKey: string | null; provider: string }
+export interface DirectUpstream {
+  kind: 'DIRECT';
+  baseUrl: string;
+  apiKey: string | null;
+  provider: string;
+}
 
 /** All mistakes of a configuration at once, each with its variable's name and an example. */
 export class ConfigError extends Error {
   constructor(readonly problems: string[]) {
-    super(`The configuration has ${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`}:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
+    super(
+      `The configuration has ${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`}:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    );
     this.name = 'ConfigError';
   }
 }
@@ -107,7 +125,10 @@ class Reader {
   }
 
   list(name: string): string[] {
-    return (this.text(name) ?? '').split(',').map((part) => part.trim()).filter(Boolean);
+    return (this.text(name) ?? '')
+      .split(',')
+      .map((part) => part.trim())
+      .filter(Boolean);
   }
 
   url(name: string, protocols: readonly string[], example: string): string | null {
@@ -115,30 +136,49 @@ class Reader {
     if (value === null) return null;
     if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value.replace(/\/+$/, '');
     // The value may hold a password: it is not repeated.
-    this.problems.push(`${name} is not a URL with ${protocols.map((p) => `${p}//`).join(' or ')}. Example: ${name}=${example}`);
+    this.problems.push(
+      `${name} is not a URL with ${protocols.map((p) => `${p}//`).join(' or ')}. Example: ${name}=${example}`,
+    );
     return null;
   }
 }
 
 const WEB = ['http:', 'https:'] as const;
-/** Signature algorithms with a public key: an HMAC or "none" would let anybody sign who knows the public key or nothing at all. */
+/**
+ * Signature algorithms with a public key: an HMAC or "none" would let anybody sign who knows the public key or nothing
+ * at all.
+ */
 const JWT_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 
-/** The whole configuration from environment variables (`.env.example` lists them). Throws ConfigError with every mistake. */
+/**
+ * The whole configuration from environment variables (`.env.example` lists them). Throws ConfigError with every
+ * mistake.
+ */
 export function readConfig(env: Env = process.env): Config {
   const reader = new Reader(env);
   const mode = reader.choice('NODE_ENV', ['development', 'production', 'test'], 'development');
   const production = mode === 'production';
   const deadAfterMs = reader.whole('OWNER_DEAD_AFTER_MS', 30_000, 1_000, 600_000);
 
-  reader.required('DATABASE_URL', 'postgres://weir:secret@localhost:5432/weir', 'the Postgres database that keeps users, conversations and usage');
-  const databaseUrl = reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
+  reader.required(
+    'DATABASE_URL',
+    'postgres://weir:secret@localhost:5432/weir',
+    'the Postgres database that keeps users, conversations and usage',
+  );
+  const databaseUrl =
+    reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
 
   const secretKey = production
     ? reader.required('WEIR_SECRET_KEY', '$(openssl rand -base64 32)', 'it encrypts the virtual keys at rest')
     : (reader.text('WEIR_SECRET_KEY') ?? '');
-  if (secretKey && Buffer.from(secretKey, 'base64').length !== 32) reader.problems.push('WEIR_SECRET_KEY is not the base64 of 32 bytes. Example: WEIR_SECRET_KEY=$(openssl rand -base64 32)');
-  if (!secretKey && !production) reader.problems.push('WEIR_SECRET_KEY is not set: it encrypts the virtual keys at rest (`npm start` makes one). Example: WEIR_SECRET_KEY=$(openssl rand -base64 32)');
+  if (secretKey && Buffer.from(secretKey, 'base64').length !== 32)
+    reader.problems.push(
+      'WEIR_SECRET_KEY is not the base64 of 32 bytes. Example: WEIR_SECRET_KEY=$(openssl rand -base64 32)',
+    );
+  if (!secretKey && !production)
+    reader.problems.push(
+      'WEIR_SECRET_KEY is not set: it encrypts the virtual keys at rest (`npm start` makes one). Example: WEIR_SECRET_KEY=$(openssl rand -base64 32)',
+    );
 
   const jwksUrl = reader.url('AUTH_JWKS_URL', WEB, 'https://login.example.com/.well-known/jwks.json');
   if (jwksUrl) {
@@ -146,7 +186,11 @@ export function readConfig(env: Env = process.env): Config {
     reader.required('AUTH_AUDIENCE', 'weir', 'tokens for any other service would be taken');
   }
   const algorithms = reader.list('AUTH_ALGORITHMS');
-  for (const name of algorithms) if (!JWT_ALGORITHMS.includes(name)) reader.problems.push(`AUTH_ALGORITHMS has ${name}, which is none of ${JWT_ALGORITHMS.join(', ')}. Example: AUTH_ALGORITHMS=RS256,ES256`);
+  for (const name of algorithms)
+    if (!JWT_ALGORITHMS.includes(name))
+      reader.problems.push(
+        `AUTH_ALGORITHMS has ${name}, which is none of ${JWT_ALGORITHMS.join(', ')}. Example: AUTH_ALGORITHMS=RS256,ES256`,
+      );
 
   const config: Config = {
     env: mode,
@@ -181,7 +225,14 @@ export function readConfig(env: Env = process.env): Config {
     publicUrl: reader.url('PUBLIC_URL', WEB, 'https://weir.example.com'),
     maxBodyBytes: reader.whole('MAX_BODY_BYTES', 8 * 1024 * 1024, 1_024, 256 * 1024 * 1024),
     logLevel: reader.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'info'),
-    metrics: reader.text('METRICS_PORT') === null ? null : { host: reader.text('METRICS_HOST') ?? '127.0.0.1', port: reader.whole('METRICS_PORT', 9464, 0, 65_535), token: reader.text('METRICS_TOKEN') },
+    metrics:
+      reader.text('METRICS_PORT') === null
+        ? null
+        : {
+            host: reader.text('METRICS_HOST') ?? '127.0.0.1',
+            port: reader.whole('METRICS_PORT', 9464, 0, 65_535),
+            token: reader.text('METRICS_TOKEN'),
+          },
     explorer: reader.choice('EXPLORER', ['true', 'false'], production ? 'false' : 'true') === 'true',
     demoFile: null,
     // Six renewals: a process that is only slow is not taken for dead.
@@ -190,9 +241,11 @@ export function readConfig(env: Env = process.env): Config {
       graceMs: reader.whole('STREAM_GRACE_MS', 30_000, 0, 600_000),
       keptMs: reader.whole('STREAM_KEPT_MS', 600_000, 0, 86_400_000),
       keptBytes: reader.whole('STREAM_KEPT_BYTES', 64 * 1024 * 1024, 0, 2 ** 40),
+      joinMs: reader.whole('STREAM_JOIN_MS', 20, 0, 1_000),
     },
     redisUrl: reader.url('REDIS_URL', ['redis:', 'rediss:'], 'redis://localhost:6379'),
-    usageRetentionMonths: reader.text('USAGE_RETENTION_MONTHS') === null ? null : reader.whole('USAGE_RETENTION_MONTHS', 24, 1, 1_200),
+    usageRetentionMonths:
+      reader.text('USAGE_RETENTION_MONTHS') === null ? null : reader.whole('USAGE_RETENTION_MONTHS', 24, 1, 1_200),
     reconcileAtHour: reader.text('RECONCILE_AT_HOUR') === 'off' ? null : reader.whole('RECONCILE_AT_HOUR', 3, 0, 23),
     shutdownMs: reader.whole('SHUTDOWN_TIMEOUT_MS', 20_000, 0, 600_000),
   };
@@ -204,7 +257,10 @@ function readOrigins(reader: Reader, production: boolean): string[] {
   if (reader.text('CORS_ORIGINS') === null) return production ? [] : ['*'];
   const origins = reader.list('CORS_ORIGINS');
   for (const origin of origins) {
-    if (origin !== '*' && !(URL.canParse(origin) && new URL(origin).origin === origin)) reader.problems.push(`CORS_ORIGINS has ${origin}, which is no origin (scheme, host, port, no path) and not *. Example: CORS_ORIGINS=https://app.example.com`);
+    if (origin !== '*' && !(URL.canParse(origin) && new URL(origin).origin === origin))
+      reader.problems.push(
+        `CORS_ORIGINS has ${origin}, which is no origin (scheme, host, port, no path) and not *. Example: CORS_ORIGINS=https://app.example.com`,
+      );
   }
   return origins;
 }
@@ -215,20 +271,29 @@ function readProxies(reader: Reader): string[] {
     const [address = '', bits, ...more] = proxy.split('/');
     const version = isIP(address);
     const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 6 ? 128 : 32));
-    if (!version || !fits || more.length > 0) reader.problems.push(`TRUSTED_PROXIES has ${proxy}, which is neither an address nor a range. Example: TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1`);
+    if (!version || !fits || more.length > 0)
+      reader.problems.push(
+        `TRUSTED_PROXIES has ${proxy}, which is neither an address nor a range. Example: TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1`,
+      );
   }
   return proxies;
 }
 
 /**
- * With LITELLM_MASTER_KEY the base URL is taken for a LiteLLM (start-up asks it, and goes direct when something else answers there);
+ * With LITELLM_MASTER_KEY the base URL is taken for a LiteLLM (start-up asks it, and goes direct when something else
+ * answers there);
  * without it, for any OpenAI-compatible server.
  */
 function readUpstream(reader: Reader): UpstreamConfig {
   reader.required('LLM_BASE_URL', 'http://localhost:4000', 'the LiteLLM proxy, or any OpenAI-compatible server');
   const baseUrl = reader.url('LLM_BASE_URL', WEB, 'http://localhost:4000') ?? '';
   const masterKey = reader.text('LITELLM_MASTER_KEY');
-  const direct: DirectUpstream = { kind: 'DIRECT', baseUrl, apiKey: reader.text('LLM_API_KEY'), provider: reader.text('LLM_PROVIDER') ?? 'direct' };
+  const direct: DirectUpstream = {
+    kind: 'DIRECT',
+    baseUrl,
+    apiKey: reader.text('LLM_API_KEY'),
+    provider: reader.text('LLM_PROVIDER') ?? 'direct',
+  };
   return masterKey ? { kind: 'LITELLM', baseUrl: baseUrl.replace(/\/v1$/, ''), masterKey, otherwise: direct } : direct;
 }
 
@@ -236,7 +301,8 @@ function readUpstream(reader: Reader): UpstreamConfig {
 export function readDatabaseUrl(env: Env = process.env): string {
   const reader = new Reader(env);
   reader.required('DATABASE_URL', 'postgres://weir:secret@localhost:5432/weir', 'the Postgres database to work on');
-  const url = reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
+  const url =
+    reader.url('DATABASE_URL', ['postgres:', 'postgresql:'], 'postgres://weir:secret@localhost:5432/weir') ?? '';
   if (reader.problems.length) throw new ConfigError(reader.problems);
   return url;
 }

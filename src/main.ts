@@ -7,15 +7,26 @@ import { createRedactor, passwordsOf } from './lib/redact';
 import { probe } from './services/upstream/litellm/detect';
 import { willNotPass } from './database/postgres-errors';
 
-/** How long start-up waits for Postgres and for the proxy before it gives up on the one and goes on without the other. */
+/**
+ * How long start-up waits for Postgres and for the proxy before it gives up on the one and goes on without the other.
+ */
 const DATABASE_WAIT_MS = 120_000;
 const PROXY_WAIT_MS = 60_000;
-
 
 /** The production entry: reads the configuration, waits for its neighbours, migrates, serves, and ends in order. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const logger = createLogger({ level: config.logLevel, async: config.env === 'production', redactor: createRedactor([config.secretKey, config.databaseUrl, ...passwordsOf(config.databaseUrl), secretOf(config), config.metrics?.token]) });
+  const logger = createLogger({
+    level: config.logLevel,
+    async: config.env === 'production',
+    redactor: createRedactor([
+      config.secretKey,
+      config.databaseUrl,
+      ...passwordsOf(config.databaseUrl),
+      secretOf(config),
+      config.metrics?.token,
+    ]),
+  });
   await retry(logger, 'the database', DATABASE_WAIT_MS, () => migrate({ url: config.databaseUrl }));
   const app = await createApp({ ...config, upstream: await settleUpstream(config, logger) }, logger);
   const { url } = await app.start();
@@ -35,7 +46,8 @@ async function main(): Promise<void> {
       },
     );
   };
-  // A fault that nobody caught: what runs is ended and booked as far as it goes, and whoever watches the process starts a new one.
+  // A fault that nobody caught: what runs is ended and booked as far as it goes, and whoever watches the process starts
+  // a new one.
   process.on('uncaughtException', (error) => {
     logger.error({ err: error }, 'uncaught exception');
     process.exitCode = 1;
@@ -45,9 +57,13 @@ async function main(): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'));
 }
 
-const secretOf = (config: Config): string => (config.upstream.kind === 'LITELLM' ? config.upstream.masterKey : (config.upstream.apiKey ?? ''));
+const secretOf = (config: Config): string =>
+  config.upstream.kind === 'LITELLM' ? config.upstream.masterKey : (config.upstream.apiKey ?? '');
 
-/** With a master key, what answers must be a LiteLLM: something else there is a direct upstream. One that does not answer yet is served around. */
+/**
+ * With a master key, what answers must be a LiteLLM: something else there is a direct upstream. One that does not
+ * answer yet is served around.
+ */
 async function settleUpstream(config: Config, logger: Logger): Promise<Config['upstream']> {
   const { upstream } = config;
   if (upstream.kind === 'DIRECT') return upstream;
@@ -55,7 +71,10 @@ async function settleUpstream(config: Config, logger: Logger): Promise<Config['u
     const found = await probe(upstream.baseUrl);
     if (found === 'LITELLM') return upstream;
     if (found === 'OTHER' && upstream.otherwise) {
-      logger.warn({}, 'LLM_BASE_URL does not answer like a LiteLLM: it is used directly, without virtual keys; LITELLM_MASTER_KEY is not sent to it');
+      logger.warn(
+        {},
+        'LLM_BASE_URL does not answer like a LiteLLM: it is used directly, without virtual keys; LITELLM_MASTER_KEY is not sent to it',
+      );
       return upstream.otherwise;
     }
     if (waitedMs >= PROXY_WAIT_MS) {

@@ -4,8 +4,16 @@ import path from 'node:path';
 
 const SRC = path.join(__dirname, '..', 'src');
 
-interface Import { target: string; typeOnly: boolean; /** Values that are imported by name. */ names: string[] }
-interface Source { file: string; text: string; imports: Import[] }
+interface Import {
+  target: string;
+  typeOnly: boolean;
+  /** Values that are imported by name. */ names: string[];
+}
+interface Source {
+  file: string;
+  text: string;
+  imports: Import[];
+}
 
 const sources: Source[] = readdirSync(SRC, { recursive: true })
   .map(String)
@@ -19,19 +27,34 @@ const sources: Source[] = readdirSync(SRC, { recursive: true })
 function importsOf(file: string, text: string): Import[] {
   const found: Import[] = [];
   // A whole statement: `import … from '…'`, `export … from '…'`, `import '…'`, and calls of import() and require().
-  const forms = [/^\s*(import|export)\s+(type\s+)?([^'";]*?)\s*from\s*['"]([^'"]+)['"]/gm, /^\s*(import)\s+()()['"]([^'"]+)['"]/gm, /\b(import|require)()()\(\s*['"]([^'"]+)['"]/g];
+  const forms = [
+    /^\s*(import|export)\s+(type\s+)?([^'";]*?)\s*from\s*['"]([^'"]+)['"]/gm,
+    /^\s*(import)\s+()()['"]([^'"]+)['"]/gm,
+    /\b(import|require)()()\(\s*['"]([^'"]+)['"]/g,
+  ];
   for (const form of forms) {
     for (const [, , type, names, specifier] of text.matchAll(form)) {
-      const listed = names!.replace(/[{}]/g, '').split(',').map((name) => name.trim()).filter(Boolean);
-      const values = type ? [] : listed.filter((name) => !name.startsWith('type ')).map((name) => name.split(/\s+as\s+/)[0]!);
-      found.push({ target: resolve(file, specifier!), typeOnly: Boolean(type) || (listed.length > 0 && values.length === 0), names: values });
+      const listed = names!
+        .replace(/[{}]/g, '')
+        .split(',')
+        .map((name) => name.trim())
+        .filter(Boolean);
+      const values = type
+        ? []
+        : listed.filter((name) => !name.startsWith('type ')).map((name) => name.split(/\s+as\s+/)[0]!);
+      found.push({
+        target: resolve(file, specifier!),
+        typeOnly: Boolean(type) || (listed.length > 0 && values.length === 0),
+        names: values,
+      });
     }
   }
   return found;
 }
 
 function resolve(file: string, specifier: string): string {
-  if (specifier.startsWith('.')) return path.posix.normalize(path.posix.join(path.posix.dirname(file), specifier)).replace(/\.js$/, '');
+  if (specifier.startsWith('.'))
+    return path.posix.normalize(path.posix.join(path.posix.dirname(file), specifier)).replace(/\.js$/, '');
   const parts = specifier.replace(/^node:/, '').split('/');
   return `npm:${specifier.startsWith('@') ? parts.slice(0, 2).join('/') : parts[0]}`;
 }
@@ -42,7 +65,7 @@ type Layer = (typeof LAYERS)[number];
 
 function layerOf(file: string): Layer {
   const [top] = file.replace(/\.ts$/, '').split('/') as [string];
-  if (top === 'app' || top === 'app-metrics') return 'app';
+  if (top === 'app' || top.startsWith('app-')) return 'app';
   // The table of error codes: every layer but lib may know it.
   if (top === 'errors') return 'domain';
   // main, admin, migrate.
@@ -83,19 +106,34 @@ const withoutExtension = (file: string): string => file.replace(/\.ts$/, '');
 
 /** `src/file → target` for every import that the rule refuses. */
 const offences = (refuses: (source: Source, imported: Import) => boolean): string[] =>
-  sources.flatMap((source) => source.imports.filter((imported) => refuses(source, imported)).map(({ target }) => `${source.file} → ${target}`));
+  sources.flatMap((source) =>
+    source.imports.filter((imported) => refuses(source, imported)).map(({ target }) => `${source.file} → ${target}`),
+  );
 
 describe('the arrows of the architecture', () => {
   it('finds the imports that it judges', () => {
     const example = `import fs from 'node:fs';\nimport type { A } from '../lib/a';\nimport { type B, type C } from './b';\nimport {\n  type D,\n  e,\n} from './d';\nimport 'reflect-metadata';\nexport { f } from './f';\nconst g = await import('@scope/name/sub');`;
-    expect(importsOf('services/x.ts', example).map(({ target, typeOnly }) => `${target}${typeOnly ? ' (type)' : ''}`).sort()).toEqual(
-      ['lib/a (type)', 'npm:@scope/name', 'npm:fs', 'npm:reflect-metadata', 'services/b (type)', 'services/d', 'services/f'],
-    );
+    expect(
+      importsOf('services/x.ts', example)
+        .map(({ target, typeOnly }) => `${target}${typeOnly ? ' (type)' : ''}`)
+        .sort(),
+    ).toEqual([
+      'lib/a (type)',
+      'npm:@scope/name',
+      'npm:fs',
+      'npm:reflect-metadata',
+      'services/b (type)',
+      'services/d',
+      'services/f',
+    ]);
     expect(sources.length).toBeGreaterThan(20);
   });
 
   it('imports flow main → app → server → resolvers → services → database → entities → domain → lib, types included, and never back', () => {
-    const refused = offences(({ file }, { target }) => ours(target) && target !== 'config' && LAYERS.indexOf(layerOf(target)) < LAYERS.indexOf(layerOf(file)));
+    const refused = offences(
+      ({ file }, { target }) =>
+        ours(target) && target !== 'config' && LAYERS.indexOf(layerOf(target)) < LAYERS.indexOf(layerOf(file)),
+    );
     expect(refused).toEqual([]);
   });
 
@@ -109,13 +147,17 @@ describe('the arrows of the architecture', () => {
   });
 
   it('every room of the services has a place in that order and a README, and files stand in rooms', () => {
-    const rooms = [...new Set(sources.filter(({ file }) => file.startsWith('services/')).map(({ file }) => roomOf(file) ?? file))];
+    const rooms = [
+      ...new Set(sources.filter(({ file }) => file.startsWith('services/')).map(({ file }) => roomOf(file) ?? file)),
+    ];
     expect(rooms.toSorted()).toEqual(ROOMS.flat().toSorted());
     expect(rooms.filter((room) => !existsSync(path.join(SRC, 'services', room, 'README.md')))).toEqual([]);
   });
 
   it('configuration is handed down by main and app: nobody else knows the whole of it', () => {
-    expect(offences(({ file }, { target }) => target === 'config' && !['entry', 'app'].includes(layerOf(file)))).toEqual([]);
+    expect(
+      offences(({ file }, { target }) => target === 'config' && !['entry', 'app'].includes(layerOf(file))),
+    ).toEqual([]);
   });
 
   it('the server knows nothing of what starts it on a machine', () => {
@@ -135,14 +177,18 @@ describe('the arrows of the architecture', () => {
   it('the pipeline knows no kind of call, no protocol and no role of a message', () => {
     const words = /chat|embedding|openai|anthropic|graphql|litellm|assistant|['"](system|tool)['"]|\brole: /i;
     const steps = sources.filter(({ file }) => /^services\/pipeline\/[^/]+$/.test(file));
-    const found = steps.flatMap(({ file, text }) => text.split('\n').flatMap((line, index) => (words.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : [])));
+    const found = steps.flatMap(({ file, text }) =>
+      text.split('\n').flatMap((line, index) => (words.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : [])),
+    );
     expect(steps.length).toBeGreaterThan(10);
     expect(found).toEqual([]);
   });
 
   it('there are no barrels', () => {
     expect(sources.filter(({ file }) => /(^|\/)index\.ts$/.test(file)).map(({ file }) => file)).toEqual([]);
-    expect(offences(({ text }, { target }) => ours(target) && new RegExp(`^export \\* from`, 'm').test(text))).toEqual([]);
+    expect(offences(({ text }, { target }) => ours(target) && new RegExp(`^export \\* from`, 'm').test(text))).toEqual(
+      [],
+    );
   });
 
   it('no file has grown past 400 lines', () => {
@@ -150,7 +196,12 @@ describe('the arrows of the architecture', () => {
   });
 
   it('no file is in a cycle of imports, types included', () => {
-    const graph = new Map(sources.map(({ file, imports }) => [withoutExtension(file), imports.filter(({ target }) => ours(target)).map(({ target }) => target)]));
+    const graph = new Map(
+      sources.map(({ file, imports }) => [
+        withoutExtension(file),
+        imports.filter(({ target }) => ours(target)).map(({ target }) => target),
+      ]),
+    );
     const cycles: string[] = [];
     const done = new Set<string>();
     const visit = (node: string, way: string[]): void => {
@@ -166,10 +217,30 @@ describe('the arrows of the architecture', () => {
 
 describe('each library has its place', () => {
   const PLACES: [libraries: string[], allowed: (file: string) => boolean, places: string][] = [
-    [['graphql', 'type-graphql', 'graphql-scalars', 'graphql-jit', 'graphql-query-complexity', '@apollo/server', 'dataloader'], (file) => /^(server|resolvers)\//.test(file), 'server, resolvers'],
-    [['fastify', 'ws', 'graphql-ws', '@as-integrations/fastify', '@fastify/cors'], (file) => file.startsWith('server/'), 'server'],
+    [
+      [
+        'graphql',
+        'type-graphql',
+        'graphql-scalars',
+        'graphql-jit',
+        'graphql-query-complexity',
+        '@apollo/server',
+        'dataloader',
+      ],
+      (file) => /^(server\/(graphql\/|websocket\/|sse\/|server\.ts)|resolvers\/)/.test(file),
+      'server/graphql, server/websocket, server/sse, server/server.ts, resolvers',
+    ],
+    [
+      ['fastify', 'ws', 'graphql-ws', '@as-integrations/fastify', '@fastify/cors'],
+      (file) => file.startsWith('server/'),
+      'server',
+    ],
     [['openai'], (file) => file.startsWith('services/upstream/'), 'services/upstream'],
-    [['typeorm'], (file) => /^(entities|database)\//.test(file) || file.endsWith('.store.ts'), 'entities, database, *.store.ts'],
+    [
+      ['typeorm'],
+      (file) => /^(entities|database)\//.test(file) || file.endsWith('.store.ts'),
+      'entities, database, *.store.ts',
+    ],
     [['@redis/client'], (file) => file.startsWith('services/streams/redis-'), 'services/streams/redis-*'],
     [['pg'], (file) => file.startsWith('database/') || file.endsWith('.store.ts'), 'database, *.store.ts'],
     [['pino'], (file) => file === 'lib/logger.ts', 'lib/logger.ts'],
@@ -177,29 +248,42 @@ describe('each library has its place', () => {
   ];
 
   it.each(PLACES)('%j only where they belong', (libraries, allowed) => {
-    expect(offences(({ file }, { target }) => libraries.some((name) => target === `npm:${name}`) && !allowed(file))).toEqual([]);
+    expect(
+      offences(({ file }, { target }) => libraries.some((name) => target === `npm:${name}`) && !allowed(file)),
+    ).toEqual([]);
   });
 
   it('environment variables are read in config.ts alone', () => {
-    const readers = sources.filter(({ file, text }) => file !== 'config.ts' && /process\.env\b/.test(withoutComments(text)));
+    const readers = sources.filter(
+      ({ file, text }) => file !== 'config.ts' && /process\.env\b/.test(withoutComments(text)),
+    );
     expect(readers.map(({ file }) => file)).toEqual([]);
   });
 
   it('the process is ended by entries alone', () => {
-    const enders = sources.filter(({ file, text }) => layerOf(file) !== 'entry' && /process\.(exit|kill)\(/.test(withoutComments(text)));
+    const enders = sources.filter(
+      ({ file, text }) => layerOf(file) !== 'entry' && /process\.(exit|kill)\(/.test(withoutComments(text)),
+    );
     expect(enders.map(({ file }) => file)).toEqual([]);
   });
 
   it('SQL is written in stores and migrations alone', () => {
     const statement = /[`'"]\s*(SELECT\s+[a-z_*(]|INSERT INTO|UPDATE\s+\w+\s+SET|DELETE FROM|WITH\s+\w+\s+AS)/;
-    const writers = sources.filter(({ file, text }) => !file.endsWith('.store.ts') && !file.startsWith('database/') && statement.test(withoutComments(text)));
+    const writers = sources.filter(
+      ({ file, text }) =>
+        !file.endsWith('.store.ts') && !file.startsWith('database/') && statement.test(withoutComments(text)),
+    );
     expect(writers.map(({ file }) => file)).toEqual([]);
   });
 
   it('every package that is imported is declared', () => {
-    const { dependencies } = JSON.parse(readFileSync(path.join(SRC, '..', 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    const { dependencies } = JSON.parse(readFileSync(path.join(SRC, '..', 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
     const declared = (name: string): boolean => name in dependencies || builtinModules.includes(name);
-    expect(offences((_, { target, typeOnly }) => !ours(target) && !typeOnly && !declared(target.slice('npm:'.length)))).toEqual([]);
+    expect(
+      offences((_, { target, typeOnly }) => !ours(target) && !typeOnly && !declared(target.slice('npm:'.length))),
+    ).toEqual([]);
   });
 });
 

@@ -1,8 +1,8 @@
 import http from 'node:http';
 
 /**
- * The floor: what Node alone costs. `POST /json` reads a JSON body and answers with a small JSON object; everything else is passed on
- * to the upstream and back, byte by byte. Arguments: port, upstream port.
+ * The floor: what Node alone costs. `POST /json` reads a JSON body and answers with a small JSON object; everything
+ * else is passed on to the upstream and back, byte by byte. Arguments: port, upstream port.
  */
 const [port, upstreamPort] = process.argv.slice(2).map(Number) as [number, number];
 const agent = new http.Agent({ keepAlive: true });
@@ -15,14 +15,26 @@ const server = http.createServer((request, response) => {
     request.on('end', () => {
       const { query } = JSON.parse(text) as { query: string };
       const body = JSON.stringify({ data: { viewer: { id: 'usr_1', role: query.length > 0 ? 'MEMBER' : 'ADMIN' } } });
-      response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body);
+      response
+        .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
+        .end(body);
     });
     return;
   }
-  const forwarded = http.request({ host: '127.0.0.1', port: upstreamPort, method: request.method, path: request.url, headers: request.headers, agent }, (answer) => {
-    response.writeHead(answer.statusCode ?? 502, answer.headers);
-    answer.pipe(response);
-  });
+  const forwarded = http.request(
+    {
+      host: '127.0.0.1',
+      port: upstreamPort,
+      method: request.method,
+      path: request.url,
+      headers: request.headers,
+      agent,
+    },
+    (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    },
+  );
   forwarded.on('error', () => response.destroy());
   response.on('close', () => forwarded.destroy());
   request.pipe(forwarded);

@@ -9,8 +9,8 @@ import { WebSocketServer } from 'ws';
 import { ApiToken, CallInFlight, LlmUsage, User } from './typical-entities';
 
 /**
- * Streams as most teams write them first: an async generator over the OpenAI SDK behind graphql-ws, an event for each token. The rows of a
- * call are those of `typical.ts`. Arguments: port; environment: DATABASE_URL, LLM_BASE_URL.
+ * Streams as most teams write them first: an async generator over the OpenAI SDK behind graphql-ws, an event for each
+ * token. The rows of a call are those of `typical.ts`. Arguments: port; environment: DATABASE_URL, LLM_BASE_URL.
  */
 const typeDefs = `
   type Query { ok: Boolean }
@@ -29,10 +29,18 @@ const typeDefs = `
   type Subscription { chatStream(input: ChatInput!): StreamEvent! }
 `;
 
-interface ChatArgs { input: { model: string; messages: { role: string; content: string }[]; maxTokens?: number } }
+interface ChatArgs {
+  input: { model: string; messages: { role: string; content: string }[]; maxTokens?: number };
+}
 
 async function main(): Promise<void> {
-  const dataSource = new DataSource({ type: 'postgres', url: process.env.DATABASE_URL, poolSize: 10, synchronize: false, entities: [User, ApiToken, CallInFlight, LlmUsage] });
+  const dataSource = new DataSource({
+    type: 'postgres',
+    url: process.env.DATABASE_URL,
+    poolSize: 10,
+    synchronize: false,
+    entities: [User, ApiToken, CallInFlight, LlmUsage],
+  });
   await dataSource.initialize();
   const tokens = dataSource.getRepository(ApiToken);
   const inFlight = dataSource.getRepository(CallInFlight);
@@ -43,14 +51,31 @@ async function main(): Promise<void> {
     const started = Date.now();
     const call = await inFlight.save(
       inFlight.create({
-        id: randomUUID(), occurredAt: new Date(started), organizationId: user.organizationId, userId: user.id, tokenId, scenario: 'DEFAULT', door: 'GRAPHQL', operation: 'CHAT', traceId: randomUUID(), model: input.model,
-        upstream: 'DIRECT', streamed: true, maxTokens: input.maxTokens ?? 4096, promptTokensEstimate: 24, owner: 'typical', deadlineAt: new Date(started + 600_000),
+        id: randomUUID(),
+        occurredAt: new Date(started),
+        organizationId: user.organizationId,
+        userId: user.id,
+        tokenId,
+        scenario: 'DEFAULT',
+        door: 'GRAPHQL',
+        operation: 'CHAT',
+        traceId: randomUUID(),
+        model: input.model,
+        upstream: 'DIRECT',
+        streamed: true,
+        maxTokens: input.maxTokens ?? 4096,
+        promptTokensEstimate: 24,
+        owner: 'typical',
+        deadlineAt: new Date(started + 600_000),
       }),
     );
     let seq = 1;
     yield { chatStream: { __typename: 'StreamStarted', fromSeq: seq, seq, streamId: call.id } };
     const chunks = await openai.chat.completions.create({
-      model: input.model, max_tokens: input.maxTokens ?? 4096, stream: true, stream_options: { include_usage: true },
+      model: input.model,
+      max_tokens: input.maxTokens ?? 4096,
+      stream: true,
+      stream_options: { include_usage: true },
       messages: input.messages.map(({ role, content }) => ({ role: role.toLowerCase() as 'user', content })),
     });
     let usage: OpenAI.CompletionUsage | null = null;
@@ -68,24 +93,65 @@ async function main(): Promise<void> {
     }
     await usages.save(
       usages.create({
-        id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, scenario: call.scenario, door: 'GRAPHQL', operation: 'CHAT', traceId: call.traceId, streamed: true,
-        model: call.model, servedModel: input.model, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', finishReason, uncachedPromptTokens: usage!.prompt_tokens,
-        cacheReadTokens: 0, cacheWriteTokens: 0, cacheWriteOneHourTokens: 0, outputTokens: usage!.completion_tokens, reasoningTokens: 0, usageSource: 'PROVIDER', rawUsage: { ...usage!, characters: content.length }, latencyMs: Date.now() - started,
+        id: call.id,
+        occurredAt: call.occurredAt,
+        organizationId: call.organizationId,
+        userId: call.userId,
+        tokenId: call.tokenId,
+        scenario: call.scenario,
+        door: 'GRAPHQL',
+        operation: 'CHAT',
+        traceId: call.traceId,
+        streamed: true,
+        model: call.model,
+        servedModel: input.model,
+        upstream: 'DIRECT',
+        attempts: 1,
+        status: 'COMPLETED',
+        finishReason,
+        uncachedPromptTokens: usage!.prompt_tokens,
+        cacheReadTokens: 0,
+        cacheWriteTokens: 0,
+        cacheWriteOneHourTokens: 0,
+        outputTokens: usage!.completion_tokens,
+        reasoningTokens: 0,
+        usageSource: 'PROVIDER',
+        rawUsage: { ...usage!, characters: content.length },
+        latencyMs: Date.now() - started,
       }),
     );
     await inFlight.delete({ id: call.id });
     seq += 1;
-    yield { chatStream: { __typename: 'StreamCompleted', fromSeq: seq, seq, reply: { finishReason, usage: { completionTokens: usage!.completion_tokens } } } };
+    yield {
+      chatStream: {
+        __typename: 'StreamCompleted',
+        fromSeq: seq,
+        seq,
+        reply: { finishReason, usage: { completionTokens: usage!.completion_tokens } },
+      },
+    };
   }
 
-  const schema = makeExecutableSchema({ typeDefs, resolvers: { Subscription: { chatStream: { subscribe: (_: unknown, args: ChatArgs, context: { token: ApiToken }) => stream(args, context.token) } } } });
+  const schema = makeExecutableSchema({
+    typeDefs,
+    resolvers: {
+      Subscription: {
+        chatStream: {
+          subscribe: (_: unknown, args: ChatArgs, context: { token: ApiToken }) => stream(args, context.token),
+        },
+      },
+    },
+  });
   const server = http.createServer((_, response) => void response.end('ok'));
   useServer(
     {
       schema,
       context: async ({ connectionParams }) => {
         const secret = String(connectionParams?.Authorization ?? '').replace(/^Bearer /, '');
-        const token = await tokens.findOne({ where: { hash: createHash('sha256').update(secret).digest() }, relations: { user: true } });
+        const token = await tokens.findOne({
+          where: { hash: createHash('sha256').update(secret).digest() },
+          relations: { user: true },
+        });
         if (!token || token.revokedAt || token.user.blocked) throw new Error('Unauthenticated');
         return { token };
       },

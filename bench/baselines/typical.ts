@@ -11,9 +11,10 @@ import { DataSource } from 'typeorm';
 import { ApiToken, CallInFlight, LlmUsage, User } from './typical-entities';
 
 /**
- * The same product as most teams write it first: Apollo on express, TypeORM repositories, the OpenAI SDK. Same versions, pool size,
- * tables and production settings as the real one, and the same work for a chat: who is it, a row before the call, the call, a usage
- * row, the first row removed. Arguments: port; environment: DATABASE_URL, LLM_BASE_URL.
+ * The same product as most teams write it first: Apollo on express, TypeORM repositories, the OpenAI SDK. Same
+ * versions, pool size, tables and production settings as the real one, and the same work for a chat: who is it, a row
+ * before the call, the call, a usage row, the first row removed. Arguments: port; environment: DATABASE_URL,
+ * LLM_BASE_URL.
  */
 const typeDefs = `#graphql
   type Viewer { id: ID! role: String! }
@@ -27,11 +28,21 @@ const typeDefs = `#graphql
   type Mutation { chat(input: ChatInput!): ChatReply! }
 `;
 
-interface Context { token: ApiToken }
-interface ChatArgs { input: { model: string; messages: { role: string; content: string }[]; maxTokens?: number } }
+interface Context {
+  token: ApiToken;
+}
+interface ChatArgs {
+  input: { model: string; messages: { role: string; content: string }[]; maxTokens?: number };
+}
 
 async function main(): Promise<void> {
-  const dataSource = new DataSource({ type: 'postgres', url: process.env.DATABASE_URL, poolSize: 10, synchronize: false, entities: [User, ApiToken, CallInFlight, LlmUsage] });
+  const dataSource = new DataSource({
+    type: 'postgres',
+    url: process.env.DATABASE_URL,
+    poolSize: 10,
+    synchronize: false,
+    entities: [User, ApiToken, CallInFlight, LlmUsage],
+  });
   await dataSource.initialize();
   const tokens = dataSource.getRepository(ApiToken);
   const inFlight = dataSource.getRepository(CallInFlight);
@@ -46,8 +57,22 @@ async function main(): Promise<void> {
         const started = Date.now();
         const call = await inFlight.save(
           inFlight.create({
-            id: randomUUID(), occurredAt: new Date(started), organizationId: user.organizationId, userId: user.id, tokenId: token.id, scenario: 'DEFAULT', door: 'GRAPHQL', operation: 'CHAT', traceId: randomUUID(), model: input.model,
-            upstream: 'DIRECT', streamed: false, maxTokens: input.maxTokens ?? 4096, promptTokensEstimate: 24, owner: 'typical', deadlineAt: new Date(started + 600_000),
+            id: randomUUID(),
+            occurredAt: new Date(started),
+            organizationId: user.organizationId,
+            userId: user.id,
+            tokenId: token.id,
+            scenario: 'DEFAULT',
+            door: 'GRAPHQL',
+            operation: 'CHAT',
+            traceId: randomUUID(),
+            model: input.model,
+            upstream: 'DIRECT',
+            streamed: false,
+            maxTokens: input.maxTokens ?? 4096,
+            promptTokensEstimate: 24,
+            owner: 'typical',
+            deadlineAt: new Date(started + 600_000),
           }),
         );
         const completion = await openai.chat.completions.create({
@@ -60,9 +85,31 @@ async function main(): Promise<void> {
         const latencyMs = Date.now() - started;
         await usages.save(
           usages.create({
-            id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: call.tokenId, scenario: call.scenario, door: 'GRAPHQL', operation: 'CHAT', traceId: call.traceId, streamed: false,
-            model: call.model, servedModel: completion.model, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', finishReason: choice.finish_reason, uncachedPromptTokens: usage.prompt_tokens,
-            cacheReadTokens: 0, cacheWriteTokens: 0, cacheWriteOneHourTokens: 0, outputTokens: usage.completion_tokens, reasoningTokens: 0, usageSource: 'PROVIDER', rawUsage: usage, latencyMs,
+            id: call.id,
+            occurredAt: call.occurredAt,
+            organizationId: call.organizationId,
+            userId: call.userId,
+            tokenId: call.tokenId,
+            scenario: call.scenario,
+            door: 'GRAPHQL',
+            operation: 'CHAT',
+            traceId: call.traceId,
+            streamed: false,
+            model: call.model,
+            servedModel: completion.model,
+            upstream: 'DIRECT',
+            attempts: 1,
+            status: 'COMPLETED',
+            finishReason: choice.finish_reason,
+            uncachedPromptTokens: usage.prompt_tokens,
+            cacheReadTokens: 0,
+            cacheWriteTokens: 0,
+            cacheWriteOneHourTokens: 0,
+            outputTokens: usage.completion_tokens,
+            reasoningTokens: 0,
+            usageSource: 'PROVIDER',
+            rawUsage: usage,
+            latencyMs,
           }),
         );
         await inFlight.delete({ id: call.id });
@@ -70,7 +117,11 @@ async function main(): Promise<void> {
           call: { id: call.id, status: 'COMPLETED' },
           answer: { role: 'ASSISTANT', content: choice.message.content },
           finishReason: choice.finish_reason,
-          usage: { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens },
+          usage: {
+            promptTokens: usage.prompt_tokens,
+            completionTokens: usage.completion_tokens,
+            totalTokens: usage.total_tokens,
+          },
           latencyMs,
         };
       },
@@ -79,16 +130,30 @@ async function main(): Promise<void> {
 
   const app = express();
   const httpServer = http.createServer(app);
-  const server = new ApolloServer<Context>({ typeDefs, resolvers, introspection: false, includeStacktraceInErrorResponses: false, plugins: [ApolloServerPluginDrainHttpServer({ httpServer })] });
+  const server = new ApolloServer<Context>({
+    typeDefs,
+    resolvers,
+    introspection: false,
+    includeStacktraceInErrorResponses: false,
+    plugins: [ApolloServerPluginDrainHttpServer({ httpServer })],
+  });
   await server.start();
-  app.use('/graphql', express.json(), expressMiddleware(server, {
-    context: async ({ req }) => {
-      const secret = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
-      const token = await tokens.findOne({ where: { hash: createHash('sha256').update(secret).digest() }, relations: { user: true } });
-      if (!token || token.revokedAt || token.user.blocked) throw new GraphQLError('Unauthenticated', { extensions: { code: 'UNAUTHENTICATED', http: { status: 401 } } });
-      return { token };
-    },
-  }));
+  app.use(
+    '/graphql',
+    express.json(),
+    expressMiddleware(server, {
+      context: async ({ req }) => {
+        const secret = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
+        const token = await tokens.findOne({
+          where: { hash: createHash('sha256').update(secret).digest() },
+          relations: { user: true },
+        });
+        if (!token || token.revokedAt || token.user.blocked)
+          throw new GraphQLError('Unauthenticated', { extensions: { code: 'UNAUTHENTICATED', http: { status: 401 } } });
+        return { token };
+      },
+    }),
+  );
   httpServer.keepAliveTimeout = 0;
   httpServer.listen(Number(process.argv[2]), '127.0.0.1');
   await once(httpServer, 'listening');

@@ -21,9 +21,11 @@ export async function withPostgres<T>(options: { durable: boolean }, work: () =>
 }
 
 /** A number from the environment. */
-export const setting = (name: string, fallback: number): number => (process.env[name] ? Number(process.env[name]) : fallback);
+export const setting = (name: string, fallback: number): number =>
+  process.env[name] ? Number(process.env[name]) : fallback;
 
 export function print(title: string, counts: object): void {
   console.log(`\n${title}`);
-  for (const [name, value] of Object.entries(counts) as [string, unknown][]) console.log(`  ${name.padEnd(16)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
+  for (const [name, value] of Object.entries(counts) as [string, unknown][])
+    console.log(`  ${name.padEnd(16)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
 }

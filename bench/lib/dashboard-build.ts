@@ -1,7 +1,19 @@
 import { Client } from 'pg';
 import type { Db } from '../../src/database/pool';
 import { INSERT_BATCHES, INSERT_DAY, ROWS_PER_BATCH } from './dashboard-rows';
-import { daysOf, idOf, MODELS_PER_ORGANIZATION, models, organizations, PLAN_ID, projectIds, START, tokenIdOf, userIds, type Day } from './dashboard-shape';
+import {
+  daysOf,
+  idOf,
+  MODELS_PER_ORGANIZATION,
+  models,
+  organizations,
+  PLAN_ID,
+  projectIds,
+  START,
+  tokenIdOf,
+  userIds,
+  type Day,
+} from './dashboard-shape';
 
 /** Connections that write rows. */
 const LOADERS = 2;
@@ -9,21 +21,33 @@ const PROGRESS_ROWS = 1_000_000;
 const DAY_MS = 86_400_000;
 
 const seconds = (startedAt: number): number => (performance.now() - startedAt) / 1_000;
-const perSecond = (rows: number, startedAt: number): string => `${Math.round(rows / seconds(startedAt)).toLocaleString('en')} rows/s`;
+const perSecond = (rows: number, startedAt: number): string =>
+  `${Math.round(rows / seconds(startedAt)).toLocaleString('en')} rows/s`;
 
-/** Organisations, people, projects and models: as tables of the product where it has them, and as what the rows are drawn from. */
+/**
+ * Organisations, people, projects and models: as tables of the product where it has them, and as what the rows are
+ * drawn from.
+ */
 export async function writeDimensions(db: Db): Promise<void> {
   const many = async (sql: string, rows: readonly (readonly unknown[])[]): Promise<void> => {
     const columns = rows[0]!.map((_, column) => rows.map((row) => row[column]));
     await db.query(sql, columns);
   };
   await db.query(`INSERT INTO plans (id, name, models) VALUES ($1, 'bench', '{*}')`, [PLAN_ID]);
-  await many('INSERT INTO organizations (id, name) SELECT * FROM unnest($1::text[], $2::text[])', organizations.map(({ id, name }) => [id, name]));
+  await many(
+    'INSERT INTO organizations (id, name) SELECT * FROM unnest($1::text[], $2::text[])',
+    organizations.map(({ id, name }) => [id, name]),
+  );
   const owners = organizations.flatMap(({ id, users }) => Array.from({ length: users }, () => id));
-  await many(`INSERT INTO users (id, organization_id, name, role, plan_id) SELECT u, o, n, r, '${PLAN_ID}' FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS x(u, o, n, r)`,
-    userIds.map((id, i) => [id, owners[i], `User ${i + 1}`, owners[i] === owners[i - 1] ? 'MEMBER' : 'ANALYST']));
+  await many(
+    `INSERT INTO users (id, organization_id, name, role, plan_id) SELECT u, o, n, r, '${PLAN_ID}' FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS x(u, o, n, r)`,
+    userIds.map((id, i) => [id, owners[i], `User ${i + 1}`, owners[i] === owners[i - 1] ? 'MEMBER' : 'ANALYST']),
+  );
   const projectOwners = organizations.flatMap(({ id, projects }) => Array.from({ length: projects }, () => id));
-  await many('INSERT INTO projects (id, organization_id, name) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])', projectIds.map((id, i) => [id, projectOwners[i], `Project ${i + 1}`]));
+  await many(
+    'INSERT INTO projects (id, organization_id, name) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])',
+    projectIds.map((id, i) => [id, projectOwners[i], `Project ${i + 1}`]),
+  );
 
   await db.query(`
     CREATE SCHEMA bench;
@@ -35,13 +59,36 @@ export async function writeDimensions(db: Db): Promise<void> {
     -- Of the price book: what holds from when to when, by the knowledge of which time.
     CREATE TABLE bench.prices (model text, number bigint, from_at timestamptz, to_at timestamptz, recorded_at timestamptz, PRIMARY KEY (model, number));
     CREATE TABLE bench.shares (ranks float8[], books bigint[], recorded timestamptz[])`);
-  await many('INSERT INTO bench.organizations SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[])',
-    organizations.map(({ rank, id, firstUser, users, firstProject, projects }) => [rank, id, idOf('bud', rank), firstUser, users, firstProject, projects]));
-  await many('INSERT INTO bench.users SELECT * FROM unnest($1::int[], $2::text[], $3::text[])', userIds.map((id, i) => [i, id, tokenIdOf(i)]));
-  await many('INSERT INTO bench.projects SELECT * FROM unnest($1::int[], $2::text[])', projectIds.map((id, i) => [i, id]));
-  await many('INSERT INTO bench.models SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bool[], $5::int[])', models.map(({ id, provider, reasons, pace }, i) => [i, id, provider, reasons, pace]));
-  await many('INSERT INTO bench.organization_models SELECT * FROM unnest($1::int[], $2::int[], $3::int[])', organizations.flatMap(({ rank, models: own }) => own.map((model, nth) => [rank, nth + 1, model])));
-  if (organizations.some(({ models: own }) => own.length !== MODELS_PER_ORGANIZATION)) throw new Error('an organisation has not its dozen models');
+  await many(
+    'INSERT INTO bench.organizations SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[])',
+    organizations.map(({ rank, id, firstUser, users, firstProject, projects }) => [
+      rank,
+      id,
+      idOf('bud', rank),
+      firstUser,
+      users,
+      firstProject,
+      projects,
+    ]),
+  );
+  await many(
+    'INSERT INTO bench.users SELECT * FROM unnest($1::int[], $2::text[], $3::text[])',
+    userIds.map((id, i) => [i, id, tokenIdOf(i)]),
+  );
+  await many(
+    'INSERT INTO bench.projects SELECT * FROM unnest($1::int[], $2::text[])',
+    projectIds.map((id, i) => [i, id]),
+  );
+  await many(
+    'INSERT INTO bench.models SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bool[], $5::int[])',
+    models.map(({ id, provider, reasons, pace }, i) => [i, id, provider, reasons, pace]),
+  );
+  await many(
+    'INSERT INTO bench.organization_models SELECT * FROM unnest($1::int[], $2::int[], $3::int[])',
+    organizations.flatMap(({ rank, models: own }) => own.map((model, nth) => [rank, nth + 1, model])),
+  );
+  if (organizations.some(({ models: own }) => own.length !== MODELS_PER_ORGANIZATION))
+    throw new Error('an organisation has not its dozen models');
 }
 
 /** After the prices are recorded: what of them the rows are priced by. */
@@ -52,24 +99,36 @@ export async function takePrices(db: Db): Promise<void> {
     so += share;
     return from;
   });
-  await db.query(`INSERT INTO bench.prices SELECT model, number, effective_from, coalesce(effective_to, 'infinity'), recorded_at FROM model_prices`);
-  await db.query('INSERT INTO bench.shares SELECT $1::float8[], array_agg(number ORDER BY number), array_agg(recorded_at ORDER BY number) FROM model_prices', [ranks]);
-  await db.query('ANALYZE bench.organizations, bench.users, bench.projects, bench.models, bench.organization_models, bench.prices, bench.shares, price_rates');
+  await db.query(
+    `INSERT INTO bench.prices SELECT model, number, effective_from, coalesce(effective_to, 'infinity'), recorded_at FROM model_prices`,
+  );
+  await db.query(
+    'INSERT INTO bench.shares SELECT $1::float8[], array_agg(number ORDER BY number), array_agg(recorded_at ORDER BY number) FROM model_prices',
+    [ranks],
+  );
+  await db.query(
+    'ANALYZE bench.organizations, bench.users, bench.projects, bench.models, bench.organization_models, bench.prices, bench.shares, price_rates',
+  );
 }
 
 /** The partitions of the past, as they would have been made month by month. */
 async function makePartitions(db: Db): Promise<void> {
-  for (let month = new Date(Date.UTC(START.getUTCFullYear(), START.getUTCMonth(), 1)); ; ) {
+  for (let month = new Date(Date.UTC(START.getUTCFullYear(), START.getUTCMonth(), 1)); ;) {
     const next = new Date(Date.UTC(month.getUTCFullYear(), month.getUTCMonth() + 1, 1));
     const name = `llm_usage_${month.toISOString().slice(0, 7).replace('-', '_')}`;
     const [row] = await db.query<{ there: boolean }>('SELECT to_regclass($1) IS NOT NULL AS there', [name]);
     if (row!.there) return;
-    await db.query(`CREATE TABLE ${name} PARTITION OF llm_usage FOR VALUES FROM ('${month.toISOString()}') TO ('${next.toISOString()}')`);
+    await db.query(
+      `CREATE TABLE ${name} PARTITION OF llm_usage FOR VALUES FROM ('${month.toISOString()}') TO ('${next.toISOString()}')`,
+    );
     month = next;
   }
 }
 
-/** Writes the rows, day after day, a few connections side by side, with every index that the product has. Gives rows a second. */
+/**
+ * Writes the rows, day after day, a few connections side by side, with every index that the product has. Gives rows a
+ * second.
+ */
 export async function writeRows(url: string, db: Db, rows: number): Promise<number> {
   await makePartitions(db);
   const startedAt = performance.now();
@@ -82,7 +141,10 @@ export async function writeRows(url: string, db: Db, rows: number): Promise<numb
   });
   let [done, told, next] = [0, 0, 0];
   const loader = async (): Promise<void> => {
-    const client = new Client({ connectionString: url, options: '-c TimeZone=UTC -c synchronous_commit=off -c jit=off' });
+    const client = new Client({
+      connectionString: url,
+      options: '-c TimeZone=UTC -c synchronous_commit=off -c jit=off',
+    });
     await client.connect();
     for (let item = work[next++]; item; item = work[next++]) {
       await writeDay(client, item);
@@ -101,7 +163,10 @@ export async function writeRows(url: string, db: Db, rows: number): Promise<numb
   return rate;
 }
 
-async function writeDay(client: Client, { day, firstBatch, lastBatch }: { day: Day; firstBatch: number; lastBatch: number }): Promise<void> {
+async function writeDay(
+  client: Client,
+  { day, firstBatch, lastBatch }: { day: Day; firstBatch: number; lastBatch: number },
+): Promise<void> {
   if (day.rows === 0) return;
   const end = new Date(day.startsAt.getTime() + DAY_MS);
   await client.query('BEGIN');
@@ -113,7 +178,7 @@ async function writeDay(client: Client, { day, firstBatch, lastBatch }: { day: D
 /** Folds what was written with the product's function, in big steps. Gives rows a second. */
 export async function foldRows(db: Db, step: number): Promise<number> {
   const startedAt = performance.now();
-  for (let done = 0, told = 0; ; ) {
+  for (let done = 0, told = 0; ;) {
     const [folded] = await db.query<{ rows: string }>('SELECT rows FROM weir.fold($1)', [step]);
     done += Number(folded!.rows);
     if (folded!.rows === '0' || done - told >= PROGRESS_ROWS) {
@@ -127,9 +192,12 @@ export async function foldRows(db: Db, step: number): Promise<number> {
 /** Folds the differences of every price change, a week of calls at a time. Gives how many changes there were. */
 export async function foldPrices(db: Db): Promise<number> {
   const startedAt = performance.now();
-  const changes = await db.query<{ book: string; starts_at: Date; ends_at: Date | number }>(`SELECT book, starts_at, least(ends_at, recorded_at) AS ends_at FROM price_changes WHERE folded_before < 'infinity' ORDER BY book`);
+  const changes = await db.query<{ book: string; starts_at: Date; ends_at: Date | number }>(
+    `SELECT book, starts_at, least(ends_at, recorded_at) AS ends_at FROM price_changes WHERE folded_before < 'infinity' ORDER BY book`,
+  );
   for (const { book, starts_at: from, ends_at: to } of changes) {
-    for (let at = from.getTime() + 7 * DAY_MS; at < Number(to); at += 7 * DAY_MS) await db.query('SELECT weir.fold_price_change($1, $2)', [book, new Date(at)]);
+    for (let at = from.getTime() + 7 * DAY_MS; at < Number(to); at += 7 * DAY_MS)
+      await db.query('SELECT weir.fold_price_change($1, $2)', [book, new Date(at)]);
     await db.query(`SELECT weir.fold_price_change($1, 'infinity')`, [book]);
   }
   console.log(`  ${changes.length} price changes folded in ${seconds(startedAt).toFixed(0)} s`);

@@ -25,12 +25,22 @@ export const gigabytes = (bytes: number): string => `${Math.round(bytes / GB)} G
 
 /** What everybody sets who runs Postgres on a machine of its own; all else is as it comes. */
 const SETTINGS = [
-  'max_connections=100', `shared_buffers=${Math.max(1, Math.round(os.totalmem() / 4 / GB))}GB`, `effective_cache_size=${Math.max(1, Math.round((os.totalmem() * 3) / 4 / GB))}GB`, 'max_wal_size=4GB', 'min_wal_size=2GB',
+  'max_connections=100',
+  `shared_buffers=${Math.max(1, Math.round(os.totalmem() / 4 / GB))}GB`,
+  `effective_cache_size=${Math.max(1, Math.round((os.totalmem() * 3) / 4 / GB))}GB`,
+  'max_wal_size=4GB',
+  'min_wal_size=2GB',
 ];
 /** While the data is made there is nothing to lose. */
 const LOADING = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'checkpoint_timeout=15min'];
 
-export interface Built { rowsPerSecond: number; foldedPerSecond: number; priceChanges: number; /** On disk, indexes included. */ rawBytesPerRow: number; cubeBytesPerRow: number }
+export interface Built {
+  rowsPerSecond: number;
+  foldedPerSecond: number;
+  priceChanges: number;
+  /** On disk, indexes included. */ rawBytesPerRow: number;
+  cubeBytesPerRow: number;
+}
 export interface DashboardData {
   url: string;
   db: Db;
@@ -38,13 +48,27 @@ export interface DashboardData {
   built: Built;
   close(): Promise<void>;
 }
-interface Mark { seed: number; shape: number; rows: number; migrations: string; built: Built }
+interface Mark {
+  seed: number;
+  shape: number;
+  rows: number;
+  migrations: string;
+  built: Built;
+}
 
 const migrationsHash = (): string => {
   const src = path.join(__dirname, '..', '..', 'src');
   const hash = createHash('sha256');
-  for (const folder of ['database/migrations', 'database/migrations/baseline', 'services/rollups/sql', 'services/ledger/sql']) {
-    const files = fs.readdirSync(path.join(src, folder)).filter((file) => /\.(js|sql)$/.test(file)).sort();
+  for (const folder of [
+    'database/migrations',
+    'database/migrations/baseline',
+    'services/rollups/sql',
+    'services/ledger/sql',
+  ]) {
+    const files = fs
+      .readdirSync(path.join(src, folder))
+      .filter((file) => /\.(js|sql)$/.test(file))
+      .sort();
     for (const name of files) hash.update(name).update(fs.readFileSync(path.join(src, folder, name)));
   }
   return hash.digest('hex');
@@ -63,9 +87,15 @@ function readMark(rows: number): Mark | null {
 
 /** Whether the data can be used as it is. `anyMigrations`: also if the migrations have changed since. */
 const isUsable = (mark: Mark | null, anyMigrations: boolean): mark is Mark =>
-  mark !== null && mark.seed === SEED && mark.shape === SHAPE_VERSION && (anyMigrations || mark.migrations === migrationsHash());
+  mark !== null &&
+  mark.seed === SEED &&
+  mark.shape === SHAPE_VERSION &&
+  (anyMigrations || mark.migrations === migrationsHash());
 
-/** Bytes that so many rows would need and bytes that there are, by what rows took where they were measured; null where the data is there already. */
+/**
+ * Bytes that so many rows would need and bytes that there are, by what rows took where they were measured; null where
+ * the data is there already.
+ */
 export function roomFor(rows: number, measured: Built | null): { need: number; free: number } | null {
   if (isUsable(readMark(rows), false)) return null;
   fs.mkdirSync(FOLDER, { recursive: true });
@@ -74,22 +104,33 @@ export function roomFor(rows: number, measured: Built | null): { need: number; f
   return { need: perRow * rows * 1.1 + LOG_BYTES, free: bavail * bsize };
 }
 
-/** The installation with so many rows: the one of an earlier run where it is the same, else a new one. Its clock goes on from where the rows end. */
-export async function openDashboard(rows: number, options: { rebuild: boolean; anyMigrations: boolean }): Promise<DashboardData> {
+/**
+ * The installation with so many rows: the one of an earlier run where it is the same, else a new one. Its clock goes on
+ * from where the rows end.
+ */
+export async function openDashboard(
+  rows: number,
+  options: { rebuild: boolean; anyMigrations: boolean },
+): Promise<DashboardData> {
   const folder = folderOf(rows);
   fs.mkdirSync(folder, { recursive: true });
   const lock = await takeLock(folder);
   let mark = readMark(rows);
   let postgres: RunningPostgres | null = null;
-  const start = (more: readonly string[]): Promise<RunningPostgres> => startPostgres({ folder, password: PASSWORD, settings: [...SETTINGS, ...more] });
+  const start = (more: readonly string[]): Promise<RunningPostgres> =>
+    startPostgres({ folder, password: PASSWORD, settings: [...SETTINGS, ...more] });
   // The server is a process group of its own and would outlive us.
-  const stopNow = (signal: NodeJS.Signals): void => void Promise.resolve(postgres?.stop()).then(() => process.kill(process.pid, signal));
+  const stopNow = (signal: NodeJS.Signals): void =>
+    void Promise.resolve(postgres?.stop()).then(() => process.kill(process.pid, signal));
   process.once('SIGINT', stopNow).once('SIGTERM', stopNow);
   try {
     if (options.rebuild || !isUsable(mark, options.anyMigrations)) {
       for (const name of ['data', 'mark.json']) fs.rmSync(path.join(folder, name), { recursive: true, force: true });
       const room = roomFor(rows, null);
-      if (room && room.need > room.free) throw new Error(`${rows.toLocaleString('en')} calls need about ${gigabytes(room.need)}, and ${folder} has ${gigabytes(room.free)}; BENCH_DATA names another folder`);
+      if (room && room.need > room.free)
+        throw new Error(
+          `${rows.toLocaleString('en')} calls need about ${gigabytes(room.need)}, and ${folder} has ${gigabytes(room.free)}; BENCH_DATA names another folder`,
+        );
       const migrations = migrationsHash();
       postgres = await start(LOADING);
       const built = await build(postgres.adminUrl, rows);
@@ -106,7 +147,10 @@ export async function openDashboard(rows: number, options: { rebuild: boolean; a
     const db = await openDatabase({ url, poolSize: 10, statementTimeoutMs: 0 }, () => {});
     await turnClockBack(db);
     return {
-      url, db, rows, built: mark.built,
+      url,
+      db,
+      rows,
+      built: mark.built,
       close: async () => {
         await db.close();
         await server.stop();
@@ -129,7 +173,9 @@ const databaseUrl = (adminUrl: string): string => {
 
 /** The database's time becomes that at which the rows end, and goes on from there. */
 export async function turnClockBack(db: Db): Promise<void> {
-  await db.query(`CREATE OR REPLACE FUNCTION weir.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT now() - interval '${Date.now() - END.getTime()} milliseconds' $$`);
+  await db.query(
+    `CREATE OR REPLACE FUNCTION weir.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT now() - interval '${Date.now() - END.getTime()} milliseconds' $$`,
+  );
 }
 
 async function build(adminUrl: string, rows: number): Promise<Built> {
@@ -157,7 +203,13 @@ async function build(adminUrl: string, rows: number): Promise<Built> {
       `SELECT (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('llm_usage')) AS raw,
          (SELECT sum(pg_total_relation_size(c)) FROM unnest('{usage_daily,usage_daily_by_project,usage_daily_by_user,usage_daily_overall,usage_quarter_hourly}'::regclass[]) AS c) AS cubes`,
     );
-    return { rowsPerSecond, foldedPerSecond, priceChanges, rawBytesPerRow: Number(size!.raw) / rows, cubeBytesPerRow: Number(size!.cubes) / rows };
+    return {
+      rowsPerSecond,
+      foldedPerSecond,
+      priceChanges,
+      rawBytesPerRow: Number(size!.raw) / rows,
+      cubeBytesPerRow: Number(size!.cubes) / rows,
+    };
   } finally {
     await db.close();
   }

@@ -8,14 +8,19 @@ const numbers = (values: readonly number[]): string => `'{${values.join(',')}}':
 const shares = (weights: readonly number[]): string => {
   const sum = weights.reduce((a, b) => a + b, 0);
   let so = 0;
-  return numbers(weights.map((weight) => {
-    const from = so / sum;
-    so += weight;
-    return from;
-  }));
+  return numbers(
+    weights.map((weight) => {
+      const from = so / sum;
+      so += weight;
+      return from;
+    }),
+  );
 };
 const MODEL_SHARES = shares(Array.from({ length: MODELS_PER_ORGANIZATION }, (_, i) => 1 / (i + 1)));
-const SCENARIOS = { names: ['DEFAULT', 'BACKGROUND', 'THINK', 'REVIEW', 'LONG_CONTEXT', 'PLAN'], weights: [70, 10, 8, 5, 4, 3] };
+const SCENARIOS = {
+  names: ['DEFAULT', 'BACKGROUND', 'THINK', 'REVIEW', 'LONG_CONTEXT', 'PLAN'],
+  weights: [70, 10, 8, 5, 4, 3],
+};
 const STATUSES = { names: ['COMPLETED', 'STOPPED', 'FAILED', 'LOST'], weights: [95.5, 2, 2, 0.5] };
 const AGENTS = ['claude-code', 'support-bot', 'summariser', 'indexer', 'reviewer', 'sales-mail'];
 
@@ -27,7 +32,8 @@ const piece = (bits: string, n: number): string => `(((${bits} >> ${16 * n}) & 6
 const normal = (u: string, v: string): string => `(sqrt(-2 * ln(1 - ${u})) * cos(6.283185307179586 * ${v}))`;
 
 /**
- * The calls of one day. $1: its start, $2: how many, $3: the number of the first, $4: its share of a whole day, $5: the number of its first batch.
+ * The calls of one day. $1: its start, $2: how many, $3: the number of the first, $4: its share of a whole day, $5: the
+ * number of its first batch.
  * Each level of subqueries ends in OFFSET 0, or Postgres would compute what is drawn below again wherever it is used.
  */
 export const INSERT_DAY = `
@@ -96,7 +102,10 @@ export const INSERT_DAY = `
     LEFT JOIN LATERAL (SELECT e.number FROM bench.prices AS e WHERE e.model = t.served_model AND e.from_at <= t.occurred_at AND e.to_at > t.occurred_at AND e.recorded_at <= t.settled_at ORDER BY e.number DESC LIMIT 1) AS p ON true
     LEFT JOIN price_rates AS r ON r.number = p.number AND t.uncached + t.cache_read + t.cache_write > r.above_prompt_tokens AND t.uncached + t.cache_read + t.cache_write <= r.up_to_prompt_tokens OFFSET 0) AS priced`;
 
-/** The batches of a day, from its rows: one row for each organisation, all at the time of the last one. $1 and $2: the first and the last. */
+/**
+ * The batches of a day, from its rows: one row for each organisation, all at the time of the last one. $1 and $2: the
+ * first and the last.
+ */
 export const INSERT_BATCHES = `
   INSERT INTO usage_batches (organization_id, id, from_at, to_at, rows, settled_at)
   SELECT organization_id, batch_id, min(occurred_at), max(occurred_at), count(*), max(max(settled_at)) OVER (PARTITION BY batch_id)

@@ -1,6 +1,6 @@
 import type { Db } from '../../src/database/pool';
 import type { AdmittedCall } from '../../src/domain/call';
-import { FigureKeeping } from '../../src/services/rollups/figure-keeping';
+import { RollupWorker } from '../../src/services/rollups/rollup-worker';
 import { startTraffic, type Traffic } from './dashboard-traffic';
 import { waits } from './pace';
 import { SILENT } from './silent';
@@ -19,7 +19,10 @@ export interface SettleFigures {
   /** Of the calls that were settled just now, by nothing but the folding. */
   foldedPerSecond: number;
   halfPerSecond: number;
-  /** Milliseconds that each caller waited at half of the full load: with nobody folding, and while the product keeps its figures. */
+  /**
+   * Milliseconds that each caller waited at half of the full load: with nobody folding, and while the product keeps its
+   * figures.
+   */
   waitsAlone: number[];
   waits: number[];
   /** Seconds: the age of the oldest batch that was not in the cubes yet, whenever it was looked at. */
@@ -47,7 +50,7 @@ export async function measureSettling(url: string, db: Db): Promise<SettleFigure
   const halfPerSecond = settledPerSecond / 2;
   const waitsAlone = await atHalf(db, traffic, halfPerSecond);
   await foldEverything(db);
-  const keeping = new FigureKeeping({ databaseUrl: url, db, retentionMonths: null, logger: SILENT });
+  const keeping = new RollupWorker({ databaseUrl: url, db, retentionMonths: null, logger: SILENT });
   const tailAges: number[] = [];
   const look = setInterval(() => void ageOfTail(db).then((age) => tailAges.push(age)), LOOK_EVERY_MS);
   keeping.start();
@@ -75,7 +78,7 @@ async function inParallel(traffic: Traffic, calls: AdmittedCall[]): Promise<void
 }
 
 async function foldEverything(db: Db): Promise<number> {
-  for (let rows = 0; ; ) {
+  for (let rows = 0; ;) {
     const [folded] = await db.query<{ rows: string }>('SELECT rows FROM weir.fold($1)', [FOLD_STEP]);
     if (folded!.rows === '0') return rows;
     rows += Number(folded!.rows);
@@ -83,6 +86,8 @@ async function foldEverything(db: Db): Promise<number> {
 }
 
 async function ageOfTail(db: Db): Promise<number> {
-  const [row] = await db.query<{ age: number }>('SELECT coalesce(extract(epoch FROM weir.clock() - min(settled_at)), 0)::float8 AS age FROM usage_batches');
+  const [row] = await db.query<{ age: number }>(
+    'SELECT coalesce(extract(epoch FROM weir.clock() - min(settled_at)), 0)::float8 AS age FROM usage_batches',
+  );
   return row!.age;
 }

@@ -14,17 +14,27 @@ export function printTable(title: string, rows: readonly (readonly string[])[]):
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   console.log(`\n${title}`);
   rows.forEach((row, index) => {
-    console.log(`  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('   ')}`);
+    console.log(
+      `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('   ')}`,
+    );
     if (index === 0) console.log(`  ${widths.map((width) => '-'.repeat(width)).join('   ')}`);
   });
 }
 
-export interface Goal { what: string; value: number; limit: number; unit: string; atLeast?: boolean }
+export interface Goal {
+  what: string;
+  value: number;
+  limit: number;
+  unit: string;
+  atLeast?: boolean;
+}
 
 /** Says how each figure stands to its goal. A missed goal is a finding, not a failure of the program. */
 export function printGoals(goals: readonly Goal[]): void {
   for (const { what, value, limit, unit, atLeast } of goals) {
     const met = atLeast ? value >= limit : value <= limit;
-    console.log(`  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} ${unit} (goal ${atLeast ? '≥' : '≤'} ${limit} ${unit})`);
+    console.log(
+      `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} ${unit} (goal ${atLeast ? '≥' : '≤'} ${limit} ${unit})`,
+    );
   }
 }

@@ -3,7 +3,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { milliseconds, percentile } from './figures';
 
-/** What the figures depend on, printed above them: how busy the machine is already, and what a durable write costs on its disk. */
+/**
+ * What the figures depend on, printed above them: how busy the machine is already, and what a durable write costs on
+ * its disk.
+ */
 export function printMachine(): void {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-disk-'));
   const file = openSync(path.join(folder, 'probe'), 'w');
@@ -19,6 +22,8 @@ export function printMachine(): void {
   rmSync(folder, { recursive: true });
   const load = os.loadavg()[0]!;
   const { model } = os.cpus()[0] ?? { model: 'unknown processor' };
-  console.log(`\n${os.cpus().length} × ${model}, Node ${process.versions.node}; one durable write p50 ${milliseconds(percentile(samples, 0.5))}, p99 ${milliseconds(percentile(samples, 0.99))}; load before: ${load.toFixed(1)}`);
+  console.log(
+    `\n${os.cpus().length} × ${model}, Node ${process.versions.node}; one durable write p50 ${milliseconds(percentile(samples, 0.5))}, p99 ${milliseconds(percentile(samples, 0.99))}; load before: ${load.toFixed(1)}`,
+  );
   if (load > 1) console.log('  The machine is busy with something else: the times below say little, the ratios more.');
 }

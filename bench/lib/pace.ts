@@ -19,7 +19,7 @@ export async function waits(perSecond: number, seconds: number, work: () => Prom
   const found: number[] = [];
   const running: Promise<void>[] = [];
   const startedAt = performance.now();
-  for (let begun = 0; performance.now() - startedAt < seconds * 1_000; ) {
+  for (let begun = 0; performance.now() - startedAt < seconds * 1_000;) {
     const due = Math.floor(((performance.now() - startedAt) / 1_000) * perSecond);
     for (; begun < due; begun += 1) {
       // From when it was due: a late beginning is part of the wait.

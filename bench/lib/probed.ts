@@ -2,7 +2,11 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'nod
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProbeReport } from './probe';
 
-export interface Held extends ProbeReport { atMs: number; /** Open files that are sockets. */ sockets: number; files: number }
+export interface Held extends ProbeReport {
+  atMs: number;
+  /** Open files that are sockets. */ sockets: number;
+  files: number;
+}
 
 /** What a server with the probe holds now, after a collection of its garbage. */
 export async function held(pid: number, file: string): Promise<Held> {
@@ -21,7 +25,12 @@ export async function held(pid: number, file: string): Promise<Held> {
       return ''; // Closed since it was listed.
     }
   });
-  return { ...report, atMs: performance.now(), sockets: links.filter((link) => link.startsWith('socket:')).length, files: links.filter((link) => link !== '').length };
+  return {
+    ...report,
+    atMs: performance.now(),
+    sockets: links.filter((link) => link.startsWith('socket:')).length,
+    files: links.filter((link) => link !== '').length,
+  };
 }
 
 /** The slope of the line through the points (least squares): units of y per unit of x. */

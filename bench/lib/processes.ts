@@ -20,15 +20,30 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-export interface StartOptions { script: string; args?: string[]; /** Of Node. */ flags?: string[]; port: number; env?: Record<string, string>; core?: number; readyPath: string; logFile: string }
+export interface StartOptions {
+  script: string;
+  args?: string[];
+  /** Of Node. */ flags?: string[];
+  port: number;
+  env?: Record<string, string>;
+  core?: number;
+  readyPath: string;
+  logFile: string;
+}
 
-/** Starts a Node program on one core and waits until it answers. Every server under test is started by this, with the same flags. */
+/**
+ * Starts a Node program on one core and waits until it answers. Every server under test is started by this, with the
+ * same flags.
+ */
 export async function startServer(options: StartOptions): Promise<ServerProcess> {
   const { script, args = [], flags = [], port, env = {}, core = SERVER_CORE, readyPath, logFile } = options;
   const node = [process.execPath, ...flags, script, ...args];
   const [command, ...rest] = canPin ? ['taskset', '-c', String(core), ...node] : node;
   const log = openSync(logFile, 'w');
-  const child = spawn(command!, rest, { stdio: ['ignore', log, log], env: { PATH: process.env.PATH ?? '', NODE_ENV: 'production', ...env } });
+  const child = spawn(command!, rest, {
+    stdio: ['ignore', log, log],
+    env: { PATH: process.env.PATH ?? '', NODE_ENV: 'production', ...env },
+  });
   closeSync(log);
   await ready(child, `http://127.0.0.1:${port}${readyPath}`, script, logFile);
   const pid = child.pid!;

@@ -9,7 +9,10 @@ export function jsonRequest(port: number, path: string, body: object, token: str
   );
 }
 
-export interface RawReply { status: number; body: string }
+export interface RawReply {
+  status: number;
+  body: string;
+}
 
 /** One kept connection, one request at a time. Next to no cost of its own, so that what is measured is the server. */
 export class RawConnection {
@@ -61,10 +64,21 @@ export class RawConnection {
   }
 }
 
-export interface LoadResult { requests: number; seconds: number; latenciesMs: number[] }
+export interface LoadResult {
+  requests: number;
+  seconds: number;
+  latenciesMs: number[];
+}
 
-/** Sends the request on so many connections for so long, each the next as soon as the last is answered. `check` fails the run on a wrong reply. */
-export async function load(port: number, request: Buffer, options: { connections: number; durationMs: number; check: (reply: RawReply) => boolean }): Promise<LoadResult> {
+/**
+ * Sends the request on so many connections for so long, each the next as soon as the last is answered. `check` fails
+ * the run on a wrong reply.
+ */
+export async function load(
+  port: number,
+  request: Buffer,
+  options: { connections: number; durationMs: number; check: (reply: RawReply) => boolean },
+): Promise<LoadResult> {
   const connections = await Promise.all(Array.from({ length: options.connections }, () => RawConnection.open(port)));
   const latenciesMs: number[] = [];
   const started = performance.now();
@@ -74,7 +88,8 @@ export async function load(port: number, request: Buffer, options: { connections
         const before = performance.now();
         const reply = await connection.send(request);
         latenciesMs.push(performance.now() - before);
-        if (!options.check(reply)) throw new Error(`not the expected reply: ${reply.status} ${reply.body.slice(0, 500)}`);
+        if (!options.check(reply))
+          throw new Error(`not the expected reply: ${reply.status} ${reply.body.slice(0, 500)}`);
       }
     }),
   );

@@ -38,8 +38,9 @@ export interface Rig {
 }
 
 /**
- * Everything that a measurement needs: a Postgres that keeps its promises (fsync on), a stand-in upstream, and servers that are started
- * one at a time on a core of their own. The baselines have a database of their own with the same tables and the same token.
+ * Everything that a measurement needs: a Postgres that keeps its promises (fsync on), a stand-in upstream, and servers
+ * that are started one at a time on a core of their own. The baselines have a database of their own with the same
+ * tables and the same token.
  */
 export async function createRig(): Promise<Rig> {
   const main = path.join(ROOT, 'dist', 'src', 'main.js');
@@ -56,14 +57,37 @@ export async function createRig(): Promise<Rig> {
     closers.push(() => postgres.stop());
     const tokens = await prepareDatabases(postgres.url);
     const upstreamPort = await freePort();
-    const upstream = await startServer({ script: path.join(COMPILED, 'upstream.js'), args: [String(upstreamPort)], port: upstreamPort, core: LOAD_CORE, readyPath: '/v1/models', logFile: path.join(folder, 'upstream.log') });
+    const upstream = await startServer({
+      script: path.join(COMPILED, 'upstream.js'),
+      args: [String(upstreamPort)],
+      port: upstreamPort,
+      core: LOAD_CORE,
+      readyPath: '/v1/models',
+      logFile: path.join(folder, 'upstream.log'),
+    });
     closers.push(() => upstream.stop());
     const llmBaseUrl = `http://127.0.0.1:${upstreamPort}/v1`;
     // For whoever looks for the cost: a V8 profile of the product. The figures of such a run are not comparable.
-    const profile = process.env.BENCH_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${path.resolve(process.env.BENCH_PROFILE)}`] : [];
-    const start = async (script: string, readyPath: string, makeArgs: (port: number) => string[], makeEnv: (port: number) => Record<string, string>, flags: string[] = []): Promise<ServerProcess> => {
+    const profile = process.env.BENCH_PROFILE
+      ? ['--cpu-prof', `--cpu-prof-dir=${path.resolve(process.env.BENCH_PROFILE)}`]
+      : [];
+    const start = async (
+      script: string,
+      readyPath: string,
+      makeArgs: (port: number) => string[],
+      makeEnv: (port: number) => Record<string, string>,
+      flags: string[] = [],
+    ): Promise<ServerProcess> => {
       const port = await freePort();
-      const server = await startServer({ script, args: makeArgs(port), flags: [...(script === main ? profile : []), ...flags], port, env: makeEnv(port), readyPath, logFile: path.join(folder, `${path.basename(script)}.log`) });
+      const server = await startServer({
+        script,
+        args: makeArgs(port),
+        flags: [...(script === main ? profile : []), ...flags],
+        port,
+        env: makeEnv(port),
+        readyPath,
+        logFile: path.join(folder, `${path.basename(script)}.log`),
+      });
       closers.push(() => server.stop());
       return server;
     };
@@ -72,13 +96,49 @@ export async function createRig(): Promise<Rig> {
       token: tokens[0]!,
       tokens,
       startWeir: (more = {}) =>
-        start(main, '/health/ready', () => [], (port) => ({
-          PORT: String(port), DATABASE_URL: postgres.url('weir'), LLM_BASE_URL: llmBaseUrl, LLM_PROVIDER: 'direct', WEIR_SECRET_KEY: randomBytes(32).toString('base64'), DATABASE_POOL_SIZE: '10', ...more.env,
-        }), more.flags),
-      startTypical: () => start(path.join(COMPILED, 'baselines', 'typical.js'), '/', (port) => [String(port)], () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl })),
-      startTypicalStreams: () => start(path.join(COMPILED, 'baselines', 'typical-streams.js'), '/', (port) => [String(port)], () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl })),
-      startRelay: () => start(path.join(COMPILED, 'baselines', 'tcp-relay.js'), '/v1/models', (port) => [String(port), String(upstreamPort)], () => ({})),
-      startFloor: () => start(path.join(COMPILED, 'baselines', 'http-floor.js'), '/v1/models', (port) => [String(port), String(upstreamPort)], () => ({})),
+        start(
+          main,
+          '/health/ready',
+          () => [],
+          (port) => ({
+            PORT: String(port),
+            DATABASE_URL: postgres.url('weir'),
+            LLM_BASE_URL: llmBaseUrl,
+            LLM_PROVIDER: 'direct',
+            WEIR_SECRET_KEY: randomBytes(32).toString('base64'),
+            DATABASE_POOL_SIZE: '10',
+            ...more.env,
+          }),
+          more.flags,
+        ),
+      startTypical: () =>
+        start(
+          path.join(COMPILED, 'baselines', 'typical.js'),
+          '/',
+          (port) => [String(port)],
+          () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl }),
+        ),
+      startTypicalStreams: () =>
+        start(
+          path.join(COMPILED, 'baselines', 'typical-streams.js'),
+          '/',
+          (port) => [String(port)],
+          () => ({ DATABASE_URL: postgres.url('typical'), LLM_BASE_URL: llmBaseUrl }),
+        ),
+      startRelay: () =>
+        start(
+          path.join(COMPILED, 'baselines', 'tcp-relay.js'),
+          '/v1/models',
+          (port) => [String(port), String(upstreamPort)],
+          () => ({}),
+        ),
+      startFloor: () =>
+        start(
+          path.join(COMPILED, 'baselines', 'http-floor.js'),
+          '/v1/models',
+          (port) => [String(port), String(upstreamPort)],
+          () => ({}),
+        ),
       openCommitter: () => openCommitter(postgres.url('typical')),
       countCalls: () => countCalls(postgres.url('weir')),
       close,
@@ -98,7 +158,8 @@ async function prepareDatabases(url: (database: string) => string): Promise<stri
     const db = await openDatabase({ url: url('weir'), poolSize: 2 }, () => {});
     const world = await createWorld(db, { name: 'Bench' });
     const tokens = [world.member.token];
-    while (tokens.length < USERS) tokens.push((await createUser(db, { organizationId: world.organizationId, planId: world.planId })).token);
+    while (tokens.length < USERS)
+      tokens.push((await createUser(db, { organizationId: world.organizationId, planId: world.planId })).token);
     await db.close();
     await admin.query('CREATE DATABASE typical TEMPLATE weir');
     const typical = new Client({ connectionString: url('typical') });
@@ -116,7 +177,9 @@ async function countCalls(url: string): Promise<{ settled: number; inFlight: num
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ settled: number; in_flight: number }>(`SELECT (SELECT count(*)::int FROM llm_usage WHERE kind = 'CALL') AS settled, (SELECT count(*)::int FROM calls_in_flight) AS in_flight`);
+    const { rows } = await client.query<{ settled: number; in_flight: number }>(
+      `SELECT (SELECT count(*)::int FROM llm_usage WHERE kind = 'CALL') AS settled, (SELECT count(*)::int FROM calls_in_flight) AS in_flight`,
+    );
     return { settled: rows[0]!.settled, inFlight: rows[0]!.in_flight };
   } finally {
     await client.end();
@@ -126,9 +189,16 @@ async function countCalls(url: string): Promise<{ settled: number; inFlight: num
 async function openCommitter(url: string): Promise<{ commit(): Promise<void>; close(): Promise<void> }> {
   const client = new Client({ connectionString: url });
   await client.connect();
-  await client.query('CREATE TABLE IF NOT EXISTS bench_commits (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text)');
+  await client.query(
+    'CREATE TABLE IF NOT EXISTS bench_commits (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text)',
+  );
   return {
-    commit: async () => void (await client.query({ name: 'commit', text: 'INSERT INTO bench_commits (text) VALUES ($1)', values: ['a row of about the size of a call, with some text in it to make it as long'] })),
+    commit: async () =>
+      void (await client.query({
+        name: 'commit',
+        text: 'INSERT INTO bench_commits (text) VALUES ($1)',
+        values: ['a row of about the size of a call, with some text in it to make it as long'],
+      })),
     close: () => client.end(),
   };
 }

@@ -3,12 +3,27 @@ import { jsonRequest, RawConnection } from './raw-http';
 
 /** How a reader behaves. GRACE and CANCEL are left in the middle by a socket that dies, for good. */
 export type Ending = 'READ' | 'STOP' | 'RESUME' | 'CANCEL' | 'GRACE';
-export interface SoakResult { ending: Ending; /** null: refused, or the connection ended before it began. */ streamId: string | null; /** Terminal event; null: it had left. */ terminal: string | null; /** Numbers that do not follow each other. */ gaps: number; /** How the last connection ended. */ closed: string }
+export interface SoakResult {
+  ending: Ending;
+  /** null: refused, or the connection ended before it began. */ streamId: string | null;
+  /** Terminal event; null: it had left. */ terminal: string | null;
+  /** Numbers that do not follow each other. */ gaps: number;
+  /** How the last connection ended. */ closed: string;
+}
 
-interface Event { __typename: string; fromSeq: number; seq: number; streamId?: string }
-interface Message { type: string; payload?: { data?: Record<string, Event>; errors?: unknown } }
+interface Event {
+  __typename: string;
+  fromSeq: number;
+  seq: number;
+  streamId?: string;
+}
+interface Message {
+  type: string;
+  payload?: { data?: Record<string, Event>; errors?: unknown };
+}
 
-const FIELDS = '__typename ... on StreamEvent { fromSeq seq } ... on StreamStarted { streamId } ... on TextDelta { text } ... on StreamCompleted { reply { finishReason } } ... on StreamStopped { reason }';
+const FIELDS =
+  '__typename ... on StreamEvent { fromSeq seq } ... on StreamStarted { streamId } ... on TextDelta { text } ... on StreamCompleted { reply { finishReason } } ... on StreamStopped { reason }';
 const START = `subscription Soak($input: ChatInput!) { chatStream(input: $input) { ${FIELDS} } }`;
 const RESUME = `subscription SoakResume($streamId: ID!, $afterSeq: Int!) { resumeStream(streamId: $streamId, afterSeq: $afterSeq) { ${FIELDS} } }`;
 const STOP = 'mutation SoakStop($streamId: ID!) { stopStream(streamId: $streamId) { stopped } }';
@@ -17,17 +32,28 @@ const TERMINAL = new Set(['StreamCompleted', 'StreamStopped', 'StreamFailed', 'S
 const DEADLINE_MS = 60_000;
 
 /** One stream to its end, on a connection of its own; whoever resumes takes a second one. */
-export async function soakStream(port: number, token: string, model: string, ending: Ending, leaveAtSeq: number): Promise<SoakResult> {
+export async function soakStream(
+  port: number,
+  token: string,
+  model: string,
+  ending: Ending,
+  leaveAtSeq: number,
+): Promise<SoakResult> {
   const result: SoakResult = { ending, streamId: null, terminal: null, gaps: 0, closed: '' };
   let seq = 0;
   const connect = (query: string, variables: object, leave: boolean): Promise<void> =>
     new Promise((resolve) => {
-      const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', { perMessageDeflate: false });
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', {
+        perMessageDeflate: false,
+      });
       const late = setTimeout(() => socket.terminate(), DEADLINE_MS);
-      socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })));
+      socket.on('open', () =>
+        socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })),
+      );
       socket.on('message', (data: Buffer) => {
         const { type, payload } = JSON.parse(data.toString()) as Message;
-        if (type === 'connection_ack') return socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query, variables } }));
+        if (type === 'connection_ack')
+          return socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query, variables } }));
         if (type === 'ping') return socket.send('{"type":"pong"}');
         if (type === 'error') result.closed = JSON.stringify(payload).slice(0, 300);
         if (type === 'complete' || type === 'error') return socket.close();
@@ -54,8 +80,13 @@ export async function soakStream(port: number, token: string, model: string, end
       });
     });
   const onDisconnect = ending === 'CANCEL' ? 'CANCEL' : 'GRACE';
-  await connect(START, { input: { model, maxTokens: 1_000, messages: [{ role: 'USER', content: 'Hello' }], onDisconnect } }, ending !== 'READ');
-  if (ending === 'RESUME' && result.streamId && !result.terminal) await connect(RESUME, { streamId: result.streamId, afterSeq: seq }, false);
+  await connect(
+    START,
+    { input: { model, maxTokens: 1_000, messages: [{ role: 'USER', content: 'Hello' }], onDisconnect } },
+    ending !== 'READ',
+  );
+  if (ending === 'RESUME' && result.streamId && !result.terminal)
+    await connect(RESUME, { streamId: result.streamId, afterSeq: seq }, false);
   return result;
 }
 

@@ -1,7 +1,10 @@
 import { Client } from 'pg';
 
 /** What the backends of one database were doing at a moment (milliseconds since 1970). */
-export interface Sample { at: number; busy: string[] }
+export interface Sample {
+  at: number;
+  busy: string[];
+}
 
 /** Milliseconds between two looks. */
 const EVERY_MS = 4;
@@ -11,7 +14,10 @@ const LOOK = `SELECT coalesce(nullif(application_name, ''), backend_type) || ' '
   WHERE pid <> pg_backend_pid() AND (state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
     OR backend_type IN ('checkpointer', 'autovacuum worker', 'walwriter') AND wait_event_type IS DISTINCT FROM 'Activity')`;
 
-/** Runs in a process of its own, so that it looks while the one that is measured is busy. Ends, and tells what it saw, when it is sent a message. */
+/**
+ * Runs in a process of its own, so that it looks while the one that is measured is busy. Ends, and tells what it saw,
+ * when it is sent a message.
+ */
 async function watch(url: string): Promise<void> {
   const samples: Sample[] = [];
   let ended = false;

@@ -10,7 +10,10 @@ export interface StreamResult {
   reordered: number;
   completed: boolean;
 }
-export interface StreamRun { result: Promise<StreamResult>; /** As soon as it has begun. */ readonly streamId: string | null }
+export interface StreamRun {
+  result: Promise<StreamResult>;
+  /** As soon as it has begun. */ readonly streamId: string | null;
+}
 
 const nowMicros = (): number => Number(process.hrtime.bigint()) / 1_000;
 
@@ -40,14 +43,21 @@ export function directStream(port: number, model: string): StreamRun {
   return {
     streamId: null,
     result: new Promise((resolve, reject) => {
-      const body = JSON.stringify({ model, stream: true, stream_options: { include_usage: true }, messages: [{ role: 'user', content: 'Hello' }] });
+      const body = JSON.stringify({
+        model,
+        stream: true,
+        stream_options: { include_usage: true },
+        messages: [{ role: 'user', content: 'Hello' }],
+      });
       const socket = net.connect(port, '127.0.0.1');
       let reader = new TokenReader();
       let rest = '';
       socket.setNoDelay(true).setEncoding('latin1');
       socket.once('connect', () => {
         reader = new TokenReader();
-        socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+        socket.write(
+          `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+        );
       });
       socket.on('data', (chunk) => {
         const lines = (rest + String(chunk)).split('\n');
@@ -71,7 +81,10 @@ const SUBSCRIPTION = `subscription Stream($input: ChatInput!) { chatStream(input
 /** Our tokens are numbers, which a vocabulary counts tenfold: with less, the longest would be cut as runaways. */
 const MAX_TOKENS = 100_000;
 
-/** A connection of its own, as every reader has. The clock starts when the stream is asked for, the connection being open, as for the baseline. */
+/**
+ * A connection of its own, as every reader has. The clock starts when the stream is asked for, the connection being
+ * open, as for the baseline.
+ */
 export function weirStream(port: number, token: string, model: string, { label = 'Hello' } = {}): StreamRun {
   let streamId: string | null = null;
   return {
@@ -79,15 +92,36 @@ export function weirStream(port: number, token: string, model: string, { label =
       return streamId;
     },
     result: new Promise((resolve, reject) => {
-      const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', { perMessageDeflate: false });
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', {
+        perMessageDeflate: false,
+      });
       let reader: TokenReader | null = null;
       let lastSeq = 0;
-      socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })));
+      socket.on('open', () =>
+        socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })),
+      );
       socket.on('message', (data: Buffer) => {
-        const message = JSON.parse(data.toString()) as { type: string; payload?: { data?: { chatStream: { __typename: string; fromSeq: number; seq: number; text?: string; streamId?: string } }; errors?: unknown } };
+        const message = JSON.parse(data.toString()) as {
+          type: string;
+          payload?: {
+            data?: {
+              chatStream: { __typename: string; fromSeq: number; seq: number; text?: string; streamId?: string };
+            };
+            errors?: unknown;
+          };
+        };
         if (message.type === 'connection_ack') {
           reader = new TokenReader();
-          socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: SUBSCRIPTION, variables: { input: { model, maxTokens: MAX_TOKENS, messages: [{ role: 'USER', content: label }] } } } }));
+          socket.send(
+            JSON.stringify({
+              id: '1',
+              type: 'subscribe',
+              payload: {
+                query: SUBSCRIPTION,
+                variables: { input: { model, maxTokens: MAX_TOKENS, messages: [{ role: 'USER', content: label }] } },
+              },
+            }),
+          );
         } else if (message.type === 'next' && message.payload?.data) {
           const event = message.payload.data.chatStream;
           if (event.fromSeq !== lastSeq + 1) reader!.result.reordered += 1;
@@ -105,25 +139,44 @@ export function weirStream(port: number, token: string, model: string, { label =
         }
       });
       socket.on('error', reject);
-      socket.on('close', (code, reason) => (reader ? resolve(reader.result) : reject(new Error(`closed before the stream began: ${code} ${String(reason)}`))));
+      socket.on('close', (code, reason) =>
+        reader
+          ? resolve(reader.result)
+          : reject(new Error(`closed before the stream began: ${code} ${String(reason)}`)),
+      );
     }),
   };
 }
 
-const RESUMPTION = SUBSCRIPTION.replace('subscription Stream($input: ChatInput!) { chatStream(input: $input)', 'subscription Resume($streamId: ID!) { resumeStream(streamId: $streamId, afterSeq: 0)');
+const RESUMPTION = SUBSCRIPTION.replace(
+  'subscription Stream($input: ChatInput!) { chatStream(input: $input)',
+  'subscription Resume($streamId: ID!) { resumeStream(streamId: $streamId, afterSeq: 0)',
+);
 
-/** Milliseconds from asking for a whole stream again, the connection being open, to its last event. Fails when it is not all there. */
+/**
+ * Milliseconds from asking for a whole stream again, the connection being open, to its last event. Fails when it is not
+ * all there.
+ */
 export function resumeOnce(port: number, token: string, streamId: string, tokens: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', { perMessageDeflate: false });
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws', {
+      perMessageDeflate: false,
+    });
     let askedAt = 0;
     let lastSeq = 0;
-    socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })));
+    socket.on('open', () =>
+      socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } })),
+    );
     socket.on('message', (data: Buffer) => {
-      const { type, payload } = JSON.parse(data.toString()) as { type: string; payload?: { data?: { resumeStream: { fromSeq: number; seq: number } } } };
+      const { type, payload } = JSON.parse(data.toString()) as {
+        type: string;
+        payload?: { data?: { resumeStream: { fromSeq: number; seq: number } } };
+      };
       if (type === 'connection_ack') {
         askedAt = performance.now();
-        socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: RESUMPTION, variables: { streamId } } }));
+        socket.send(
+          JSON.stringify({ id: '1', type: 'subscribe', payload: { query: RESUMPTION, variables: { streamId } } }),
+        );
       } else if (type === 'next' && payload?.data) {
         const { fromSeq, seq } = payload.data.resumeStream;
         if (fromSeq !== lastSeq + 1) reject(new Error(`${fromSeq} behind ${lastSeq}`));

@@ -4,13 +4,33 @@ import type { ServerProcess } from './processes';
 import type { StreamRun } from './stream-clients';
 
 /** So many streams at once, each of `tokens` tokens at `perSecond`. */
-export interface Shape { streams: number; tokens: number; perSecond: number; startsPerSecond: number }
-export interface Outcome { firstP50: number; firstP99: number; ageP50: number; ageP99: number; lost: number; reordered: number; unfinished: number; residentPerStream: number; /** Microseconds. */ cpuPerToken: number; /** Of the server's core, while all of them ran. */ busy: number }
+export interface Shape {
+  streams: number;
+  tokens: number;
+  perSecond: number;
+  startsPerSecond: number;
+}
+export interface Outcome {
+  firstP50: number;
+  firstP99: number;
+  ageP50: number;
+  ageP99: number;
+  lost: number;
+  reordered: number;
+  unfinished: number;
+  residentPerStream: number;
+  /** Microseconds. */ cpuPerToken: number;
+  /** Of the server's core, while all of them ran. */ busy: number;
+}
 
 export const modelOf = ({ tokens, perSecond }: Shape): string => `stream-${tokens}-${perSecond}-200`;
 
 /** One candidate under this load. Times are those of its clients: an upstream that is asked directly has some too. */
-export async function measure(shape: Shape, start: (model: string) => StreamRun, server: ServerProcess | null): Promise<Outcome> {
+export async function measure(
+  shape: Shape,
+  start: (model: string) => StreamRun,
+  server: ServerProcess | null,
+): Promise<Outcome> {
   const { streams, tokens, perSecond, startsPerSecond } = shape;
   const residentBefore = server?.residentBytes() ?? 0;
   const cpuBefore = server?.cpuMicros() ?? 0;
@@ -38,7 +58,10 @@ export async function measure(shape: Shape, start: (model: string) => StreamRun,
   const first = results.map(({ firstTokenMs }) => firstTokenMs);
   const ages = results.flatMap(({ agesMs }) => agesMs);
   return {
-    firstP50: median(first), firstP99: percentile(first, 0.99), ageP50: median(ages), ageP99: percentile(ages, 0.99),
+    firstP50: median(first),
+    firstP99: percentile(first, 0.99),
+    ageP50: median(ages),
+    ageP99: percentile(ages, 0.99),
     lost: streams * tokens - received,
     reordered: results.reduce((sum, result) => sum + result.reordered, 0),
     unfinished: results.filter(({ completed }) => !completed).length,

@@ -5,8 +5,17 @@ import { resumeOnce, weirStream, type StreamRun } from './stream-clients';
 const nowMicros = (): number => Number(process.hrtime.bigint()) / 1_000;
 const STOP = 'mutation ($streamId: ID!) { stopStream(streamId: $streamId) { stopped } }';
 
-/** From asking for an answer that is over, on an open connection, to its last event: so many times, in milliseconds. `elsewhere`: the port that is asked. */
-export async function resumes(port: number, elsewhere: number, token: string, model: string, times: number): Promise<number[]> {
+/**
+ * From asking for an answer that is over, on an open connection, to its last event: so many times, in milliseconds.
+ * `elsewhere`: the port that is asked.
+ */
+export async function resumes(
+  port: number,
+  elsewhere: number,
+  token: string,
+  model: string,
+  times: number,
+): Promise<number[]> {
   const run = weirStream(port, token, model);
   await run.result;
   const { streamId } = run;
@@ -15,8 +24,18 @@ export async function resumes(port: number, elsewhere: number, token: string, mo
   return found.slice(3);
 }
 
-/** Stops that come while so many streams run: from the sending of each to the moment at which the upstream saw its connection close, in milliseconds. */
-export async function stops(port: number, upstreamPort: number, tokens: readonly string[], model: string, running: number, stopped: number): Promise<number[]> {
+/**
+ * Stops that come while so many streams run: from the sending of each to the moment at which the upstream saw its
+ * connection close, in milliseconds.
+ */
+export async function stops(
+  port: number,
+  upstreamPort: number,
+  tokens: readonly string[],
+  model: string,
+  running: number,
+  stopped: number,
+): Promise<number[]> {
   const runs: { run: StreamRun; token: string; label: string }[] = [];
   for (let index = 0; index < running; index += 1) {
     const token = tokens[index % tokens.length]!;

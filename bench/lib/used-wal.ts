@@ -4,8 +4,9 @@ import type { Db } from '../../src/database/pool';
 const FILES = 48;
 
 /**
- * Gives a fresh Postgres what one that has run for a while has: log files to use again. Without them it makes and fills a new one for every 16 MB,
- * and everybody who commits waits for that, some 50 ms: a cost of the first minutes of a cluster, and not of what is measured.
+ * Gives a fresh Postgres what one that has run for a while has: log files to use again. Without them it makes and fills
+ * a new one for every 16 MB, and everybody who commits waits for that, some 50 ms: a cost of the first minutes of a
+ * cluster, and not of what is measured.
  */
 export async function fillLog(db: Db): Promise<void> {
   await db.query(`ALTER SYSTEM SET min_wal_size = '2GB'`);

@@ -10,7 +10,12 @@ export const LANES = {
 
 /** What `npm run test:quick` runs beside the unit tests: the integration tests of the rooms that these files are in. */
 export function suitesOf(files) {
-  const rooms = files.flatMap((file) => /^src\/services\/([^/]+)\//.exec(file)?.[1] ?? /^(?:src\/)?(server|database|launch)\//.exec(file)?.[1] ?? []);
+  const rooms = files.flatMap(
+    (file) =>
+      /^src\/services\/([^/]+)\//.exec(file)?.[1] ?? /^(?:src\/)?(server|database|launch)\//.exec(file)?.[1] ?? [],
+  );
   const suites = files.filter((file) => /^test\/(integration|unit)\/.*\.test\.ts$/.test(file));
-  return [...new Set(['test/unit', 'test/architecture', ...rooms.map((room) => `test/integration/${room}/`), ...suites])];
+  return [
+    ...new Set(['test/unit', 'test/architecture', ...rooms.map((room) => `test/integration/${room}/`), ...suites]),
+  ];
 }

@@ -8,9 +8,9 @@ import { npm, run } from './run.mjs';
 import { step } from './step.mjs';
 
 export function requireNode() {
-  const major = Number(process.versions.node.split('.')[0]);
-  if (major >= 20) return;
-  console.error(`Weir needs Node 20 or newer; this is ${process.versions.node}. https://nodejs.org has it.`);
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 19)) return;
+  console.error(`Weir needs Node 20.19 or newer; this is ${process.versions.node}. https://nodejs.org has it.`);
   process.exit(1);
 }
 
@@ -24,7 +24,9 @@ export async function ensureInstalled() {
   });
 }
 
-/** npm writes what it installed into node_modules, as the last thing: an installation that was cut off has no such file. */
+/**
+ * npm writes what it installed into node_modules, as the last thing: an installation that was cut off has no such file.
+ */
 export function isInstalled() {
   const wanted = readJson(inRoot('package-lock.json'))?.packages;
   const found = readJson(inRoot('node_modules', '.package-lock.json'))?.packages;
@@ -53,18 +55,28 @@ const isBuilt = () => fs.existsSync(stampFile) && fs.readFileSync(stampFile, 'ut
 async function build() {
   const stamp = hashOfSources();
   // Files whose source is gone would stay otherwise, and be started by mistake.
-  for (const entry of fs.readdirSync(inRoot('dist'))) if (entry !== path.basename(lockFile)) fs.rmSync(inRoot('dist', entry), { recursive: true });
+  for (const entry of fs.readdirSync(inRoot('dist')))
+    if (entry !== path.basename(lockFile)) fs.rmSync(inRoot('dist', entry), { recursive: true });
   await run(process.execPath, [inRoot('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
   copySql(inRoot('dist', 'src'));
-  if (fs.existsSync(inRoot('scripts', 'build-explorer.mjs'))) await run(process.execPath, [inRoot('scripts', 'build-explorer.mjs')]);
+  if (fs.existsSync(inRoot('scripts', 'build-explorer.mjs')))
+    await run(process.execPath, [inRoot('scripts', 'build-explorer.mjs')]);
   fs.writeFileSync(stampFile, stamp);
 }
 
 /** By content: what git checks out has new times each time. */
 function hashOfSources() {
   const hash = createHash('sha256').update(process.versions.node.split('.')[0]);
-  const files = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', ...filesUnder('src'), ...filesUnder('launch'), ...filesUnder('scripts')];
-  for (const file of files) if (fs.existsSync(inRoot(file))) hash.update(`\0${file}\0`).update(fs.readFileSync(inRoot(file)));
+  const files = [
+    'package-lock.json',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    ...filesUnder('src'),
+    ...filesUnder('launch'),
+    ...filesUnder('scripts'),
+  ];
+  for (const file of files)
+    if (fs.existsSync(inRoot(file))) hash.update(`\0${file}\0`).update(fs.readFileSync(inRoot(file)));
   return hash.digest('hex');
 }
 
@@ -83,7 +95,7 @@ const PATIENCE_MS = 900_000;
 async function exclusively(work) {
   fs.mkdirSync(inRoot('dist'), { recursive: true });
   const giveUpAt = Date.now() + PATIENCE_MS;
-  for (let told = false; !tryLock(); ) {
+  for (let told = false; !tryLock();) {
     const holder = Number(readText(lockFile) || 0);
     if (holder && isAlive(holder) && Date.now() < giveUpAt) {
       if (!told) console.log(`  … waiting: another start of this clone (pid ${holder}) is installing or building`);

@@ -9,7 +9,10 @@ export class CommandFailed extends Error {
   }
 }
 
-/** Runs a program in the repository. `show`: its output goes to the terminal; else it is kept and told only when it fails. */
+/**
+ * Runs a program in the repository. `show`: its output goes to the terminal; else it is kept and told only when it
+ * fails.
+ */
 export function run(file, args, { show = false, env = process.env } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { cwd: root, env, stdio: show ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
@@ -27,7 +30,11 @@ export function run(file, args, { show = false, env = process.env } = {}) {
     };
     const name = [file, ...args].join(' ');
     child.once('error', (error) => settle(() => reject(new CommandFailed(name, error.message, output))));
-    child.once('close', (code, signal) => settle(() => (code === 0 ? resolve(output) : reject(new CommandFailed(name, signal ?? `exit code ${code}`, output)))));
+    child.once('close', (code, signal) =>
+      settle(() =>
+        code === 0 ? resolve(output) : reject(new CommandFailed(name, signal ?? `exit code ${code}`, output)),
+      ),
+    );
   });
 }
 

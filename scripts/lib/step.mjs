@@ -1,4 +1,7 @@
-/** Runs the work and prints one line with its time. Plain lines, since the tools that run inside print their own where they have something to say. */
+/**
+ * Runs the work and prints one line with its time. Plain lines, since the tools that run inside print their own where
+ * they have something to say.
+ */
 export async function step(title, work) {
   const startedAt = performance.now();
   const seconds = () => `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`;

@@ -1,7 +1,7 @@
 import { BoundedClient } from './bounded-client';
 import { connectionOf, SESSION } from './pool';
 
-export interface SideConnectionOptions {
+export interface BackgroundConnectionOptions {
   url: string;
   applicationName: string;
   /** Milliseconds after which Postgres gives a statement up. */
@@ -10,14 +10,15 @@ export interface SideConnectionOptions {
 export type RunSql = <R = Record<string, unknown>>(sql: string, params?: readonly unknown[]) => Promise<R[]>;
 
 /**
- * One connection for work in the background that may take long: it is none of the pool's, so that nobody waits for one because of it. Made when it is
- * first needed, and again when it was lost. Commits do not wait for the disk: it is for work that is simply done again where a crash took it back.
+ * One connection for work in the background that may take long: it is none of the pool's, so that nobody waits for one
+ * because of it. Made when it is first needed, and again when it was lost. Commits do not wait for the disk: it is for
+ * work that is simply done again where a crash took it back.
  */
-export class SideConnection {
+export class BackgroundConnection {
   private current: { client: BoundedClient; ready: Promise<BoundedClient> } | null = null;
   private closed = false;
 
-  constructor(private readonly options: SideConnectionOptions) {}
+  constructor(private readonly options: BackgroundConnectionOptions) {}
 
   readonly query: RunSql = async (sql, params = []) => runner(await this.connected())(sql, params);
 
@@ -54,7 +55,11 @@ export class SideConnection {
 
   private connect(): { client: BoundedClient; ready: Promise<BoundedClient> } {
     const { url, applicationName, statementTimeoutMs } = this.options;
-    const client = new BoundedClient({ connectionString: url, application_name: applicationName, ...connectionOf(`${SESSION} -c synchronous_commit=off`, statementTimeoutMs) });
+    const client = new BoundedClient({
+      connectionString: url,
+      application_name: applicationName,
+      ...connectionOf(`${SESSION} -c synchronous_commit=off`, statementTimeoutMs),
+    });
     client.on('error', () => this.forget(client));
     client.on('end', () => this.forget(client));
     const ready = client.connect().then(
@@ -73,4 +78,7 @@ export class SideConnection {
   }
 }
 
-const runner = (client: BoundedClient): RunSql => async (sql, params = []) => (await client.query(sql, params as unknown[])).rows;
+const runner =
+  (client: BoundedClient): RunSql =>
+  async (sql, params = []) =>
+    (await client.query(sql, params as unknown[])).rows;

@@ -16,7 +16,7 @@ export class EarlierRelease extends Error {
   constructor(readonly installation: string | null) {
     super(
       'This database has the schema of Weir 0.1.0, which this release cannot take over: point DATABASE_URL at an ' +
-      'empty database ' +
+        'empty database ' +
         '(nothing was changed in the old one, which 0.1.0 can still read; see docs/releases.md).',
     );
     this.name = 'EarlierRelease';

@@ -22,7 +22,13 @@ export class ListeningConnection {
   private over = false;
 
   constructor(private readonly options: ListeningConnectionOptions) {
-    this.client = new Client({ connectionString: options.databaseUrl, application_name: options.applicationName, connectionTimeoutMillis: CONNECT_MS, query_timeout: ANSWER_MS, keepAlive: true });
+    this.client = new Client({
+      connectionString: options.databaseUrl,
+      application_name: options.applicationName,
+      connectionTimeoutMillis: CONNECT_MS,
+      query_timeout: ANSWER_MS,
+      keepAlive: true,
+    });
     this.client.on('notification', ({ payload }) => options.onNotification(payload ?? ''));
     this.client.on('error', (error) => this.lose(error));
     this.client.on('end', () => this.lose(new Error(`the connection that listens on ${options.channel} has ended`)));

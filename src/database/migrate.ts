@@ -6,19 +6,26 @@ import { hashOf, readSqlFile, SQL_FILES } from './sql-files';
 /** One number for all versions of the program: a process that migrates waits for another one that migrates already. */
 const MIGRATION_LOCK = 4_761_100;
 /**
- * Milliseconds that a migration waits for a table: behind it everything else that wants the table would wait as well. One that does not get it fails,
- * nothing is changed, and the program tries again.
+ * Milliseconds that a migration waits for a table: behind it everything else that wants the table would wait as well.
+ * One that does not get it fails, nothing is changed, and the program tries again.
  */
 const LOCK_MS = 5_000;
 
 /**
- * Brings the database up to date and returns how many migrations ran. TypeORM takes no lock itself: two processes that start at once would
- * both run the same migration. Here the second waits, and then finds nothing to do. Throws EarlierRelease, and changes nothing, where the
- * database has the schema of a release that cannot be taken over.
+ * Brings the database up to date and returns how many migrations ran. TypeORM takes no lock itself: two processes that
+ * start at once would both run the same migration. Here the second waits, and then finds nothing to do. Throws
+ * EarlierRelease, and changes nothing, where the database has the schema of a release that cannot be taken over.
  */
 export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<number> {
-  // A migration of a big table takes longer than any statement of the server may. Two connections: the lock's own and the migrations'.
-  const dataSource = buildDataSource({ url: options.url, poolSize: 2, statementTimeoutMs: 0, lockTimeoutMs: LOCK_MS, applicationName: 'weir-migrate' });
+  // A migration of a big table takes longer than any statement of the server may. Two connections: the lock's own and
+  // the migrations'.
+  const dataSource = buildDataSource({
+    url: options.url,
+    poolSize: 2,
+    statementTimeoutMs: 0,
+    lockTimeoutMs: LOCK_MS,
+    applicationName: 'weir-migrate',
+  });
   await dataSource.initialize();
   try {
     const lock = dataSource.createQueryRunner();
@@ -42,11 +49,16 @@ export async function migrate(options: Pick<DatabaseOptions, 'url'>): Promise<nu
   }
 }
 
-/** The repeatable migration: each function and view whose file has changed since it was last loaded. In one transaction, so that none calls a missing one. */
+/**
+ * The repeatable migration: each function and view whose file has changed since it was last loaded. In one transaction,
+ * so that none calls a missing one.
+ */
 async function loadSqlFiles(runner: QueryRunner): Promise<void> {
   const rows: { name: string; hash: string }[] = await runner.query('SELECT name, hash FROM sql_files');
   const loaded = new Map(rows.map(({ name, hash }) => [name, hash]));
-  const changed = SQL_FILES.map((name) => ({ name, text: readSqlFile(name) })).filter(({ name, text }) => loaded.get(name) !== hashOf(text));
+  const changed = SQL_FILES.map((name) => ({ name, text: readSqlFile(name) })).filter(
+    ({ name, text }) => loaded.get(name) !== hashOf(text),
+  );
   if (changed.length === 0) return;
   await runner.startTransaction();
   try {

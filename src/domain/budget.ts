@@ -25,7 +25,17 @@ export interface Budget {
   resetsAt: Date;
 }
 
-export interface BudgetAlert { id: string; budgetId: string; organizationId: string; scope: BudgetScope; subjectId: string; percent: number; spent: string; limit: string; at: Date }
+export interface BudgetAlert {
+  id: string;
+  budgetId: string;
+  organizationId: string;
+  scope: BudgetScope;
+  subjectId: string;
+  percent: number;
+  spent: string;
+  limit: string;
+  at: Date;
+}
 
 /** `BudgetInput` of the graph. */
 export interface BudgetEdit {

@@ -54,7 +54,10 @@ export type OperationKind = 'CHAT' | 'EMBEDDING';
 export type Door = 'GRAPHQL';
 export type RouteFlag = 'tools' | 'images' | 'schema' | 'explicit' | 'sticky' | 'downgraded';
 
-/** What is known of a call at its admission and could not be filled in later: columns of the call in flight and of the usage row. */
+/**
+ * What is known of a call at its admission and could not be filled in later: columns of the call in flight and of the
+ * usage row.
+ */
 export interface CallFacts {
   door: Door;
   operation: OperationKind;
@@ -106,12 +109,18 @@ export interface NewCall extends CallFacts {
   idempotency: { key: string; inputHash: string } | null;
 }
 /** A period row that a call holds money on: the budget, and the local date on which the period began (YYYY-MM-DD). */
-export interface HeldOn { budgetId: string; startsOn: string }
+export interface HeldOn {
+  budgetId: string;
+  startsOn: string;
+}
 
 /** What became of a call at admission. Only an admitted one is written down, and holds something. */
 export type Admission =
   | ({ kind: 'ADMITTED' } & AdmittedCall)
-  /** `budget` is the first that does not fit, in the order organisation, project, user, token, as it was in that moment; `room` is what all of the call's budgets together leave; `onlyHeld`: it would fit if nothing else ran. */
+  /**
+   * `budget` is the first that does not fit, in the order organisation, project, user, token, as it was in that moment;
+   * `room` is what all of the call's budgets together leave; `onlyHeld`: it would fit if nothing else ran.
+   */
   | { kind: 'BUDGET_EXCEEDED'; budget: Budget; room: string; onlyHeld: boolean }
   /** A budget applies, and no price is known. */
   | { kind: 'UNPRICED' }
@@ -132,8 +141,15 @@ export interface Question {
   messages: StoredMessage[];
 }
 
-/** `occurredAt` is the database's time of admission as text: a JavaScript date would cut the microseconds that are part of the row's key. */
-export interface AdmittedCall { id: string; occurredAt: string; heldOn: readonly HeldOn[] }
+/**
+ * `occurredAt` is the database's time of admission as text: a JavaScript date would cut the microseconds that are part
+ * of the row's key.
+ */
+export interface AdmittedCall {
+  id: string;
+  occurredAt: string;
+  heldOn: readonly HeldOn[];
+}
 
 /** How a call ended: everything that its usage row says, and the answer to store. */
 export interface Settlement {
@@ -161,7 +177,9 @@ export interface Settlement {
   finishReason: string | null;
   tokens: TokenBuckets;
   usageSource: UsageSource;
-  /** The proxy's response cache. HIT: it has answered; ASKED: the request asked for it, and it had nothing; NO: neither. */
+  /**
+   * The proxy's response cache. HIT: it has answered; ASKED: the request asked for it, and it had nothing; NO: neither.
+   */
   cacheUse: 'ASKED' | 'HIT' | 'NO';
   /** Of a HIT: what the call would have used without the cache; null also where that is not known. */
   cachedTokens: TokenBuckets | null;
@@ -178,9 +196,14 @@ export interface Settlement {
   answer: (StoredMessage & { questionId: string; complete: boolean }) | null;
   /** null: a correction, whose rows repeat those of the call. */
   facts: CallFacts | null;
-  /** Dollars that admission held, on each of `heldOn`. Used where the row in flight is gone, as after a fail-over: else the row says. */
+  /**
+   * Dollars that admission held, on each of `heldOn`. Used where the row in flight is gone, as after a fail-over: else
+   * the row says.
+   */
   heldOn: readonly HeldOn[];
-  /** The call's key, and what a repetition shall be told; `stored` null: nothing was spent, and the key is free again. */
+  /**
+   * The call's key, and what a repetition shall be told; `stored` null: nothing was spent, and the key is free again.
+   */
   idempotency: { key: string; stored: unknown } | null;
 }
 
@@ -197,4 +220,7 @@ export interface CallContext {
 }
 
 /** A call of an organisation. */
-export interface CallName { organizationId: string; id: string }
+export interface CallName {
+  organizationId: string;
+  id: string;
+}

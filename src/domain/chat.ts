@@ -10,10 +10,23 @@ export interface MessageInput {
   toolCallId?: string | null;
   name?: string | null;
 }
-export interface ToolInput { name: string; description?: string | null; parameters?: unknown; strict?: boolean | null }
-export interface ResponseFormatInput { type: 'TEXT' | 'JSON_OBJECT' | 'JSON_SCHEMA'; name?: string | null; schema?: unknown; strict?: boolean | null }
+export interface ToolInput {
+  name: string;
+  description?: string | null;
+  parameters?: unknown;
+  strict?: boolean | null;
+}
+export interface ResponseFormatInput {
+  type: 'TEXT' | 'JSON_OBJECT' | 'JSON_SCHEMA';
+  name?: string | null;
+  schema?: unknown;
+  strict?: boolean | null;
+}
 
-/** What a client asks for: `ChatInput` of the graph, enums as their names. Nothing in it is trusted before `validateChatInput`. */
+/**
+ * What a client asks for: `ChatInput` of the graph, enums as their names. Nothing in it is trusted before
+ * `validateChatInput`.
+ */
 export interface ChatInput {
   model?: string | null;
   scenario: Scenario;

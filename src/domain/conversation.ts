@@ -1,8 +1,16 @@
 export type MessageRole = 'SYSTEM' | 'USER' | 'ASSISTANT' | 'TOOL';
 
-export interface ContentPart { text?: string | null; imageUrl?: string | null; imageDetail?: 'AUTO' | 'LOW' | 'HIGH' | null }
+export interface ContentPart {
+  text?: string | null;
+  imageUrl?: string | null;
+  imageDetail?: 'AUTO' | 'LOW' | 'HIGH' | null;
+}
 /** `toolCallId` as the provider gave it: not unique. `arguments` is JSON text as the model wrote it. */
-export interface ToolCall { toolCallId: string; name: string; arguments: string }
+export interface ToolCall {
+  toolCallId: string;
+  name: string;
+  arguments: string;
+}
 
 export interface Conversation {
   id: string;

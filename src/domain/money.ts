@@ -11,7 +11,15 @@ export interface TokenBuckets {
 }
 
 /** Dollars, decimal strings; the parts add up to `total` exactly. */
-export interface CostParts { input: string; cacheRead: string; cacheWrite: string; output: string; reasoning: string; request: string; total: string }
+export interface CostParts {
+  input: string;
+  cacheRead: string;
+  cacheWrite: string;
+  output: string;
+  reasoning: string;
+  request: string;
+  total: string;
+}
 
 export const NO_TOKENS: TokenBuckets = {
   uncachedPrompt: 0,

@@ -4,8 +4,17 @@ import type { CostParts, TokenBuckets } from './money';
 import { type Refusal, reviveRefusal } from './refusal';
 
 export type FinishReason = 'STOP' | 'LENGTH' | 'TOOL_CALLS' | 'CONTENT_FILTER' | 'STOPPED' | 'BUDGET' | 'OTHER';
-export interface TokenUsage extends TokenBuckets { source: UsageSource }
-export interface Route { model: string; servedModel: string; upstream: Upstream; provider: string | null; deployment: string | null; attempts: number }
+export interface TokenUsage extends TokenBuckets {
+  source: UsageSource;
+}
+export interface Route {
+  model: string;
+  servedModel: string;
+  upstream: Upstream;
+  provider: string | null;
+  deployment: string | null;
+  attempts: number;
+}
 
 /** What every reply says, whatever was asked for. */
 export interface ReplyBase {
@@ -37,11 +46,18 @@ export type CallOutcome<R extends ReplyBase = ChatReply> =
 /** The outcome as plain JSON: what is kept beside an idempotency key. `reviveOutcome` gives it back. */
 export const storeOutcome = (outcome: CallOutcome<ReplyBase>): unknown => JSON.parse(JSON.stringify(outcome));
 
-/** The outcome as it was told the first time, marked as replayed. `revive`: gives a reply of this kind its dates back. */
+/**
+ * The outcome as it was told the first time, marked as replayed. `revive`: gives a reply of this kind its dates back.
+ */
 export function reviveOutcome<R extends ReplyBase>(stored: unknown, revive: (reply: R) => R): CallOutcome<R> {
   const outcome = stored as CallOutcome<R>;
   const replayed = (reply: R): R => ({ ...revive(reply), replayed: true });
-  if (outcome.status === 'FAILED') return { ...outcome, refusal: reviveRefusal(outcome.refusal), partial: outcome.partial && replayed(outcome.partial) };
+  if (outcome.status === 'FAILED')
+    return {
+      ...outcome,
+      refusal: reviveRefusal(outcome.refusal),
+      partial: outcome.partial && replayed(outcome.partial),
+    };
   return { ...outcome, reply: replayed(outcome.reply) };
 }
 
@@ -62,15 +78,16 @@ export const reviveChatReply = (reply: ChatReply): ChatReply => ({
 });
 
 /**
- * What a repetition is told when the process that ran the call died. Not retryable: the provider may have been paid, and whoever asks
- * again pays again. That is for the caller to decide, with a new key.
+ * What a repetition is told when the process that ran the call died. Not retryable: the provider may have been paid,
+ * and whoever asks again pays again. That is for the caller to decide, with a new key.
  */
 export const lostOutcome = (callId: string, upstream: Upstream, streamed = false): CallOutcome<never> => ({
   status: 'FAILED',
   refusal: {
     kind: 'UpstreamFailed',
     code: streamed ? 'STREAM_INTERRUPTED' : 'UPSTREAM_FAILED',
-    message: 'The server that ran this call died before its end, and the call may have been paid for. To ask again, and pay again, use a new idempotency key.',
+    message:
+      'The server that ran this call died before its end, and the call may have been paid for. To ask again, and pay again, use a new idempotency key.',
     retryable: false,
     retryAfterMs: null,
     upstream,
@@ -87,8 +104,9 @@ export const isLost = (stored: unknown): boolean => {
 };
 
 /**
- * Whether the end is kept for repetitions. What cost money, or may have, is. Where a call was refused or stopped before anything was spent, the
- * key is free again: a repetition is a new try. LOST is kept always: that nothing was spent is then the knowledge of the moment, and may be corrected.
+ * Whether the end is kept for repetitions. What cost money, or may have, is. Where a call was refused or stopped before
+ * anything was spent, the key is free again: a repetition is a new try. LOST is kept always: that nothing was spent is
+ * then the knowledge of the moment, and may be corrected.
  */
 export const keepOutcome = ({ status, usageSource }: Pick<Settlement, 'usageSource' | 'status'>): boolean =>
   !isFree(usageSource) || (status !== 'FAILED' && status !== 'STOPPED');

@@ -8,14 +8,23 @@ export interface Viewer {
   planId: string;
   /** The API token that was used; null for a JWT. */
   tokenId: string | null;
-  /** The login at the identity provider that a JWT names (`sid`, else `jti`); null: it names none, or for an API token. */
+  /**
+   * The login at the identity provider that a JWT names (`sid`, else `jti`); null: it names none, or for an API token.
+   */
   sessionId: string | null;
   /** When the credential ends, in milliseconds since 1970 (UTC); null: it does not. */
   expiresAtMs: number | null;
 }
 
-export interface OrganizationRow { id: string; name: string }
-export interface ProjectRow { id: string; organizationId: string; name: string }
+export interface OrganizationRow {
+  id: string;
+  name: string;
+}
+export interface ProjectRow {
+  id: string;
+  organizationId: string;
+  name: string;
+}
 export interface UserRow {
   id: string;
   organizationId: string;
@@ -41,7 +50,12 @@ export interface ApiTokenRow {
   expiresAt: Date | null;
   revokedAt: Date | null;
 }
-export interface VirtualKeyInfo { hint: string; createdAt: Date; rotatedAt: Date | null; blocked: boolean }
+export interface VirtualKeyInfo {
+  hint: string;
+  createdAt: Date;
+  rotatedAt: Date | null;
+  blocked: boolean;
+}
 
 export interface NewUser {
   organizationId?: string | null;

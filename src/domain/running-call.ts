@@ -8,7 +8,10 @@ export interface RunningCall {
   readonly streamed: boolean;
   /** Resolves when the call has ended: whether its usage row is written. Never rejects. */
   readonly done: Promise<boolean>;
-  /** Aborts the upstream at once; what came is kept. Harmless when repeated. false: it has ended by itself, and is being booked. */
+  /**
+   * Aborts the upstream at once; what came is kept. Harmless when repeated. false: it has ended by itself, and is being
+   * booked.
+   */
   stop(reason: StopReason): boolean;
 }
 

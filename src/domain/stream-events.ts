@@ -9,13 +9,28 @@ export type StreamReply = ChatReply;
 /** The stream goes on for a while, goes on to its end, or is stopped at once. */
 export type DisconnectPolicy = 'GRACE' | 'CONTINUE' | 'CANCEL';
 
-interface EventBase { fromSeq: number; seq: number }
+interface EventBase {
+  fromSeq: number;
+  seq: number;
+}
 /** What a viewer of a stream receives. `kind` names it, also in logs that are shared between replicas. */
 export type StreamEvent =
-  | (EventBase & { kind: 'StreamStarted'; streamId: string; callId: string; model: string; conversation: Conversation | null })
+  | (EventBase & {
+      kind: 'StreamStarted';
+      streamId: string;
+      callId: string;
+      model: string;
+      conversation: Conversation | null;
+    })
   | (EventBase & { kind: 'TextDelta'; text: string })
   | (EventBase & { kind: 'ReasoningDelta'; text: string })
-  | (EventBase & { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null; arguments: string })
+  | (EventBase & {
+      kind: 'ToolCallDelta';
+      index: number;
+      toolCallId: string | null;
+      name: string | null;
+      arguments: string;
+    })
   /** Tokens and dollars (decimal text; null: no price) so far, estimated. */
   | (EventBase & { kind: 'StreamProgress'; completionTokens: number; estimatedCost: string | null })
   | (EventBase & { kind: 'StreamCompleted'; reply: ChatReply })
@@ -24,13 +39,19 @@ export type StreamEvent =
   | (EventBase & { kind: 'StreamRefused'; refusal: Refusal });
 
 export type DeltaEvent = Extract<StreamEvent, { kind: 'TextDelta' | 'ReasoningDelta' | 'ToolCallDelta' }>;
-export type TerminalEvent = Extract<StreamEvent, { kind: 'StreamCompleted' | 'StreamStopped' | 'StreamFailed' | 'StreamRefused' }>;
+export type TerminalEvent = Extract<
+  StreamEvent,
+  { kind: 'StreamCompleted' | 'StreamStopped' | 'StreamFailed' | 'StreamRefused' }
+>;
 /** An event that has no number yet. */
 export type Unnumbered<E> = E extends unknown ? Omit<E, 'fromSeq' | 'seq'> : never;
 export type NewEvent = Unnumbered<StreamEvent>;
 
 export const isTerminal = (event: Pick<StreamEvent, 'kind'>): boolean =>
-  event.kind === 'StreamCompleted' || event.kind === 'StreamStopped' || event.kind === 'StreamFailed' || event.kind === 'StreamRefused';
+  event.kind === 'StreamCompleted' ||
+  event.kind === 'StreamStopped' ||
+  event.kind === 'StreamFailed' ||
+  event.kind === 'StreamRefused';
 
 /** A stream that runs, here or in another process. */
 export interface ActiveStream {
@@ -55,4 +76,5 @@ export function terminalEvent(outcome: CallOutcome): Unnumbered<TerminalEvent> {
 }
 
 /** The end of a stream whose process died, or could not write its end down. */
-export const interrupted = (callId: string, upstream: Upstream): Unnumbered<TerminalEvent> => terminalEvent(lostOutcome(callId, upstream, true));
+export const interrupted = (callId: string, upstream: Upstream): Unnumbered<TerminalEvent> =>
+  terminalEvent(lostOutcome(callId, upstream, true));

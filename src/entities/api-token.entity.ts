@@ -17,7 +17,11 @@ export class ApiToken {
 
   @ManyToOne(() => User, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'api_tokens_user_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'api_tokens_user_id_fkey',
+    },
     { name: 'user_id', referencedColumnName: 'id', foreignKeyConstraintName: 'api_tokens_user_id_fkey' },
   ])
   user!: Relation<User>;

@@ -17,7 +17,11 @@ export class BudgetAlertEntity {
 
   @ManyToOne(() => BudgetEntity, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'budget_alerts_budget_id_fkey',
+    },
     { name: 'budget_id', referencedColumnName: 'id', foreignKeyConstraintName: 'budget_alerts_budget_id_fkey' },
   ])
   budget!: Relation<BudgetEntity>;

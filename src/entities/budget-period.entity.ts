@@ -12,7 +12,11 @@ export class BudgetPeriod {
 
   @ManyToOne(() => BudgetEntity, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'budget_periods_budget_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'budget_periods_budget_id_fkey',
+    },
     { name: 'budget_id', referencedColumnName: 'id', foreignKeyConstraintName: 'budget_periods_budget_id_fkey' },
   ])
   budget!: Relation<BudgetEntity>;

@@ -126,7 +126,9 @@ export class CallInFlight {
   @Column('text', { name: 'route_flags', array: true, default: [] })
   routeFlags!: string[];
 
-  /** Dollars, decimal string: of the tightest budget that applied, before this call was reserved; null: none applied. */
+  /**
+   * Dollars, decimal string: of the tightest budget that applied, before this call was reserved; null: none applied.
+   */
   @Column('numeric', { name: 'budget_left', nullable: true })
   budgetLeft!: string | null;
 

@@ -16,7 +16,11 @@ export class ConversationEntity {
 
   @ManyToOne(() => User, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'conversations_user_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'conversations_user_id_fkey',
+    },
     { name: 'user_id', referencedColumnName: 'id', foreignKeyConstraintName: 'conversations_user_id_fkey' },
   ])
   user!: Relation<User>;
@@ -26,7 +30,11 @@ export class ConversationEntity {
 
   @ManyToOne(() => Project, { nullable: true })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'conversations_project_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'conversations_project_id_fkey',
+    },
     { name: 'project_id', referencedColumnName: 'id', foreignKeyConstraintName: 'conversations_project_id_fkey' },
   ])
   project!: Relation<Project> | null;

@@ -19,13 +19,49 @@ import { PriceVersion } from './price-version.entity';
 import { Project } from './project.entity';
 import { TokenDirectory } from './token-directory.entity';
 import { UsageBatch } from './usage-batch.entity';
-import { UsageDaily, UsageDailyByProject, UsageDailyByUser, UsageDailyOverall, UsageQuarterHourly } from './usage-cubes.entity';
+import {
+  UsageDaily,
+  UsageDailyByProject,
+  UsageDailyByUser,
+  UsageDailyOverall,
+  UsageQuarterHourly,
+} from './usage-cubes.entity';
 import { UsageRetention } from './usage-retention.entity';
 import { User } from './user.entity';
 import { VirtualKey } from './virtual-key.entity';
 
-/** Tables with an entity. The others (installation, proxy_teams, model_lists, reconciliations) are only ever touched by SQL in their stores. */
+/**
+ * Tables with an entity. The others (installation, proxy_teams, model_lists, reconciliations) are only ever touched by
+ * SQL in their stores.
+ */
 export const ENTITIES = [
-  ApiToken, BudgetAlertEntity, BudgetEntity, BudgetPeriod, CallCheckpoint, CallInFlight, ConversationEntity, IdempotencyKey, LlmUsage, MessageEntity, ModelPrice, Organization, Owner, PlanEntity,
-  PriceChange, PriceChangePart, PriceRate, PriceVersion, Project, TokenDirectory, UsageBatch, UsageDaily, UsageDailyByProject, UsageDailyByUser, UsageDailyOverall, UsageQuarterHourly, UsageRetention, User, VirtualKey,
+  ApiToken,
+  BudgetAlertEntity,
+  BudgetEntity,
+  BudgetPeriod,
+  CallCheckpoint,
+  CallInFlight,
+  ConversationEntity,
+  IdempotencyKey,
+  LlmUsage,
+  MessageEntity,
+  ModelPrice,
+  Organization,
+  Owner,
+  PlanEntity,
+  PriceChange,
+  PriceChangePart,
+  PriceRate,
+  PriceVersion,
+  Project,
+  TokenDirectory,
+  UsageBatch,
+  UsageDaily,
+  UsageDailyByProject,
+  UsageDailyByUser,
+  UsageDailyOverall,
+  UsageQuarterHourly,
+  UsageRetention,
+  User,
+  VirtualKey,
 ];

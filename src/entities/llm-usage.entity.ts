@@ -1,8 +1,10 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /**
- * One row of kind CALL per admitted call, and two more for each correction of it (a REVERSAL and a CORRECTION). Append-only, partitioned by month. TypeORM has no words for partitions, and would keep generated columns in a
- * table of its own, so its schema comparison leaves this table out; a test compares these columns with the migrated table instead.
+ * One row of kind CALL per admitted call, and two more for each correction of it (a REVERSAL and a CORRECTION).
+ * Append-only, partitioned by month. TypeORM has no words for partitions, and would keep generated columns in a table
+ * of its own, so its schema comparison leaves this table out; a test compares these columns with the migrated table
+ * instead.
  */
 @Entity('llm_usage', { synchronize: false })
 @Index('llm_usage_batch_id_idx', ['batchId'])
@@ -236,7 +238,9 @@ export class LlmUsage {
   @Column('text', { name: 'route_flags', array: true, default: [] })
   routeFlags!: string[];
 
-  /** Dollars, decimal string: of the tightest budget that applied, before this call was reserved; null: none applied. */
+  /**
+   * Dollars, decimal string: of the tightest budget that applied, before this call was reserved; null: none applied.
+   */
   @Column('numeric', { name: 'budget_left', nullable: true })
   budgetLeft!: string | null;
 

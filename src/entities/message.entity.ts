@@ -15,7 +15,11 @@ export class MessageEntity {
 
   @ManyToOne(() => ConversationEntity, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'messages_conversation_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'messages_conversation_id_fkey',
+    },
     { name: 'conversation_id', referencedColumnName: 'id', foreignKeyConstraintName: 'messages_conversation_id_fkey' },
   ])
   conversation!: Relation<ConversationEntity>;

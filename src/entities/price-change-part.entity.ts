@@ -1,7 +1,10 @@
 import { Column, Entity, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
 import { PriceChange } from './price-change.entity';
 
-/** Calls that a price change concerns, and the record that was in force for them before. Parts of one change exclude each other. */
+/**
+ * Calls that a price change concerns, and the record that was in force for them before. Parts of one change exclude
+ * each other.
+ */
 @Entity('price_change_parts')
 export class PriceChangePart {
   @PrimaryColumn('bigint', { primaryKeyConstraintName: 'price_change_parts_pkey' })

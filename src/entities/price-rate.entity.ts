@@ -1,7 +1,10 @@
 import { Column, Entity, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
 import { ModelPrice } from './model-price.entity';
 
-/** The rates of a record for prompts of one length, in dollars per token, with what the record leaves out filled in. Written by a trigger of the price book only. */
+/**
+ * The rates of a record for prompts of one length, in dollars per token, with what the record leaves out filled in.
+ * Written by a trigger of the price book only.
+ */
 @Entity('price_rates')
 export class PriceRate {
   @PrimaryColumn('bigint', { primaryKeyConstraintName: 'price_rates_pkey' })

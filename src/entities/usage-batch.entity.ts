@@ -7,7 +7,9 @@ export class UsageBatch {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'usage_batches_pkey' })
   organizationId!: string;
 
-  /** Of the settlement: shared by the rows of all its organisations. No order: `settledAt` says which is the later one. */
+  /**
+   * Of the settlement: shared by the rows of all its organisations. No order: `settledAt` says which is the later one.
+   */
   @PrimaryColumn('bigint', { primaryKeyConstraintName: 'usage_batches_pkey' })
   id!: string;
 

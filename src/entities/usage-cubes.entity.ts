@@ -1,6 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-// One class per cube. Read and written by SQL only; bigint and numeric are text in JavaScript. Of the dimensions, '' stands for none.
+// One class per cube. Read and written by SQL only; bigint and numeric are text in JavaScript. Of the dimensions, ''
+// stands for none.
 
 /** What a cell sums up. */
 abstract class Cell {

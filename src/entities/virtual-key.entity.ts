@@ -1,7 +1,10 @@
 import { Column, Entity, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
 import { User } from './user.entity';
 
-/** The user's key at the proxy. What is written here is what the proxy has confirmed; what it should be is the user's row. */
+/**
+ * The user's key at the proxy. What is written here is what the proxy has confirmed; what it should be is the user's
+ * row.
+ */
 @Entity('virtual_keys')
 export class VirtualKey {
   @PrimaryColumn('text', { name: 'organization_id', primaryKeyConstraintName: 'virtual_keys_pkey' })
@@ -12,7 +15,11 @@ export class VirtualKey {
 
   @ManyToOne(() => User, { nullable: false, onDelete: 'CASCADE' })
   @JoinColumn([
-    { name: 'organization_id', referencedColumnName: 'organizationId', foreignKeyConstraintName: 'virtual_keys_user_id_fkey' },
+    {
+      name: 'organization_id',
+      referencedColumnName: 'organizationId',
+      foreignKeyConstraintName: 'virtual_keys_user_id_fkey',
+    },
     { name: 'user_id', referencedColumnName: 'id', foreignKeyConstraintName: 'virtual_keys_user_id_fkey' },
   ])
   user!: Relation<User>;

@@ -1,10 +1,11 @@
 /**
- * The one hand-written AsyncIterator for streams to clients. A plain async generator that waits on a silent upstream queues `return()`
+ * The one hand-written AsyncIterator for streams to clients. A plain async generator that waits on a silent upstream
+ * queues `return()`
  * behind the pending `next()`: when the client goes, the upstream stays open. Here `return()` ends everything at once.
  *
- * The source pushes; the consumer pulls. What waits is a single slot that `merge` may join, so that a slow consumer gets bigger values and
- * never a growing queue of small ones. Or nothing waits here at all: a source that keeps its values elsewhere gives them by `take`, and says
- * by `wake` that there is one.
+ * The source pushes; the consumer pulls. What waits is a single slot that `merge` may join, so that a slow consumer
+ * gets bigger values and never a growing queue of small ones. Or nothing waits here at all: a source that keeps its
+ * values elsewhere gives them by `take`, and says by `wake` that there is one.
  *
  * - `start` runs once, on the first `next()`; never when the consumer left before.
  * - `onLeave` runs once, when the consumer leaves (`return`, `throw`) before the end, also when never started.
@@ -15,7 +16,10 @@ export interface IteratorSource<T> {
   onLeave(): void;
   /** Called when the consumer has taken what was waiting. */
   onDrain?(): void;
-  /** The next value that the source keeps itself, or null when there is none now. After a `last` one the iterator has ended. */
+  /**
+   * The next value that the source keeps itself, or null when there is none now. After a `last` one the iterator has
+   * ended.
+   */
   take?(): { value: T; last: boolean } | null;
 }
 export interface Sink<T> {

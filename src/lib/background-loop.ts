@@ -16,7 +16,10 @@ export interface BackgroundLoopDeps {
 
 const LONGEST_RETRY_MS = 60_000;
 
-/** Does something again and again. A failure is told once and tried again, later each time; it never ends the process or the loop. */
+/**
+ * Does something again and again. A failure is told once and tried again, later each time; it never ends the process or
+ * the loop.
+ */
 export class BackgroundLoop {
   private timer: NodeJS.Timeout | undefined;
   private dueAt = Infinity;
@@ -39,7 +42,9 @@ export class BackgroundLoop {
     else if (performance.now() + this.retryMs() < this.dueAt) this.plan(this.retryMs());
   }
 
-  /** No further round. Resolves when the running one has ended: whoever cannot wait for that takes its connection away. */
+  /**
+   * No further round. Resolves when the running one has ended: whoever cannot wait for that takes its connection away.
+   */
   async stop(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
@@ -65,7 +70,7 @@ export class BackgroundLoop {
     const startedAt = performance.now();
     try {
       const next = await work();
-      if (this.failures > 0) logger.info({ what, failures: this.failures }, 'works again');
+      if (this.failures > 0) logger.info({ what, failures: this.failures }, 'background work succeeded again');
       this.failures = 0;
       if (typeof next === 'number') return next;
       return next ? 0 : Math.max(0, everyMs - (performance.now() - startedAt));
@@ -73,8 +78,8 @@ export class BackgroundLoop {
       if (this.stopped) return 0;
       this.failures += 1;
       const nextMs = this.retryMs();
-      if (this.failures === 1) logger.warn({ err: error, what, nextMs }, 'failed, and is tried again until it works');
-      else logger.debug({ err: error, what, failures: this.failures, nextMs }, 'failed again');
+      if (this.failures === 1) logger.warn({ err: error, what, nextMs }, 'background work failed and will be retried');
+      else logger.debug({ err: error, what, failures: this.failures, nextMs }, 'background work failed again');
       return nextMs;
     }
   }

@@ -1,5 +1,6 @@
 /**
- * Work that runs once at a time. Who asks for it while it runs has it run once more behind that: it may not have seen what it was asked for.
+ * Work that runs once at a time. Who asks for it while it runs has it run once more behind that: it may not have seen
+ * what it was asked for.
  */
 export class Coalesced {
   private asked = false;

@@ -1,5 +1,6 @@
 /**
- * Exact decimal numbers for money: a whole number of 10^-scale units in a BigInt. Never a float. Only what prices and costs need:
+ * Exact decimal numbers for money: a whole number of 10^-scale units in a BigInt. Never a float. Only what prices and
+ * costs need:
  * parse, add, multiply, compare, print. Reading takes exponents (a proxy writes 1.5e-07); printing never gives them.
  */
 export class Decimal {
@@ -10,13 +11,18 @@ export class Decimal {
     private readonly scale: number,
   ) {}
 
-  /** Throws a RangeError for anything that is not a finite decimal number, or has more than 100 digits on either side of the point. */
+  /**
+   * Throws a RangeError for anything that is not a finite decimal number, or has more than 100 digits on either side of
+   * the point.
+   */
   static parse(text: string | number | bigint): Decimal {
     const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?$/.exec(String(text).trim());
-    if (!match || !(match[2] || match[3])) throw new RangeError(`not a decimal number: ${JSON.stringify(String(text).slice(0, 40))}`);
+    if (!match || !(match[2] || match[3]))
+      throw new RangeError(`not a decimal number: ${JSON.stringify(String(text).slice(0, 40))}`);
     const fraction = match[3] ?? '';
     const scale = fraction.length - Number(match[4] ?? 0);
-    if (Math.abs(scale) > 100 || match[2]!.length > 100) throw new RangeError('a decimal number of this size is not supported');
+    if (Math.abs(scale) > 100 || match[2]!.length > 100)
+      throw new RangeError('a decimal number of this size is not supported');
     const units = BigInt(`${match[1] === '-' ? '-' : ''}${match[2] || '0'}${fraction}`);
     return scale < 0 ? new Decimal(units * 10n ** BigInt(-scale), 0) : new Decimal(units, scale);
   }

@@ -1,10 +1,15 @@
-interface Waiting<T, R> { item: T; resolve(result: R): void; reject(error: unknown): void }
+interface Waiting<T, R> {
+  item: T;
+  resolve(result: R): void;
+  reject(error: unknown): void;
+}
 
 /**
- * Group commit: whatever queued while the last group was being written goes into the next. No timer, and every caller waits for its own
- * durable commit: alone it costs nothing extra, and under load one round trip serves many. Another lane begins when a whole group has queued
- * behind those that are under way, and ends when none has: two small groups cost more than one of both, and take the processors from each other. A
- * group that fails is tried again item by item, so that one that cannot be written keeps no other from it, unless the failure is one of all (`isForAll`).
+ * Group commit: whatever queued while the last group was being written goes into the next. No timer, and every caller
+ * waits for its own durable commit: alone it costs nothing extra, and under load one round trip serves many. Another
+ * lane begins when a whole group has queued behind those that are under way, and ends when none has: two small groups
+ * cost more than one of both, and take the processors from each other. A group that fails is tried again item by item,
+ * so that one that cannot be written keeps no other from it, unless the failure is one of all (`isForAll`).
  */
 export class Grouped<T, R> {
   private readonly queue: Waiting<T, R>[] = [];

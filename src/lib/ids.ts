@@ -19,7 +19,9 @@ export type IdKind = keyof typeof ID_PREFIXES;
 // Crockford's base 32 in lower case: sorts like the number it writes, and has no letters that are read as digits.
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
-/** Random bytes are made for many ids at once: a call of the generator takes longer than everything else about an id. */
+/**
+ * Random bytes are made for many ids at once: a call of the generator takes longer than everything else about an id.
+ */
 const pool = Buffer.alloc(4_096);
 let used = pool.length;
 function randomPart(length: number): Buffer {
@@ -34,7 +36,10 @@ function randomPart(length: number): Buffer {
 /** A trace id as W3C traces have them: 32 hex digits. */
 export const newTraceId = (): string => randomPart(16).toString('hex');
 
-/** A new id: prefix, 10 characters of time (milliseconds, UTC), 16 random ones (80 bits). Ids of one kind sort by creation, to the millisecond. */
+/**
+ * A new id: prefix, 10 characters of time (milliseconds, UTC), 16 random ones (80 bits). Ids of one kind sort by
+ * creation, to the millisecond.
+ */
 export function newId(kind: IdKind, nowMs = Date.now()): string {
   let time = '';
   for (let rest = nowMs, i = 0; i < 10; i += 1) {
@@ -57,4 +62,5 @@ export function kindOfId(id: string): IdKind | null {
 
 /** A stream and its call are one thing with two names: each id is told from the other. */
 export const streamIdOfCall = (callId: string): string => ID_PREFIXES.stream + callId.slice(ID_PREFIXES.call.length);
-export const callIdOfStream = (streamId: string): string => ID_PREFIXES.call + streamId.slice(ID_PREFIXES.stream.length);
+export const callIdOfStream = (streamId: string): string =>
+  ID_PREFIXES.call + streamId.slice(ID_PREFIXES.stream.length);

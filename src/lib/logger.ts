@@ -19,7 +19,10 @@ export interface RootLogger extends Logger {
 export interface LoggerOptions {
   /** debug, info, warn, error or silent. */
   level: string;
-  /** Lines are collected and written in the background: for production. At a crash up to a quarter of a second of them is lost. */
+  /**
+   * Lines are collected and written in the background: for production. At a crash up to a quarter of a second of them
+   * is lost.
+   */
   async?: boolean;
   redactor?: Redactor;
   /** Instead of standard output: receives whole lines. */
@@ -32,12 +35,17 @@ const MAX_TEXT = 4 * 1024;
 const MAX_CAUSES = 5;
 
 /**
- * One JSON line per entry. Secrets are removed from the finished line, whatever field they came in: nobody can forget a path.
+ * One JSON line per entry. Secrets are removed from the finished line, whatever field they came in: nobody can forget a
+ * path.
  * pino escapes control characters, so that a line stays one line.
  */
 export function createLogger(options: LoggerOptions): RootLogger {
   const redactor = options.redactor ?? createRedactor();
-  const file = options.write ? null : pino.destination(options.async ? { dest: 1, sync: false, minLength: 4096, periodicFlush: 250 } : { dest: 1, sync: true });
+  const file = options.write
+    ? null
+    : pino.destination(
+        options.async ? { dest: 1, sync: false, minLength: 4096, periodicFlush: 250 } : { dest: 1, sync: true },
+      );
   const write = options.write ?? ((line: string) => void file!.write(line));
   const logger = pino(
     {
@@ -66,7 +74,10 @@ const wrap = (logger: pino.Logger): Logger => ({
   child: (fields) => wrap(logger.child(fields)),
 });
 
-/** What a log keeps of an error: type, code, message, stack, and the same of its causes. Other properties may hold requests with headers, so they are left out. */
+/**
+ * What a log keeps of an error: type, code, message, stack, and the same of its causes. Other properties may hold
+ * requests with headers, so they are left out.
+ */
 export function describeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return typeof error === 'string' ? cut(error) : error;
   const { code, originalError } = error as { code?: unknown; originalError?: unknown };
@@ -81,7 +92,8 @@ export function describeError(error: unknown, depth = 0): unknown {
   };
 }
 
-const cut = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}… (${text.length} characters)` : text);
+const cut = (text: string): string =>
+  text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}… (${text.length} characters)` : text;
 
 function frames(error: Error): string {
   const stack = String(error.stack ?? '');
@@ -95,4 +107,10 @@ function shorten(line: string): string {
 }
 
 /** For tests and scripts that want no log. */
-export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silentLogger };
+export const silentLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => silentLogger,
+};

@@ -17,7 +17,15 @@ export async function retry<T>(
 }
 
 /** Waits that double from the first one up to the longest, until they sum up to the total. Milliseconds. */
-export function* doublingWaits({ first, longest, total }: { first: number; longest: number; total: number }): Generator<number> {
+export function* doublingWaits({
+  first,
+  longest,
+  total,
+}: {
+  first: number;
+  longest: number;
+  total: number;
+}): Generator<number> {
   let waited = 0;
   for (let ms = first; waited <= total; ms = Math.min(ms * 2, longest)) {
     yield ms;

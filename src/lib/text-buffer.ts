@@ -1,7 +1,10 @@
 /** Small texts that are joined at a time: an array of tokens takes ten times the memory of their text. */
 const JOINED = 64;
 
-/** A text that grows by small pieces, in little more memory than its characters take. Each character is copied once for every 64-fold of pieces. */
+/**
+ * A text that grows by small pieces, in little more memory than its characters take. Each character is copied once for
+ * every 64-fold of pieces.
+ */
 export class TextBuffer {
   /** The older, the higher: a part of level n is 64 of level n - 1. */
   private levels: string[][] = [[]];

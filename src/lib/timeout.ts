@@ -1,7 +1,10 @@
 /** What `inTime` gives when the time is over. */
 export const LATE = Symbol('late');
 
-/** The result of the work, or LATE when the time (milliseconds) is over first; what becomes of the work then is of no interest. */
+/**
+ * The result of the work, or LATE when the time (milliseconds) is over first; what becomes of the work then is of no
+ * interest.
+ */
 export async function inTime<T>(work: Promise<T>, ms: number): Promise<T | typeof LATE> {
   work.catch(() => {});
   let timer: NodeJS.Timeout | undefined;

@@ -1,6 +1,7 @@
 /**
- * Token counts where nobody else gives one: o200k, the vocabulary of the current large OpenAI models. For other models it is an estimate,
- * usually within 20 %; whoever stores such a count says so. The vocabulary takes some 50 MB and is loaded on first use.
+ * Token counts where nobody else gives one: o200k, the vocabulary of the current large OpenAI models. For other models
+ * it is an estimate, usually within 20 %; whoever stores such a count says so. The vocabulary takes some 50 MB and is
+ * loaded on first use.
  */
 type CountTokens = (text: string) => number;
 let countO200k: CountTokens | null = null;
@@ -8,7 +9,9 @@ let countO200k: CountTokens | null = null;
 /** Loads the vocabulary: a third of a second in which nothing else runs, so it is done before the doors open. */
 export function loadTokenizer(): CountTokens {
   if (countO200k) return countO200k;
-  const { countTokens: count } = require('gpt-tokenizer/encoding/o200k_base') as { countTokens: (text: string, options: { disallowedSpecial: Set<string> }) => number };
+  const { countTokens: count } = require('gpt-tokenizer/encoding/o200k_base') as {
+    countTokens: (text: string, options: { disallowedSpecial: Set<string> }) => number;
+  };
   // `<|endoftext|>` in somebody's prompt is text: by default the library throws on it.
   const options = { disallowedSpecial: new Set<string>() };
   countO200k = (text) => count(text, options);
@@ -16,11 +19,14 @@ export function loadTokenizer(): CountTokens {
 }
 
 /**
- * Bytes of UTF-8 that are really counted, for all texts of one question together: 3 to 10 ms for European text, 40 ms for rare Chinese signs,
- * on the one event loop. The rest is extrapolated from the beginning and the end of each text.
+ * Bytes of UTF-8 that are really counted, for all texts of one question together: 3 to 10 ms for European text, 40 ms
+ * for rare Chinese signs, on the one event loop. The rest is extrapolated from the beginning and the end of each text.
  */
 const COUNTED_BYTES = 60_000;
-/** The library's time grows with the square of a word: 100 000 letters without a space took seven seconds. Longer words are cut, which adds a token each at most. */
+/**
+ * The library's time grows with the square of a word: 100 000 letters without a space took seven seconds. Longer words
+ * are cut, which adds a token each at most.
+ */
 const LONG_RUN = /(\S{100}|\s{100})/;
 
 export const countTokens = (text: string): number => countEach([text])[0]!;
@@ -42,10 +48,15 @@ export function countEach(texts: readonly string[]): number[] {
 function countExactly(text: string): number {
   if (text === '') return 0;
   const count = loadTokenizer();
-  return LONG_RUN.test(text) ? text.split(LONG_RUN).reduce((sum, part) => sum + (part === '' ? 0 : count(part)), 0) : count(text);
+  return LONG_RUN.test(text)
+    ? text.split(LONG_RUN).reduce((sum, part) => sum + (part === '' ? 0 : count(part)), 0)
+    : count(text);
 }
 
-/** Tokens that a chat format puts around each message, and before the answer. Source: OpenAI's cookbook, "How to count tokens". */
+/**
+ * Tokens that a chat format puts around each message, and before the answer. Source: OpenAI's cookbook, "How to count
+ * tokens".
+ */
 export const TOKENS_PER_MESSAGE = 3;
 export const TOKENS_BEFORE_ANSWER = 3;
 /** A high-detail picture of ordinary size, in OpenAI's tiles; pictures are never opened here. */

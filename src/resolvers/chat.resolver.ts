@@ -15,22 +15,34 @@ import type { Refusal } from '../domain/refusal';
 @Resolver(() => ChatReplyType)
 export class ChatResolver {
   @Mutation(() => ChatResult, { description: 'Asks a model and waits for the whole answer.' })
-  chat(@Arg('input', () => ChatInputType, { description: 'The question.' }) input: ChatInputType, @Ctx() context: RequestContext): Promise<typeof ChatResult> {
+  chat(
+    @Arg('input', () => ChatInputType, { description: 'The question.' }) input: ChatInputType,
+    @Ctx() context: RequestContext,
+  ): Promise<typeof ChatResult> {
     return context.services.chat.chat(context.viewer, input, context);
   }
 
   @Mutation(() => StopStreamPayloadType, {
-    description: 'Ends a stream from any device: the upstream is aborted, what was produced is kept and counted. Repeating it is harmless.',
+    description:
+      'Ends a stream from any device: the upstream is aborted, what was produced is kept and counted. Repeating it is harmless.',
   })
-  stopStream(@Arg('streamId', () => ID, { description: 'The stream.' }) streamId: string, @Ctx() context: RequestContext): Promise<StopStreamPayloadType> {
+  stopStream(
+    @Arg('streamId', () => ID, { description: 'The stream.' }) streamId: string,
+    @Ctx() context: RequestContext,
+  ): Promise<StopStreamPayloadType> {
     return context.services.chat.stop(context.viewer, streamId);
   }
 
   @Query(() => [ActiveStreamType], {
-    description: 'Streams that run now, on any replica, newest first (at most 1000): the own ones. `everyone`: those of the organisation, for administrators; of all organisations, for operators.',
+    description:
+      'Streams that run now, on any replica, newest first (at most 1000): the own ones. `everyone`: those of the organisation, for administrators; of all organisations, for operators.',
   })
   async activeStreams(
-    @Arg('everyone', () => Boolean, { defaultValue: false, description: 'Also those of others. Administrators and operators.' }) everyone: boolean,
+    @Arg('everyone', () => Boolean, {
+      defaultValue: false,
+      description: 'Also those of others. Administrators and operators.',
+    })
+    everyone: boolean,
     @Ctx() context: RequestContext,
   ): Promise<ActiveStreamType[]> {
     const streams = await context.services.chat.active(context.viewer, everyone);
@@ -62,7 +74,10 @@ export class ChatResolver {
 @Resolver(() => ModelNotAllowedType)
 export class ModelNotAllowedResolver {
   @FieldResolver(() => [PlanType], { description: 'Plans whose users may use the model.' })
-  async plansThatAllow(@Root() refusal: Extract<Refusal, { kind: 'ModelNotAllowed' }>, @Ctx() context: RequestContext): Promise<PlanType[]> {
+  async plansThatAllow(
+    @Root() refusal: Extract<Refusal, { kind: 'ModelNotAllowed' }>,
+    @Ctx() context: RequestContext,
+  ): Promise<PlanType[]> {
     const plans = await Promise.all(refusal.plansThatAllow.map((id) => planOf(context).load(id)));
     return plans.filter((plan): plan is Plan => plan !== null);
   }

@@ -7,19 +7,24 @@ const MAX_ID = 200;
 const MAX_DEPTH = 100;
 
 /** `path` is put together on the way back, so that input without a fault costs no text. */
-interface Fault { path: string; problem: string }
+interface Fault {
+  path: string;
+  problem: string;
+}
 
 function textFault(text: string): Fault | null {
   // Postgres stores neither.
   if (text.includes('\0')) return { path: '', problem: 'must not contain a NUL character' };
-  if (!text.isWellFormed()) return { path: '', problem: 'must be well-formed Unicode: it has half of a surrogate pair' };
+  if (!text.isWellFormed())
+    return { path: '', problem: 'must be well-formed Unicode: it has half of a surrogate pair' };
   return null;
 }
 
 /** `type` is null inside a JSON value. */
 function faultOf(value: unknown, type: GraphQLInputType | null, depth: number): Fault | null {
   if (typeof value === 'string') {
-    if (type && value.length > MAX_ID && getNamedType(type).name === 'ID') return { path: '', problem: `must have at most ${MAX_ID} characters` };
+    if (type && value.length > MAX_ID && getNamedType(type).name === 'ID')
+      return { path: '', problem: `must have at most ${MAX_ID} characters` };
     return textFault(value);
   }
   if (value === null || typeof value !== 'object' || value instanceof Date) return null;
@@ -35,15 +40,18 @@ function faultOf(value: unknown, type: GraphQLInputType | null, depth: number): 
   const fields = named && isInputObjectType(named) ? named.getFields() : null;
   for (const [key, item] of Object.entries(value)) {
     // Keys of an input object are the schema's; those of a JSON value are the client's, and no part of a path.
-    const fault = fields ? faultOf(item, fields[key]?.type ?? null, depth + 1) : (textFault(key) ?? faultOf(item, null, depth + 1));
+    const fault = fields
+      ? faultOf(item, fields[key]?.type ?? null, depth + 1)
+      : (textFault(key) ?? faultOf(item, null, depth + 1));
     if (fault) return fields ? { ...fault, path: `.${key}${fault.path}` } : { ...fault, path: '' };
   }
   return null;
 }
 
 /**
- * Looks through all arguments of a field, however deep, for text that cannot be stored (NUL, broken Unicode), ids of absurd length and JSON
- * of absurd depth. Throws BAD_USER_INPUT that names the argument, as in `input.messages[0].content`.
+ * Looks through all arguments of a field, however deep, for text that cannot be stored (NUL, broken Unicode), ids of
+ * absurd length and JSON of absurd depth. Throws BAD_USER_INPUT that names the argument, as in
+ * `input.messages[0].content`.
  */
 export function checkArguments(definitions: readonly GraphQLArgument[], args: Record<string, unknown>): void {
   for (const { name, type } of definitions) {

@@ -39,7 +39,10 @@ type Public<T> = Pick<T, keyof T>;
 export interface RequestContext extends CallContext {
   viewer: Viewer;
   services: Services;
-  /** Where the client reaches this server, without a slash at the end; null: the request does not say. Not for subscriptions. */
+  /**
+   * Where the client reaches this server, without a slash at the end; null: the request does not say. Not for
+   * subscriptions.
+   */
   baseUrl?: () => string | null;
   /** Dataloaders by name, made on first use, one set per operation. */
   loaders: Map<string, unknown>;

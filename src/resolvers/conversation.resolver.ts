@@ -4,7 +4,13 @@ import type { RequestContext } from './context';
 import type { Conversation, Message } from '../domain/conversation';
 import { callOf, conversationOf, conversationUsageOf, projectOf } from './loaders';
 import { CallType } from './types/call.type';
-import { ConversationConnection, ConversationType, CreateConversationInputType, MessageConnection, MessageType } from './types/conversation.type';
+import {
+  ConversationConnection,
+  ConversationType,
+  CreateConversationInputType,
+  MessageConnection,
+  MessageType,
+} from './types/conversation.type';
 import { toConnection, type ConnectionOf } from './types/node.type';
 import { DeletePayloadType, ProjectType } from './types/people.type';
 import { UsageFiguresType } from './types/usage.type';
@@ -16,20 +22,28 @@ export class ConversationResolver {
   @Query(() => ConversationConnection, { description: "The caller's own conversations, newest first." })
   async conversations(
     @Arg('first', () => Int, { defaultValue: 20, description: 'How many, 1 to 100.' }) first: number,
-    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
+    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' })
+    after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<ConversationType>> {
     return toConnection(await context.services.conversations.list(context.viewer, checkPage({ first, after })));
   }
 
-  @Query(() => ConversationType, { nullable: true, description: 'One of the caller\'s own conversations; null for others.' })
-  conversation(@Arg('id', () => ID, { description: 'The conversation.' }) id: string, @Ctx() context: RequestContext): Promise<ConversationType | null> {
+  @Query(() => ConversationType, {
+    nullable: true,
+    description: "One of the caller's own conversations; null for others.",
+  })
+  conversation(
+    @Arg('id', () => ID, { description: 'The conversation.' }) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<ConversationType | null> {
     return conversationOf(context).load(id);
   }
 
   @Mutation(() => ConversationType, { description: 'Makes an empty conversation.' })
   createConversation(
-    @Arg('input', () => CreateConversationInputType, { description: 'The conversation.' }) input: CreateConversationInputType,
+    @Arg('input', () => CreateConversationInputType, { description: 'The conversation.' })
+    input: CreateConversationInputType,
     @Ctx() context: RequestContext,
   ): Promise<ConversationType> {
     checkOptionalName('input.title', input.title);
@@ -47,7 +61,10 @@ export class ConversationResolver {
   }
 
   @Mutation(() => DeletePayloadType, { description: 'Messages are erased; usage rows stay.' })
-  async deleteConversation(@Arg('id', () => ID, { description: 'The conversation.' }) id: string, @Ctx() context: RequestContext): Promise<DeletePayloadType> {
+  async deleteConversation(
+    @Arg('id', () => ID, { description: 'The conversation.' }) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<DeletePayloadType> {
     return { deletedId: await context.services.conversations.remove(context.viewer, id) };
   }
 
@@ -56,14 +73,19 @@ export class ConversationResolver {
     return conversation.projectId === null ? null : projectOf(context).load(conversation.projectId);
   }
 
-  @FieldResolver(() => MessageConnection, { description: 'In the order in which they were written, superseded ones included.' })
+  @FieldResolver(() => MessageConnection, {
+    description: 'In the order in which they were written, superseded ones included.',
+  })
   async messages(
     @Root() conversation: Conversation,
     @Arg('first', () => Int, { defaultValue: 50, description: 'How many, 1 to 100.' }) first: number,
-    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
+    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' })
+    after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<MessageType>> {
-    return toConnection(await context.services.conversations.messages(context.viewer, conversation.id, checkPage({ first, after })));
+    return toConnection(
+      await context.services.conversations.messages(context.viewer, conversation.id, checkPage({ first, after })),
+    );
   }
 
   @Extensions({ report: true })
@@ -75,7 +97,10 @@ export class ConversationResolver {
 
 @Resolver(() => MessageType)
 export class MessageResolver {
-  @FieldResolver(() => ConversationType, { nullable: true, description: 'null for an answer outside a conversation: that is not stored, and node(id) does not find it.' })
+  @FieldResolver(() => ConversationType, {
+    nullable: true,
+    description: 'null for an answer outside a conversation: that is not stored, and node(id) does not find it.',
+  })
   conversation(@Root() message: Message, @Ctx() context: RequestContext): Promise<ConversationType | null> | null {
     return message.conversationId === null ? null : conversationOf(context).load(message.conversationId);
   }

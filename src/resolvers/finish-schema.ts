@@ -1,4 +1,10 @@
-import { defaultFieldResolver, isAbstractType, isObjectType, type GraphQLFieldResolver, type GraphQLSchema } from 'graphql';
+import {
+  defaultFieldResolver,
+  isAbstractType,
+  isObjectType,
+  type GraphQLFieldResolver,
+  type GraphQLSchema,
+} from 'graphql';
 import type { RequestContext } from './context';
 import { checkArguments } from './check-arguments';
 
@@ -13,7 +19,10 @@ const kindOf = (value: unknown): string | undefined => (value as { kind?: string
 
 /** The function of a field, behind the look at its arguments. */
 const checked =
-  (args: Parameters<typeof checkArguments>[0], resolve: GraphQLFieldResolver<unknown, unknown>): GraphQLFieldResolver<unknown, unknown> =>
+  (
+    args: Parameters<typeof checkArguments>[0],
+    resolve: GraphQLFieldResolver<unknown, unknown>,
+  ): GraphQLFieldResolver<unknown, unknown> =>
   (source, values, context, info) => {
     checkArguments(args, values as Record<string, unknown>);
     return resolve(source, values, context, info);
@@ -29,7 +38,8 @@ const forgetful =
 
 /**
  * What type-graphql has no option for, done once on the built schema:
- * - types of unions and interfaces are found without a promise: its own wrapper is asynchronous, which graphql-jit cannot take;
+ * - types of unions and interfaces are found without a promise: its own wrapper is asynchronous, which graphql-jit
+ * cannot take;
  * - every field with arguments has them looked through (`checkArguments`), so that none can be forgotten;
  * - each field of a mutation begins with empty loaders;
  * - a subscription's event is its field's value: converting the arguments again for each event would be waste;
@@ -40,7 +50,8 @@ export function finishSchema(schema: GraphQLSchema): GraphQLSchema {
     if (type.name.startsWith('__')) continue;
     if (isAbstractType(type)) type.resolveType = kindOf;
     if (!isObjectType(type)) continue;
-    if (type.name in ROOT_DESCRIPTIONS) type.description = ROOT_DESCRIPTIONS[type.name as keyof typeof ROOT_DESCRIPTIONS];
+    if (type.name in ROOT_DESCRIPTIONS)
+      type.description = ROOT_DESCRIPTIONS[type.name as keyof typeof ROOT_DESCRIPTIONS];
     for (const field of Object.values(type.getFields())) {
       if (type === schema.getSubscriptionType()) {
         field.subscribe = field.subscribe && checked(field.args, field.subscribe);

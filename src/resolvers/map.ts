@@ -65,6 +65,7 @@ export const toModelPrice = (record: PriceRecord): ModelPriceType => ({
 
 /** A row that another row names by a foreign key: without it something is wrong on our side. */
 export function mustExist<T>(row: T | null | undefined, what: string): T {
-  if (row === null || row === undefined) throw new AppError('INTERNAL_SERVER_ERROR', { internal: `${what} is missing` });
+  if (row === null || row === undefined)
+    throw new AppError('INTERNAL_SERVER_ERROR', { internal: `${what} is missing` });
   return row;
 }

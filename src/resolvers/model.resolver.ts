@@ -11,18 +11,31 @@ import { ModelPriceType } from './types/price.type';
 export class ModelResolver {
   @Query(() => ModelListType, { description: 'What this caller may use now.' })
   models(
-    @Arg('includeUnavailable', () => Boolean, { defaultValue: false, description: 'Adds the rest with the reason and the plans that allow it.' }) includeUnavailable: boolean,
+    @Arg('includeUnavailable', () => Boolean, {
+      defaultValue: false,
+      description: 'Adds the rest with the reason and the plans that allow it.',
+    })
+    includeUnavailable: boolean,
     @Ctx() context: RequestContext,
   ): Promise<ModelListType> {
     return context.services.models.list(context.viewer, includeUnavailable);
   }
 
-  @Query(() => ModelType, { nullable: true, description: 'One model, available or not; null where there is none of this id.' })
-  model(@Arg('id', () => ID, { description: 'Its public name at the proxy.' }) id: string, @Ctx() context: RequestContext): Promise<ModelType | null> {
+  @Query(() => ModelType, {
+    nullable: true,
+    description: 'One model, available or not; null where there is none of this id.',
+  })
+  model(
+    @Arg('id', () => ID, { description: 'Its public name at the proxy.' }) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<ModelType | null> {
     return context.services.models.get(context.viewer, id);
   }
 
-  @FieldResolver(() => ModelPriceType, { nullable: true, description: "What the caller's organisation pays now; null: no price known." })
+  @FieldResolver(() => ModelPriceType, {
+    nullable: true,
+    description: "What the caller's organisation pays now; null: no price known.",
+  })
   price(@Root() model: ListedModel, @Ctx() context: RequestContext): ModelPriceType | null {
     const record = context.services.prices.current(model.id, context.viewer.organizationId);
     return record && toModelPrice(record);

@@ -6,9 +6,15 @@ import { NodeInterface } from './types/node.type';
 
 type Find = (context: RequestContext, id: string) => Promise<NodeInterface | null>;
 
-/** Per kind of id: the type's name and who finds it. Every one of them asks as the viewer. A stream is no object of the graph. */
+/**
+ * Per kind of id: the type's name and who finds it. Every one of them asks as the viewer. A stream is no object of the
+ * graph.
+ */
 const FINDERS: { [K in Exclude<IdKind, 'stream'>]: { kind: string; find: Find } } = {
-  organization: { kind: 'Organization', find: ({ services, viewer }, id) => services.people.visibleOrganization(viewer, id) },
+  organization: {
+    kind: 'Organization',
+    find: ({ services, viewer }, id) => services.people.visibleOrganization(viewer, id),
+  },
   user: { kind: 'User', find: ({ services, viewer }, id) => services.people.visibleUser(viewer, id) },
   project: { kind: 'Project', find: ({ services, viewer }, id) => services.people.visibleProject(viewer, id) },
   apiToken: { kind: 'ApiToken', find: ({ services, viewer }, id) => services.people.visibleApiToken(viewer, id) },
@@ -22,8 +28,15 @@ const FINDERS: { [K in Exclude<IdKind, 'stream'>]: { kind: string; find: Find } 
 
 @Resolver()
 export class NodeResolver {
-  @Query(() => NodeInterface, { nullable: true, description: 'Any object of ours by id; one that the caller may not see answers like one that does not exist: null.' })
-  async node(@Arg('id', () => ID, { description: 'Its id.' }) id: string, @Ctx() context: RequestContext): Promise<(NodeInterface & { kind: string }) | null> {
+  @Query(() => NodeInterface, {
+    nullable: true,
+    description:
+      'Any object of ours by id; one that the caller may not see answers like one that does not exist: null.',
+  })
+  async node(
+    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<(NodeInterface & { kind: string }) | null> {
     const kind = kindOfId(id);
     if (kind === null || kind === 'stream') return null;
     const finder = FINDERS[kind];

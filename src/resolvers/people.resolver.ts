@@ -8,7 +8,15 @@ import { RoleEnum } from './types/enums';
 import { toConnection, type ConnectionOf } from './types/node.type';
 import { ApiTokenInputType, CreateUserInputType } from './types/people.input';
 import {
-  ApiTokenType, CreatedApiTokenType, DeletePayloadType, OrganizationType, ProjectConnection, ProjectType, UserConnection, UserType, VirtualKeyType,
+  ApiTokenType,
+  CreatedApiTokenType,
+  DeletePayloadType,
+  OrganizationType,
+  ProjectConnection,
+  ProjectType,
+  UserConnection,
+  UserType,
+  VirtualKeyType,
 } from './types/people.type';
 import { PlanType } from './types/plan.type';
 import { checkName, checkOptionalName } from './validate';
@@ -19,42 +27,58 @@ const USER_ID = { description: 'The user.' };
 /** Organisations, projects, users and tokens. */
 @Resolver(() => UserType)
 export class PeopleResolver {
-  @Query(() => UserConnection, { description: 'The users of the organisation, for administrators; for operators those of any organisation.' })
+  @Query(() => UserConnection, {
+    description: 'The users of the organisation, for administrators; for operators those of any organisation.',
+  })
   async users(
-    @Arg('search', () => String, { nullable: true, description: 'Part of the name or the e-mail address.' }) search: string | null,
+    @Arg('search', () => String, { nullable: true, description: 'Part of the name or the e-mail address.' })
+    search: string | null,
     @Arg('first', () => Int, { defaultValue: 50, description: 'How many, 1 to 100.' }) first: number,
-    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
+    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' })
+    after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<UserType>> {
     // An empty search box asks for everybody.
     const wanted = search?.trim() || null;
     checkOptionalName('search', wanted);
-    return toConnection(await context.services.people.users(context.viewer, { ...checkPage({ first, after }), search: wanted }));
+    return toConnection(
+      await context.services.people.users(context.viewer, { ...checkPage({ first, after }), search: wanted }),
+    );
   }
 
   @Query(() => ProjectConnection, { description: 'The projects of the organisation.' })
   async projects(
     @Arg('first', () => Int, { defaultValue: 50, description: 'How many, 1 to 100.' }) first: number,
-    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
+    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' })
+    after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ConnectionOf<ProjectType>> {
     return toConnection(await context.services.people.projects(context.viewer, checkPage({ first, after })));
   }
 
   @Mutation(() => OrganizationType, { description: 'Makes an organisation. Operators.' })
-  createOrganization(@Arg('name', () => String, { description: 'Its name; at most 200 characters.' }) name: string, @Ctx() context: RequestContext): Promise<OrganizationType> {
+  createOrganization(
+    @Arg('name', () => String, { description: 'Its name; at most 200 characters.' }) name: string,
+    @Ctx() context: RequestContext,
+  ): Promise<OrganizationType> {
     checkName('name', name);
     return context.services.people.createOrganization(context.viewer, name);
   }
 
   @Mutation(() => ProjectType, { description: "Makes a project in the caller's organisation. Administrators." })
-  createProject(@Arg('name', () => String, { description: 'Its name; at most 200 characters.' }) name: string, @Ctx() context: RequestContext): Promise<ProjectType> {
+  createProject(
+    @Arg('name', () => String, { description: 'Its name; at most 200 characters.' }) name: string,
+    @Ctx() context: RequestContext,
+  ): Promise<ProjectType> {
     checkName('name', name);
     return context.services.people.createProject(context.viewer, name);
   }
 
   @Mutation(() => UserType, { description: 'Makes a user. Administrators.' })
-  createUser(@Arg('input', () => CreateUserInputType, { description: 'The user.' }) input: CreateUserInputType, @Ctx() context: RequestContext): Promise<UserType> {
+  createUser(
+    @Arg('input', () => CreateUserInputType, { description: 'The user.' }) input: CreateUserInputType,
+    @Ctx() context: RequestContext,
+  ): Promise<UserType> {
     checkName('input.name', input.name);
     checkOptionalName('input.email', input.email);
     checkOptionalName('input.externalId', input.externalId);
@@ -70,7 +94,9 @@ export class PeopleResolver {
     return context.services.people.setUserPlan(context.viewer, userId, planId);
   }
 
-  @Mutation(() => UserType, { description: 'Gives a user another role. Administrators; nobody gives a role above their own.' })
+  @Mutation(() => UserType, {
+    description: 'Gives a user another role. Administrators; nobody gives a role above their own.',
+  })
   setUserRole(
     @Arg('userId', () => ID, USER_ID) userId: string,
     @Arg('role', () => RoleEnum, { description: 'The role.' }) role: Role,
@@ -79,7 +105,10 @@ export class PeopleResolver {
     return context.services.people.setUserRole(context.viewer, userId, role);
   }
 
-  @Mutation(() => UserType, { description: 'Blocks here and at the proxy: running streams end. Or ends that. It holds on every replica at most a second after the answer, two while a replica cannot hear of it. Administrators.' })
+  @Mutation(() => UserType, {
+    description:
+      'Blocks here and at the proxy: running streams end. Or ends that. It holds on every replica at most a second after the answer, two while a replica cannot hear of it. Administrators.',
+  })
   setUserBlocked(
     @Arg('userId', () => ID, USER_ID) userId: string,
     @Arg('blocked', () => Boolean, { description: 'true: block; false: let in again.' }) blocked: boolean,
@@ -88,19 +117,33 @@ export class PeopleResolver {
     return context.services.people.setUserBlocked(context.viewer, userId, blocked);
   }
 
-  @Mutation(() => DeletePayloadType, { description: 'Erases the person, keeps the figures; the key at the proxy is deleted. Administrators.' })
-  async deleteUser(@Arg('id', () => ID, USER_ID) id: string, @Ctx() context: RequestContext): Promise<DeletePayloadType> {
+  @Mutation(() => DeletePayloadType, {
+    description: 'Erases the person, keeps the figures; the key at the proxy is deleted. Administrators.',
+  })
+  async deleteUser(
+    @Arg('id', () => ID, USER_ID) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<DeletePayloadType> {
     return { deletedId: await context.services.people.deleteUser(context.viewer, id) };
   }
 
   @Mutation(() => CreatedApiTokenType, { description: 'Makes a token. The secret is in the answer and never again.' })
-  createApiToken(@Arg('input', () => ApiTokenInputType, { description: 'The token.' }) input: ApiTokenInputType, @Ctx() context: RequestContext): Promise<CreatedApiTokenType> {
+  createApiToken(
+    @Arg('input', () => ApiTokenInputType, { description: 'The token.' }) input: ApiTokenInputType,
+    @Ctx() context: RequestContext,
+  ): Promise<CreatedApiTokenType> {
     checkName('input.name', input.name);
     return underField('input', context.services.people.createApiToken(context.viewer, input));
   }
 
-  @Mutation(() => ApiTokenType, { description: 'Ends a token, and the streams that it started. It holds on every replica at most a second after the answer, two while a replica cannot hear of it.' })
-  revokeApiToken(@Arg('id', () => ID, { description: 'The token.' }) id: string, @Ctx() context: RequestContext): Promise<ApiTokenType> {
+  @Mutation(() => ApiTokenType, {
+    description:
+      'Ends a token, and the streams that it started. It holds on every replica at most a second after the answer, two while a replica cannot hear of it.',
+  })
+  revokeApiToken(
+    @Arg('id', () => ID, { description: 'The token.' }) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<ApiTokenType> {
     return context.services.people.revokeApiToken(context.viewer, id);
   }
 
@@ -114,12 +157,17 @@ export class PeopleResolver {
     return mustExist(await planOf(context).load(user.planId), 'plan of a user');
   }
 
-  @FieldResolver(() => [ApiTokenType], { description: "The user's tokens, newest first; empty where the caller may not see them." })
+  @FieldResolver(() => [ApiTokenType], {
+    description: "The user's tokens, newest first; empty where the caller may not see them.",
+  })
   apiTokens(@Root() user: UserRow, @Ctx() context: RequestContext): Promise<ApiTokenType[]> {
     return apiTokensOf(context).load(user);
   }
 
-  @FieldResolver(() => VirtualKeyType, { nullable: true, description: 'The key at the proxy; null before the first call.' })
+  @FieldResolver(() => VirtualKeyType, {
+    nullable: true,
+    description: 'The key at the proxy; null before the first call.',
+  })
   virtualKey(@Root() user: UserRow, @Ctx() context: RequestContext): Promise<VirtualKeyType | null> {
     return virtualKeyOf(context).load(user);
   }

@@ -12,7 +12,10 @@ export class PlanResolver {
   }
 
   @Mutation(() => PlanType, { description: 'Makes or replaces a plan. Operators.' })
-  upsertPlan(@Arg('input', () => PlanInputType, { description: 'The plan as it shall be.' }) input: PlanInputType, @Ctx() context: RequestContext): Promise<PlanType> {
+  upsertPlan(
+    @Arg('input', () => PlanInputType, { description: 'The plan as it shall be.' }) input: PlanInputType,
+    @Ctx() context: RequestContext,
+  ): Promise<PlanType> {
     checkName('input.name', input.name);
     if (input.models.length > 1000) throw badInput('input.models', 'must have at most 1000 entries');
     input.models.forEach((model, index) => checkName(`input.models[${index}]`, model));

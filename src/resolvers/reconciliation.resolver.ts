@@ -17,12 +17,18 @@ export class ReconciliationResolver {
   })
   async reconciliation(
     @Arg('from', () => DateTime, { description: 'Inclusive.' }) from: Date,
-    @Arg('to', () => DateTime, { description: 'Exclusive. What ended within the last minute is not compared yet.' }) to: Date,
+    @Arg('to', () => DateTime, { description: 'Exclusive. What ended within the last minute is not compared yet.' })
+    to: Date,
     @Arg('first', () => Int, { defaultValue: 50, description: 'How many, 1 to 100.' }) first: number,
-    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' }) after: string | null,
+    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last edge of the page before.' })
+    after: string | null,
     @Ctx() context: RequestContext,
   ): Promise<ReconciliationConnection> {
-    const page = await context.services.reconciliation.compare(context.viewer, { from, to, ...checkPage({ first, after }) });
+    const page = await context.services.reconciliation.compare(context.viewer, {
+      from,
+      to,
+      ...checkPage({ first, after }),
+    });
     return { ...toConnection(page), summary: page.summary } as ReconciliationConnection;
   }
 

@@ -21,11 +21,32 @@ import { UsageUpdatesResolver } from './usage-updates.resolver';
 import { ViewerResolver } from './viewer.resolver';
 
 const RESOLVERS = [
-  BudgetAlertResolver, BudgetResolver, CallResolver, ChatResolver, ChatStreamResolver, ConversationResolver, MessageResolver, ModelNotAllowedResolver, ModelResolver, NodeResolver,
-  ExportResolver, PeopleResolver, PlanResolver, PriceChangeResolver, PriceResolver, ReconciliationResolver, ServiceStatusResolver, UsageResolver, UsageUpdatesResolver, ViewerResolver,
+  BudgetAlertResolver,
+  BudgetResolver,
+  CallResolver,
+  ChatResolver,
+  ChatStreamResolver,
+  ConversationResolver,
+  MessageResolver,
+  ModelNotAllowedResolver,
+  ModelResolver,
+  NodeResolver,
+  ExportResolver,
+  PeopleResolver,
+  PlanResolver,
+  PriceChangeResolver,
+  PriceResolver,
+  ReconciliationResolver,
+  ServiceStatusResolver,
+  UsageResolver,
+  UsageUpdatesResolver,
+  ViewerResolver,
 ] as const;
 
-/** type-graphql wants one as soon as there is a subscription. Ours bring their own iterators: whoever reaches this has made a mistake. */
+/**
+ * type-graphql wants one as soon as there is a subscription. Ours bring their own iterators: whoever reaches this has
+ * made a mistake.
+ */
 const noPubSub: PubSub = {
   publish: () => {
     throw new Error('there is no pubSub: a subscription has its own `subscribe`');
@@ -35,13 +56,17 @@ const noPubSub: PubSub = {
   },
 };
 
-/** The executable schema. Resolvers have no state: services, viewer and loaders come with each operation's `RequestContext`. */
+/**
+ * The executable schema. Resolvers have no state: services, viewer and loaders come with each operation's
+ * `RequestContext`.
+ */
 export function buildGraphSchema(): GraphQLSchema {
   const instances = new Map<unknown, object>(RESOLVERS.map((resolver) => [resolver, new resolver()]));
   const container = {
     get(wanted: unknown): object {
       const instance = instances.get(wanted);
-      if (!instance) throw new Error(`no instance of ${String((wanted as { name?: string })?.name)}: list it in RESOLVERS`);
+      if (!instance)
+        throw new Error(`no instance of ${String((wanted as { name?: string })?.name)}: list it in RESOLVERS`);
       return instance;
     },
   };

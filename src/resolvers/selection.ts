@@ -1,6 +1,9 @@
 import { Kind, type GraphQLResolveInfo, type SelectionSetNode } from 'graphql';
 
-/** Names of all fields that may be selected somewhere below a field, fragments included, whatever `@skip` and `@include` say. */
+/**
+ * Names of all fields that may be selected somewhere below a field, fragments included, whatever `@skip` and `@include`
+ * say.
+ */
 export function namesBelow(info: Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments'>): Set<string> {
   const names = new Set<string>();
   const fragments = new Set<string>();

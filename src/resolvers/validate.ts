@@ -19,7 +19,10 @@ export function checkOptionalName(argument: string, name: string | null | undefi
   if (name !== null && name !== undefined) checkName(argument, name);
 }
 
-/** Throws BAD_USER_INPUT for a time zone that is not an IANA name. Offsets are refused: Postgres reads "+02:00" with the opposite sign. */
+/**
+ * Throws BAD_USER_INPUT for a time zone that is not an IANA name. Offsets are refused: Postgres reads "+02:00" with the
+ * opposite sign.
+ */
 export function checkTimeZone(argument: string, zone: string): void {
   if (!isZoneName(zone)) throw badInput(argument, 'must be an IANA time zone, as in "Europe/Berlin"');
 }
@@ -35,5 +38,6 @@ export function checkAtLeastOne(argument: string, value: number | null | undefin
 }
 
 export function checkNotNegative(argument: string, amount: string | null | undefined): void {
-  if (amount !== null && amount !== undefined && Decimal.parse(amount).isNegative) throw badInput(argument, 'must not be negative');
+  if (amount !== null && amount !== undefined && Decimal.parse(amount).isNegative)
+    throw badInput(argument, 'must not be negative');
 }

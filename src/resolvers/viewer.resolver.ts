@@ -39,7 +39,9 @@ export class ViewerResolver {
     return mustExist(await planOf(context).load(viewer.planId), 'plan of the viewer');
   }
 
-  @FieldResolver(() => [BudgetType], { description: 'Every budget that applies to the caller: of the organisation, the user and the token used.' })
+  @FieldResolver(() => [BudgetType], {
+    description: 'Every budget that applies to the caller: of the organisation, the user and the token used.',
+  })
   budgets(@Root() viewer: Viewer, @Ctx() context: RequestContext): Promise<BudgetType[]> {
     return context.services.budgets.list(viewer, {});
   }

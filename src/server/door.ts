@@ -2,13 +2,16 @@ import type { Viewer } from '../domain/principal';
 import { AppError } from '../errors';
 
 /**
- * A way into the product: one protocol, its operations and how they end. Who is asking (auth.ts), how much one token may
- * have open (`OpenCounter`) and how a connection is ended from this side (`Farewell`) is the same at all of them.
+ * A way into the product: one protocol, its operations and how they end. Who is asking (auth.ts), how much one token
+ * may have open (`OpenCounter`) and how a connection is ended from this side (`Farewell`) is the same at all of them.
  */
 export interface Door {
   /** Who is connected, or has an operation open here. */
   principals(): Viewer[];
-  /** Ends what these viewers have open: operations that do not end by themselves within `graceMs` (milliseconds) end with UNAUTHENTICATED, then their connections are closed. */
+  /**
+   * Ends what these viewers have open: operations that do not end by themselves within `graceMs` (milliseconds) end
+   * with UNAUTHENTICATED, then their connections are closed.
+   */
   endPrincipals(match: (viewer: Viewer) => boolean, reason: string, graceMs: number): void;
   /** Ends everything; what has ended still says so. Resolves when it is gone, at the latest after some seconds. */
   close(): Promise<void>;
@@ -32,7 +35,10 @@ export class OpenCounter {
     const key = keyOf(viewer);
     const before = this.open.get(key) ?? 0;
     if (before >= this.max) {
-      throw new AppError('RATE_LIMITED', { public: `A token may have at most ${this.max} ${this.what}.`, retryAfterMs: 1_000 });
+      throw new AppError('RATE_LIMITED', {
+        public: `A token may have at most ${this.max} ${this.what}.`,
+        retryAfterMs: 1_000,
+      });
     }
     this.open.set(key, before + 1);
     let isFree = false;
@@ -57,8 +63,8 @@ export interface Leaving {
 }
 
 /**
- * The end of a connection from this side. Its operations may end by themselves for a while, then they end with an error,
- * and what they say at their end is waited for: a client that misses it asks again, and pays again.
+ * The end of a connection from this side. Its operations may end by themselves for a while, then they end with an
+ * error, and what they say at their end is waited for: a client that misses it asks again, and pays again.
  */
 export class Farewell {
   private timer: NodeJS.Timeout | undefined;

@@ -18,7 +18,10 @@ const BASE = '/graphql/explorer';
 const OWN = path.join(packageRoot(__dirname), 'explorer');
 const TYPES: Record<string, string> = { '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
 
-/** GraphiQL's editor writes style attributes; everything else is ours alone, nothing is inline, and the page talks to this server only. */
+/**
+ * GraphiQL's editor writes style attributes; everything else is ours alone, nothing is inline, and the page talks to
+ * this server only.
+ */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -44,12 +47,18 @@ export function openExplorer({ config, logger }: { config: ServerConfig; logger:
   return {
     async sendPage(request, reply) {
       const roles = isLocal(request, config) ? demoTokens(config.demoFile) : {};
-      return secured(reply).type('text/html; charset=utf-8').header('content-security-policy', POLICY).send(page({ roles, tabs }, hasExample(config)));
+      return secured(reply)
+        .type('text/html; charset=utf-8')
+        .header('content-security-policy', POLICY)
+        .send(page({ roles, tabs }, hasExample(config)));
     },
     addRoutes(app) {
       for (const [name, file] of files) {
         app.get(`${BASE}/${name}`, async (_request, reply) =>
-          secured(reply).type(TYPES[path.extname(file)]!).header('cache-control', 'public, max-age=300').send(await fs.promises.readFile(file)),
+          secured(reply)
+            .type(TYPES[path.extname(file)]!)
+            .header('cache-control', 'public, max-age=300')
+            .send(await fs.promises.readFile(file)),
         );
       }
     },
@@ -58,7 +67,8 @@ export function openExplorer({ config, logger }: { config: ServerConfig; logger:
 
 /** By name, as the page asks for them; only these are served. */
 function assets(): Map<string, string> {
-  const inPackage = (name: string, ...parts: string[]): string => path.join(path.dirname(require.resolve(`${name}/package.json`)), ...parts);
+  const inPackage = (name: string, ...parts: string[]): string =>
+    path.join(path.dirname(require.resolve(`${name}/package.json`)), ...parts);
   const graphqlWs = path.dirname(require.resolve('graphql-ws'));
   const files: [string, string][] = [
     ['boot.js', path.join(OWN, 'boot.js')],
@@ -69,7 +79,10 @@ function assets(): Map<string, string> {
     ['graphiql.css', inPackage('graphiql', 'graphiql.min.css')],
     ['graphql-ws/client.js', path.join(graphqlWs, 'client.js')],
     // The client imports its common part under a name with a hash.
-    ...fs.readdirSync(graphqlWs).filter((name) => /^common-[\w-]+\.js$/.test(name)).map((name): [string, string] => [`graphql-ws/${name}`, path.join(graphqlWs, name)]),
+    ...fs
+      .readdirSync(graphqlWs)
+      .filter((name) => /^common-[\w-]+\.js$/.test(name))
+      .map((name): [string, string] => [`graphql-ws/${name}`, path.join(graphqlWs, name)]),
   ];
   for (const [, file] of files) fs.accessSync(file);
   return new Map(files);
@@ -89,8 +102,12 @@ const page = (settings: object, withExample: boolean): string => `<!doctype html
 <header>
 <h1>Weir <small>explorer, development only</small></h1>
 <span id="state" role="status"></span>
-${withExample ? `<a href="${EXAMPLE_PATH}">Example chat</a>
-` : ''}<label>Role <select id="role"></select></label>
+${
+  withExample
+    ? `<a href="${EXAMPLE_PATH}">Example chat</a>
+`
+    : ''
+}<label>Role <select id="role"></select></label>
 <label>Token <input id="token" type="text" spellcheck="false" autocomplete="off" placeholder="weir_…"></label>
 </header>
 <div id="graphiql"></div>

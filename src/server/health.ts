@@ -3,7 +3,10 @@ import type { ComponentState, ComponentStatus, ServiceStatus } from '../domain/s
 import { inTime, LATE } from '../lib/timeout';
 
 /** What a check found; `detail` is for the operator, and holds no secret and no address. */
-export interface CheckResult { state: ComponentState; detail: string | null }
+export interface CheckResult {
+  state: ComponentState;
+  detail: string | null;
+}
 type Check = () => Promise<CheckResult>;
 
 /** Remembers since when a component has been in its state, and asks again at most every `maxAgeMs`. */
@@ -27,7 +30,8 @@ class Component {
   private async ask(): Promise<ComponentStatus> {
     const asked = this.check().catch((): CheckResult => ({ state: 'DOWN', detail: 'cannot be reached' }));
     const answer = await inTime(asked, this.timeoutMs);
-    const result: CheckResult = answer === LATE ? { state: 'DOWN', detail: `no answer within ${this.timeoutMs} ms` } : answer;
+    const result: CheckResult =
+      answer === LATE ? { state: 'DOWN', detail: `no answer within ${this.timeoutMs} ms` } : answer;
     const since = this.current?.state === result.state ? this.current.since : new Date();
     this.current = { ...result, since };
     this.checkedAt = performance.now();
@@ -42,7 +46,16 @@ export class StatusService {
   private readonly cubes: Component;
   private readonly streamLog: Component;
 
-  constructor(private readonly deps: { version: string; upstream: Upstream; checkDatabase: Check; checkProxy: Check; checkCubes: Check; checkStreamLog: Check }) {
+  constructor(
+    private readonly deps: {
+      version: string;
+      upstream: Upstream;
+      checkDatabase: Check;
+      checkProxy: Check;
+      checkCubes: Check;
+      checkStreamLog: Check;
+    },
+  ) {
     this.database = new Component(deps.checkDatabase, 500, 2_000);
     this.proxy = new Component(deps.checkProxy, 2_000, 3_000);
     this.cubes = new Component(deps.checkCubes, 1_000, 2_000);
@@ -51,13 +64,30 @@ export class StatusService {
   }
 
   async status(): Promise<ServiceStatus> {
-    const [database, proxy, cubes, streamLog] = await Promise.all([this.database.status(), this.proxy.status(), this.cubes.status(), this.streamLog.status()]);
+    const [database, proxy, cubes, streamLog] = await Promise.all([
+      this.database.status(),
+      this.proxy.status(),
+      this.cubes.status(),
+      this.streamLog.status(),
+    ]);
     return { version: this.deps.version, upstream: this.deps.upstream, database, proxy, cubes, streamLog };
   }
 
-  /** For `/health/ready`: whether new calls can be served now. Without the streams' log they can: taking every replica out at once because of it would end what goes on. */
-  async readiness(): Promise<{ ready: boolean; database: ComponentStatus; upstream: ComponentStatus; streamLog: ComponentStatus }> {
-    const [database, proxy, streamLog] = await Promise.all([this.database.status(), this.proxy.status(), this.streamLog.status()]);
+  /**
+   * For `/health/ready`: whether new calls can be served now. Without the streams' log they can: taking every replica
+   * out at once because of it would end what goes on.
+   */
+  async readiness(): Promise<{
+    ready: boolean;
+    database: ComponentStatus;
+    upstream: ComponentStatus;
+    streamLog: ComponentStatus;
+  }> {
+    const [database, proxy, streamLog] = await Promise.all([
+      this.database.status(),
+      this.proxy.status(),
+      this.streamLog.status(),
+    ]);
     return { ready: database.state === 'UP' && proxy.state !== 'DOWN', database, upstream: proxy, streamLog };
   }
 }

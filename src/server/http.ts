@@ -1,35 +1,28 @@
-import { HeaderMap, type ApolloServer } from '@apollo/server';
 import cors from '@fastify/cors';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { GraphQLError, GraphQLSchema } from 'graphql';
 import type { ServerConfig } from './server-config';
 import { AppError } from '../errors';
 import type { Logger } from '../lib/logger';
 import type { Metrics } from '../lib/metrics';
 import { EXPORT_PATH } from '../services/exports/export-link';
 import type { Viewer } from '../domain/principal';
-import type { RequestContext, Services } from '../resolvers/context';
+import { readCredential } from './auth';
 import { addExample } from './example-route';
 import type { Explorer } from './explorer';
 import { addExports } from './export-route';
-import { formatError, statusOf, toAppError, type ErrorScope } from './format-error';
-import { LIMITS, parseAndValidate, SizeGuard, tooLong } from './guards';
+import { formatError, statusOf, toAppError } from './graphql/format-error';
+import { graphqlHandler, type GraphqlRouteDeps } from './graphql/graphql-route';
 import { charsetOf, jsonText } from './json-body';
-import { contextOf, originOf, requestIdOf, traceIdOf } from './request';
-import type { EventsDoor } from './sse';
+import { requestIdOf } from './graphql/request';
 
-export interface Readiness { ready: boolean; [component: string]: unknown }
-export interface HttpDeps {
-  config: ServerConfig;
-  apollo: ApolloServer<RequestContext>;
-  schema: GraphQLSchema;
-  services: Services;
-  logger: Logger;
+export interface Readiness {
+  ready: boolean;
+  [component: string]: unknown;
+}
+export interface HttpDeps extends GraphqlRouteDeps {
   metrics: Pick<Metrics, 'httpRequests'>;
   readiness: () => Promise<Readiness>;
   explorer: Explorer | null;
-  /** Subscriptions by server-sent events. */
-  events: EventsDoor;
   /** true from the moment on when no new work is taken. */
   isStopping: () => boolean;
 }
@@ -47,10 +40,12 @@ declare module 'fastify' {
   }
 }
 
-/** The HTTP door: who is it, is it well-formed, then Apollo. Everything that is refused here has the shape of a GraphQL error. */
+/**
+ * The HTTP door: who is it, is it well-formed, then Apollo. Everything that is refused here has the shape of a GraphQL
+ * error.
+ */
 export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
-  const { config, logger, schema } = deps;
-  const sizes = new SizeGuard(schema);
+  const { config, logger } = deps;
   const app = fastify({
     logger: false,
     bodyLimit: config.maxBodyBytes,
@@ -65,9 +60,14 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
   });
   app.decorateRequest('viewer', null);
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
+    reply
+      .header('x-request-id', request.id)
+      .header('x-content-type-options', 'nosniff')
+      .header('cache-control', 'no-store');
   });
-  app.addHook('onResponse', async (request, reply) => deps.metrics.httpRequests.add({ door: doorOf(request), status: String(reply.statusCode) }));
+  app.addHook('onResponse', async (request, reply) =>
+    deps.metrics.httpRequests.add({ door: doorOf(request), status: String(reply.statusCode) }),
+  );
   if (config.corsOrigins.length) {
     await app.register(cors, {
       origin: config.corsOrigins.includes('*') ? '*' : config.corsOrigins,
@@ -79,18 +79,27 @@ export async function buildHttp(deps: HttpDeps): Promise<FastifyInstance> {
     });
   }
   takeJsonOnly(app);
-  app.setErrorHandler((error: FastifyError, request, reply) => sendError(reply, error, { logger, requestId: request.id, config }));
+  app.setErrorHandler((error: FastifyError, request, reply) =>
+    sendError(reply, error, { logger, requestId: request.id, config }),
+  );
   app.setNotFoundHandler((request, reply) => {
     const known = request.url.split('?', 1)[0] === GRAPHQL_PATH;
     if (known) reply.header('allow', 'GET, POST');
-    const error = new AppError('NOT_FOUND', { public: known ? 'GraphQL is asked by GET and POST.' : `There is nothing here; the graph is at ${GRAPHQL_PATH}.` });
+    const error = new AppError('NOT_FOUND', {
+      public: known ? 'GraphQL is asked by GET and POST.' : `There is nothing here; the graph is at ${GRAPHQL_PATH}.`,
+    });
     return sendError(reply, error, { logger, requestId: request.id, config, status: known ? 405 : 404 });
   });
   addHealth(app, deps);
   addExports(app, deps);
   deps.explorer?.addRoutes(app);
   addExample(app, deps);
-  app.route({ method: ['GET', 'POST'], url: GRAPHQL_PATH, onRequest: (request, reply) => admit(deps, request, reply), handler: (request, reply) => handle(deps, sizes, request, reply) });
+  app.route({
+    method: ['GET', 'POST'],
+    url: GRAPHQL_PATH,
+    onRequest: (request, reply) => admit(deps, request, reply),
+    handler: graphqlHandler(deps),
+  });
   return app;
 }
 
@@ -108,67 +117,25 @@ function doorOf(request: FastifyRequest): string {
 }
 
 /** Runs before the body is read: what nobody may ask costs nothing. Throws UNAUTHENTICATED, SERVICE_UNAVAILABLE. */
-async function admit({ services, explorer, isStopping }: HttpDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
+async function admit(
+  { services, explorer, isStopping }: HttpDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply | void> {
   if (isStopping()) {
     reply.header('connection', 'close');
     throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server is stopping.' });
   }
   // A browser that opens the address: the explorer's page holds no data and asks for it with a token like everybody.
-  if (explorer && request.method === 'GET' && request.headers.accept?.includes('text/html')) return explorer.sendPage(request, reply);
-  request.viewer = await services.auth.authenticate(request.headers.authorization);
+  if (explorer && request.method === 'GET' && request.headers.accept?.includes('text/html'))
+    return explorer.sendPage(request, reply);
+  request.viewer = await services.auth.authenticate(readCredential({ headers: request.headers }));
   const charset = charsetOf(request.headers['content-type']);
   // Exotic charsets were a denial of service in GraphQL servers (CVE-2026-23897); JSON is UTF-8.
-  if (charset !== null && charset !== 'utf-8' && charset !== 'utf8') throw new HttpError(415, 'The body has to be UTF-8.');
+  if (charset !== null && charset !== 'utf-8' && charset !== 'utf8')
+    throw new HttpError(415, 'The body has to be UTF-8.');
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') throw new HttpError(415, 'The body may not be compressed.');
-}
-
-/** Headers that Apollo looks at. It gets no others: the credentials stay here. */
-const APOLLO_HEADERS = ['content-type', 'accept', 'x-apollo-operation-name', 'apollo-require-preflight'] as const;
-
-/**
- * Own integration instead of `@as-integrations/fastify`: that one builds a URL from the `Host` header for each request, which throws (a 500) for a
- * malformed one, and copies every header for plugins that we do not have.
- */
-async function handle(deps: HttpDeps, sizes: SizeGuard, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const { apollo, services } = deps;
-  if (deps.events.take(request, reply)) return reply;
-  const refused = refuseDocument(deps, sizes, request);
-  if (refused) return sendErrors(reply, 400, refused, { logger: deps.logger, requestId: request.id });
-  const headers = new HeaderMap();
-  for (const name of APOLLO_HEADERS) {
-    const value = request.headers[name];
-    if (value !== undefined) headers.set(name, String(value));
-  }
-  // Apollo refuses a GET that a page of another site could send without asking. Nobody comes here without an `Authorization` header, which such a
-  // page cannot send: browsers ask first. Clients that send queries by GET (urql does) need no header more.
-  if (request.method === 'GET') headers.set('apollo-require-preflight', 'authorization');
-  const question = request.url.indexOf('?');
-  const leaving = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) leaving.abort();
-  });
-  const response = await apollo.executeHTTPGraphQLRequest({
-    httpGraphQLRequest: { method: request.method, headers, search: question < 0 ? '' : request.url.slice(question), body: request.body },
-    context: async () => contextOf(services, request.viewer!, request.id, traceIdOf(request.headers.traceparent), leaving.signal, () => deps.config.publicUrl ?? originOf(request)),
-  });
-  for (const [name, value] of response.headers) reply.header(name, value);
-  reply.code(response.status ?? 200);
-  if (response.body.kind === 'complete') return reply.send(response.body.string);
-  // Only @defer and @stream answer in parts, and the graph has neither.
-  throw new AppError('INTERNAL_SERVER_ERROR', { internal: 'an answer in parts' });
-}
-
-/**
- * Documents that are too large, which Apollo would validate beside the rules of the language and not before. And what it would answer with a 500: it hashes a document of any length before it looks at it, and graphql-js 16 throws while it validates a
- * subscription whose root field has `@include(if: $variable)`. Only documents with that word in them pay for the second look.
- */
-function refuseDocument({ schema, config }: HttpDeps, sizes: SizeGuard, request: FastifyRequest): readonly GraphQLError[] | null {
-  const query = request.method === 'GET' ? new URLSearchParams(request.url.split('?')[1]).get('query') : (request.body as { query?: unknown } | null | undefined)?.query;
-  if (typeof query !== 'string') return null;
-  if (query.length > LIMITS.queryLength) return [tooLong()];
-  if (query.includes('subscription')) return parseAndValidate(schema, query, config.env === 'production').errors ?? null;
-  return sizes.refuse(query);
 }
 
 /** A refusal that has a status of HTTP and no code of its own. */
@@ -193,19 +160,23 @@ function takeJsonOnly(app: FastifyInstance): void {
   });
 }
 
-function sendErrors(reply: FastifyReply, status: number, errors: readonly unknown[], scope: ErrorScope): FastifyReply {
-  return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify({ errors: errors.map((error) => formatError(error, scope)) }));
-}
-
-function sendError(reply: FastifyReply, error: unknown, scope: { logger: Logger; requestId: string; config: ServerConfig; status?: number }): FastifyReply {
+function sendError(
+  reply: FastifyReply,
+  error: unknown,
+  scope: { logger: Logger; requestId: string; config: ServerConfig; status?: number },
+): FastifyReply {
   const known = describe(error, scope.config);
   const formatted = formatError(known ?? error, scope);
-  const code = (toAppError(known ?? error)?.code ?? 'INTERNAL_SERVER_ERROR');
+  const code = toAppError(known ?? error)?.code ?? 'INTERNAL_SERVER_ERROR';
   const status = scope.status ?? (known instanceof HttpError ? known.status : statusOf(code));
   const retryAfterMs = formatted.extensions?.retryAfterMs;
-  if ((status === 503 || status === 429) && typeof retryAfterMs === 'number') reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
+  if ((status === 503 || status === 429) && typeof retryAfterMs === 'number')
+    reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
   if (status === 401) reply.header('www-authenticate', 'Bearer');
-  return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify({ errors: [formatted] }));
+  return reply
+    .code(status)
+    .header('content-type', 'application/json; charset=utf-8')
+    .send(JSON.stringify({ errors: [formatted] }));
 }
 
 /** Fastify's own refusals of bodies. */
@@ -213,7 +184,10 @@ function describe(error: unknown, config: ServerConfig): AppError | null {
   const code = (error as FastifyError | null)?.code;
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new HttpError(413, `The body is larger than ${config.maxBodyBytes} bytes, images included (MAX_BODY_BYTES).`);
+      return new HttpError(
+        413,
+        `The body is larger than ${config.maxBodyBytes} bytes, images included (MAX_BODY_BYTES).`,
+      );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       // Also the answer to forms and text/plain, which browsers send to other sites without asking first (CSRF).
       return new HttpError(400, 'A GraphQL request by POST has the content type application/json.');
@@ -237,7 +211,7 @@ function addHealth(app: FastifyInstance, { readiness, isStopping, logger }: Http
       const state = await readiness();
       return await reply.code(state.ready ? 200 : 503).send(state);
     } catch (error) {
-      logger.warn({ err: error }, 'readiness could not be told');
+      logger.warn({ err: error }, 'readiness could not be determined');
       return reply.code(503).send({ ready: false });
     }
   });

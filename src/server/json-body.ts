@@ -4,11 +4,14 @@ import { AppError } from '../errors';
 /** Levels of arrays and objects. JSON.parse takes any depth, at 50 bytes of memory for each byte of brackets. */
 const MAX_DEPTH = 200;
 
-/** The text of a JSON body. Throws BAD_USER_INPUT for bytes that are no UTF-8 and for nesting that only an attack has. */
+/**
+ * The text of a JSON body. Throws BAD_USER_INPUT for bytes that are no UTF-8 and for nesting that only an attack has.
+ */
 export function jsonText(body: Buffer): string {
   if (!isUtf8(body)) throw new AppError('BAD_USER_INPUT', { public: 'The body is not valid UTF-8.' });
   const text = body.toString('utf8');
-  if (isTooDeep(text)) throw new AppError('BAD_USER_INPUT', { public: `The body has more than ${MAX_DEPTH} levels of nesting.` });
+  if (isTooDeep(text))
+    throw new AppError('BAD_USER_INPUT', { public: `The body has more than ${MAX_DEPTH} levels of nesting.` });
   return text;
 }
 
@@ -38,4 +41,5 @@ function endOfString(text: string, from: number): number {
 }
 
 /** The charset of a content type, in lower case; null when it names none. */
-export const charsetOf = (contentType: string | undefined): string | null => /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType ?? '')?.[1]?.toLowerCase() ?? null;
+export const charsetOf = (contentType: string | undefined): string | null =>
+  /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType ?? '')?.[1]?.toLowerCase() ?? null;

@@ -13,11 +13,16 @@ export function secured(reply: FastifyReply): FastifyReply {
 const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/;
 
 /**
- * The tokens are on a page only when this machine asks for it, by this machine's name: others can write any name, and a foreign name that points
- * here (DNS rebinding) would make the page readable for that name's site. Whom a proxy speaks for (TRUSTED_PROXIES) does not count.
+ * The tokens are on a page only when this machine asks for it, by this machine's name: others can write any name, and a
+ * foreign name that points here (DNS rebinding) would make the page readable for that name's site. Whom a proxy speaks
+ * for (TRUSTED_PROXIES)
+ * does not count.
  */
 export function isLocal(request: FastifyRequest, config: ServerConfig): boolean {
-  return LOOPBACK.test(request.socket.remoteAddress ?? '') && ['localhost', '127.0.0.1', '[::1]', config.host].includes(request.hostname);
+  return (
+    LOOPBACK.test(request.socket.remoteAddress ?? '') &&
+    ['localhost', '127.0.0.1', '[::1]', config.host].includes(request.hostname)
+  );
 }
 
 /** The demonstration tokens, by role. */

@@ -3,13 +3,15 @@ import type { GraphQLSchema } from 'graphql';
 import type { ServerConfig } from './server-config';
 import type { Logger } from '../lib/logger';
 import type { Metrics } from '../lib/metrics';
-import { startApollo } from './apollo';
+import { startApollo } from './graphql/apollo';
 import type { Door } from './door';
+import { Execution } from './graphql/execution';
 import { openExplorer } from './explorer';
 import { buildHttp, GRAPHQL_PATH, type Readiness } from './http';
-import { openEventsDoor } from './sse';
-import { SubscriptionReader } from './subscription-reader';
-import { openWebSocketDoor } from './websocket';
+import { Shortcut } from './graphql/shortcut';
+import { openEventsDoor } from './sse/sse';
+import { SubscriptionReader } from './graphql/subscription-reader';
+import { openWebSocketDoor } from './websocket/websocket';
 import type { Services } from '../resolvers/context';
 
 export interface ServerDeps {
@@ -22,21 +24,35 @@ export interface ServerDeps {
   readiness: () => Promise<Readiness>;
   /** false: everything through graphql-js. For comparisons. */
   jit?: boolean;
-  /** Who gives no sign of life for so long at the doors for subscriptions is closed. By server-sent events, that nothing is taken is seen only once the kernel's buffers (some hundred KB) are full. Milliseconds. */
+  /** false: everything through Apollo. For comparisons. */
+  shortcut?: boolean;
+  /**
+   * Who gives no sign of life for so long at the doors for subscriptions is closed. By server-sent events, that nothing
+   * is taken is seen only once the kernel's buffers (some hundred KB) are full. Milliseconds.
+   */
   silentMs?: number;
 }
 
-/** All doors as one. `close` is to be called when running calls have ended: it says 1001 to all WebSockets, ends server-sent events, then HTTP. */
+/**
+ * All doors as one. `close` is to be called when running calls have ended: it says 1001 to all WebSockets, ends
+ * server-sent events, then HTTP.
+ */
 export interface GraphServer extends Door {
   /** Opens all doors on one port. Rejects with the system's error, as EADDRINUSE. */
   listen(): Promise<{ url: string; port: number }>;
-  /** Takes no new connections, and refuses new operations on those that are there with SERVICE_UNAVAILABLE. Running ones go on. */
+  /**
+   * Takes no new connections, and refuses new operations on those that are there with SERVICE_UNAVAILABLE. Running ones
+   * go on.
+   */
   stopAccepting(): Promise<void>;
 }
 
 /** Requests that still run when everything else has ended have this long. Milliseconds. */
 const LAST_REQUESTS_MS = 2_000;
-/** A phone in a tunnel comes back, and TCP has kept everything: a minute is longer than nearly all tunnels. In the meantime its stream goes on as one that is watched. */
+/**
+ * A phone in a tunnel comes back, and TCP has kept everything: a minute is longer than nearly all tunnels. In the
+ * meantime its stream goes on as one that is watched.
+ */
 const SILENT_MS = 60_000;
 
 /** The doors: HTTP, server-sent events and WebSocket on one http.Server. */
@@ -44,12 +60,38 @@ export async function createServer(deps: ServerDeps): Promise<GraphServer> {
   const { config, schema, services, logger, silentMs = SILENT_MS } = deps;
   let stopping = false;
   const isStopping = (): boolean => stopping;
-  const apollo = await startApollo({ schema, logger, production: config.env === 'production', jit: deps.jit });
+  const production = config.env === 'production';
+  const execution = new Execution({ schema, logger, production, jit: deps.jit });
+  const shortcut = deps.shortcut === false ? null : new Shortcut(execution, logger);
+  const apollo = await startApollo({ schema, logger, production, execution, shortcut });
   const explorer = config.explorer ? openExplorer({ config, logger }) : null;
-  const reader = new SubscriptionReader({ schema, production: config.env === 'production', isStopping });
+  const reader = new SubscriptionReader({ schema, production, isStopping });
   const events = openEventsDoor({ services, logger, reader, silentMs });
-  const app = await buildHttp({ config, events, apollo, schema, services, logger, metrics: deps.metrics, readiness: deps.readiness, explorer, isStopping });
-  const sockets = openWebSocketDoor({ config, schema, services, logger, server: app.server, path: GRAPHQL_PATH, isStopping, reader, silentMs });
+  const { metrics, readiness } = deps;
+  const app = await buildHttp({
+    config,
+    events,
+    apollo,
+    shortcut,
+    schema,
+    services,
+    logger,
+    metrics,
+    readiness,
+    explorer,
+    isStopping,
+  });
+  const sockets = openWebSocketDoor({
+    config,
+    schema,
+    services,
+    logger,
+    server: app.server,
+    path: GRAPHQL_PATH,
+    isStopping,
+    reader,
+    silentMs,
+  });
   await app.ready();
   // A whole answer was admitted, and is finished: nobody stays connected by HTTP.
   const http: Door = {

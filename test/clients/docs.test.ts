@@ -15,13 +15,22 @@ import { textOf, type StreamEvent } from '../support/ws-client';
 const DEADLINE_MS = 10_000;
 const blocks = new Map(blocksOf('docs/clients.md').flatMap((block) => (block.run ? [[block.run, block.text]] : [])));
 /** What the blocks import is given to them. */
-const modules = { ...example('browser-chat/resuming.js'), ...example('browser-chat/stream-chat.js'), ...Object.assign({}, ...['sockets', 'apollo', 'urql', 'relay', 'sse'].map((name) => example(`clients/${name}.js`))) };
+const modules = {
+  ...example('browser-chat/resuming.js'),
+  ...example('browser-chat/stream-chat.js'),
+  ...Object.assign({}, ...['sockets', 'apollo', 'urql', 'relay', 'sse'].map((name) => example(`clients/${name}.js`))),
+};
 
-/** Runs a block as it stands in the document, with the names that it takes from elsewhere; gives what it declares under one of these names. */
+/**
+ * Runs a block as it stands in the document, with the names that it takes from elsewhere; gives what it declares under
+ * one of these names.
+ */
 async function run(name: string, given: Record<string, unknown>, wanted: string[] = []): Promise<Record<string, any>> {
   const text = blocks.get(name)!.replace(/^import .*$/gm, '');
   const names = { ...modules, ...given };
-  const AsyncFunction = (async () => {}).constructor as new (...parts: string[]) => (...values: unknown[]) => Promise<Record<string, any>>;
+  const AsyncFunction = (async () => {}).constructor as new (
+    ...parts: string[]
+  ) => (...values: unknown[]) => Promise<Record<string, any>>;
   return new AsyncFunction(...Object.keys(names), `${text}\nreturn { ${wanted.join(', ')} };`)(...Object.values(names));
 }
 
@@ -32,7 +41,14 @@ describe('the code of docs/clients.md', () => {
   beforeAll(async () => {
     fixture = await createFixture();
     const kept = new Map<string, string>();
-    Object.assign(web, { WebSocket, sessionStorage: { getItem: (name: string) => kept.get(name) ?? null, setItem: (name: string, value: string) => kept.set(name, value), removeItem: (name: string) => kept.delete(name) } });
+    Object.assign(web, {
+      WebSocket,
+      sessionStorage: {
+        getItem: (name: string) => kept.get(name) ?? null,
+        setItem: (name: string, value: string) => kept.set(name, value),
+        removeItem: (name: string) => kept.delete(name),
+      },
+    });
   });
   afterAll(async () => {
     Object.assign(web, before);
@@ -43,7 +59,16 @@ describe('the code of docs/clients.md', () => {
   it('asks and shows without a library', async () => {
     const texts: string[] = [];
     const bills: unknown[][] = [];
-    await eventually(run('stream-chat', { ...place(), model: 'test-chat', show: (text: string) => texts.push(text), showConnection: () => {}, showBill: (...bill: unknown[]) => bills.push(bill) }), 'the block');
+    await eventually(
+      run('stream-chat', {
+        ...place(),
+        model: 'test-chat',
+        show: (text: string) => texts.push(text),
+        showConnection: () => {},
+        showBill: (...bill: unknown[]) => bills.push(bill),
+      }),
+      'the block',
+    );
     expect(texts.at(-1)).toBe('You said: Why is the sky blue?');
     // The model has no price here.
     expect(bills).toEqual([[18, undefined]]);
@@ -54,8 +79,18 @@ describe('the code of docs/clients.md', () => {
     let end!: (error?: unknown) => void;
     const ended = new Promise<unknown>((resolve) => (end = resolve));
     const given = {
-      ...place(), query: operation('chat-stream'), input: ask('Hello'), possibleTypes: possibleTypes(), gql, requestSubscription, commitMutation, chatStream: relayRequest('chat-stream'), stopStream: relayRequest('stop-stream'),
-      onEvent: (event: StreamEvent) => events.push(event), onError: end, onEnd: () => end(),
+      ...place(),
+      query: operation('chat-stream'),
+      input: ask('Hello'),
+      possibleTypes: possibleTypes(),
+      gql,
+      requestSubscription,
+      commitMutation,
+      chatStream: relayRequest('chat-stream'),
+      stopStream: relayRequest('stop-stream'),
+      onEvent: (event: StreamEvent) => events.push(event),
+      onError: end,
+      onEnd: () => end(),
     };
     const stops = ['apollo', 'urql', 'relay'].includes(name);
     const { stop, client, socket } = await run(name, given, stops ? ['stop'] : []);
@@ -72,7 +107,13 @@ describe('the code of docs/clients.md', () => {
     const asItStands = blocks.get('curl')!.replace('"idempotencyKey"', '"model": "test-chat", "idempotencyKey"');
     const text = asItStands.replace(/^key=.*$/m, 'key=curl-1');
     expect(text).not.toBe(asItStands);
-    const curl = async (text: string): Promise<string> => (await promisify(execFile)('bash', ['-c', text], { env: { ...process.env, WEIR_URL: fixture.app.url, WEIR_TOKEN: fixture.member.token }, timeout: DEADLINE_MS })).stdout;
+    const curl = async (text: string): Promise<string> =>
+      (
+        await promisify(execFile)('bash', ['-c', text], {
+          env: { ...process.env, WEIR_URL: fixture.app.url, WEIR_TOKEN: fixture.member.token },
+          timeout: DEADLINE_MS,
+        })
+      ).stdout;
     const first = await curl(text);
     expect([...first.matchAll(/^event: (\w+)/gm)].at(-1)?.[1]).toBe('complete');
     expect(first).toContain('"text":');
@@ -87,6 +128,8 @@ describe('the code of docs/clients.md', () => {
     expect(other).not.toBe(idOf(first));
     expect(await settledRows(fixture.database.db)).toHaveLength(calls + 2);
     // Why nothing came is said.
-    expect(await curl(asItStands.replace('test-chat', 'no-such-model'))).toMatch(/"refusal":\{"code":"\w+","message":"[^"]+/);
+    expect(await curl(asItStands.replace('test-chat', 'no-such-model'))).toMatch(
+      /"refusal":\{"code":"\w+","message":"[^"]+/,
+    );
   });
 });

@@ -16,27 +16,49 @@ const { createEvents } = example('clients/sse.js');
 describeClient('graphql-ws, and fetch for the rest', (place) => {
   const { url, token, webSocketImpl, resume } = place;
   const socket = createSocket({ url, token, webSocketImpl });
-  return plainClient(place, resuming((asked: object, sink: object) => socket.subscribe(asked, sink), resume), () => socket.dispose());
+  return plainClient(
+    place,
+    resuming((asked: object, sink: object) => socket.subscribe(asked, sink), resume),
+    () => socket.dispose(),
+  );
 });
 
-describeClient('graphql-sse, where no WebSocket gets through', (place) => {
-  const { url, token, resume } = place;
-  const { client, subscribe } = createEvents({ url, token, resume });
-  return plainClient(place, subscribe, async () => client.dispose());
-}, { streamsOnly: true });
+describeClient(
+  'graphql-sse, where no WebSocket gets through',
+  (place) => {
+    const { url, token, resume } = place;
+    const { client, subscribe } = createEvents({ url, token, resume });
+    return plainClient(place, subscribe, async () => client.dispose());
+  },
+  { streamsOnly: true },
+);
 
 describe.each(['graphql-ws', 'graphql-sse'])('%s over a connection that only looks open', (name) => {
   it('goes on over another one', async () => {
     const { app, member, provider, database, close } = await createFixture();
     const network = await TcpFront.start(app.url);
-    const place = { url: network.url, token: () => member.token, webSocketImpl: WebSocket, quietMs: 100, answerMs: 100, silentMs: 500 };
+    const place = {
+      url: network.url,
+      token: () => member.token,
+      webSocketImpl: WebSocket,
+      quietMs: 100,
+      answerMs: 100,
+      silentMs: 500,
+    };
     const options = { firstDelayMs: 5, longestDelayMs: 50 };
     const client = name === 'graphql-ws' ? createSocket(place) : createEvents(place).client;
     try {
       const rest = gate();
       provider.script('test-chat', { pieces: ['one ', 'two ', 'three'], hold: { after: 2, until: rest } });
       const stream = collector();
-      resuming((asked: object, sink: object) => client.subscribe(asked, sink), options)({ query: operation('chat-stream'), variables: { input: ask('Go') } }, { next: ({ data }: { data: { chatStream: StreamEvent } }) => stream.next(data.chatStream), error: stream.fail, complete: stream.end });
+      resuming((asked: object, sink: object) => client.subscribe(asked, sink), options)(
+        { query: operation('chat-stream'), variables: { input: ask('Go') } },
+        {
+          next: ({ data }: { data: { chatStream: StreamEvent } }) => stream.next(data.chatStream),
+          error: stream.fail,
+          complete: stream.end,
+        },
+      );
       await waitFor(() => textOf(stream.events) === 'one two ', { what: 'the first words' });
       network.freeze();
       rest.open();
@@ -62,10 +84,18 @@ describe('graphql-ws without retries, as it is wise for calls that cost money', 
         opened.push(this);
       }
     }
-    const client = createClient({ url: app.websocketUrl, webSocketImpl: Observed, connectionParams: { authorization: `Bearer ${member.token}` }, retryAttempts: 0 });
+    const client = createClient({
+      url: app.websocketUrl,
+      webSocketImpl: Observed,
+      connectionParams: { authorization: `Bearer ${member.token}` },
+      retryAttempts: 0,
+    });
     const begin = (input: Record<string, unknown>) => {
       const stream = collector();
-      client.subscribe<{ chatStream: StreamEvent }>({ query: operation('chat-stream'), variables: { input } }, { next: ({ data }) => stream.next(data!.chatStream), error: stream.fail, complete: stream.end });
+      client.subscribe<{ chatStream: StreamEvent }>(
+        { query: operation('chat-stream'), variables: { input } },
+        { next: ({ data }) => stream.next(data!.chatStream), error: stream.fail, complete: stream.end },
+      );
       return stream;
     };
     try {

@@ -12,7 +12,16 @@ describeClient('Relay, through its store', ({ url, token, webSocketImpl, resume 
     run: (name, variables) =>
       name === 'models'
         ? fetchQuery(environment, request(name), variables).toPromise()
-        : new Promise((resolve, reject) => void commitMutation(environment, { mutation: request(name), variables, onCompleted: (response, errors) => (errors ? reject(new Error(JSON.stringify(errors))) : resolve(response)), onError: reject })),
+        : new Promise(
+            (resolve, reject) =>
+              void commitMutation(environment, {
+                mutation: request(name),
+                variables,
+                onCompleted: (response, errors) =>
+                  errors ? reject(new Error(JSON.stringify(errors))) : resolve(response),
+                onError: reject,
+              }),
+          ),
     stream: (input) => {
       const stream = collector();
       const subscription = requestSubscription(environment, {

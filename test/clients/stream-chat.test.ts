@@ -14,15 +14,27 @@ const { overWebSocket, streamChat, unfinished } = example('browser-chat/stream-c
 const WORDS = ['Ein ', 'langer ', 'Satz ', 'über ', '東京 ', '👩‍👩‍👧 ', 'und ', 'e\u0301 ', 'zuletzt.'];
 const FAST = { firstDelayMs: 5, longestDelayMs: 50 };
 
-describeClient('the WebSocket of stream-chat.js', (place) => {
-  const { url, token, webSocketImpl, resume } = place;
-  return plainClient(place, resuming(overWebSocket({ url, token, webSocketImpl }), resume));
-}, { streamsOnly: true });
+describeClient(
+  'the WebSocket of stream-chat.js',
+  (place) => {
+    const { url, token, webSocketImpl, resume } = place;
+    return plainClient(place, resuming(overWebSocket({ url, token, webSocketImpl }), resume));
+  },
+  { streamsOnly: true },
+);
 
 /** What a tab keeps over a reload. */
-function tabStorage(): { getItem(name: string): string | null; setItem(name: string, value: string): void; removeItem(name: string): void } {
+function tabStorage(): {
+  getItem(name: string): string | null;
+  setItem(name: string, value: string): void;
+  removeItem(name: string): void;
+} {
   const kept = new Map<string, string>();
-  return { getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => void kept.set(name, value), removeItem: (name) => void kept.delete(name) };
+  return {
+    getItem: (name) => kept.get(name) ?? null,
+    setItem: (name, value) => void kept.set(name, value),
+    removeItem: (name) => void kept.delete(name),
+  };
 }
 
 describe('streamChat', () => {
@@ -36,13 +48,22 @@ describe('streamChat', () => {
     storage = tabStorage();
   };
   const chat = (options: object): any => {
-    const stream = streamChat({ url: network.url, token: () => fixture.member.token, webSocketImpl: WebSocket, storage, ...FAST, ...options });
+    const stream = streamChat({
+      url: network.url,
+      token: () => fixture.member.token,
+      webSocketImpl: WebSocket,
+      storage,
+      ...FAST,
+      ...options,
+    });
     left.push(stream);
     return stream;
   };
-  const says = (stream: { text: string }, text: string): Promise<true> => waitFor(() => stream.text === text, { what: `"${text}", where there is "${stream.text}"` }) as Promise<true>;
+  const says = (stream: { text: string }, text: string): Promise<true> =>
+    waitFor(() => stream.text === text, { what: `"${text}", where there is "${stream.text}"` }) as Promise<true>;
   const endOf = (stream: { ended: Promise<any> }): Promise<any> => eventually(stream.ended, 'the end of the stream');
-  const completions = (): number => fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').length;
+  const completions = (): number =>
+    fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').length;
   afterEach(async () => {
     for (const stream of left.splice(0)) stream.leave();
     await network.stop();
@@ -54,7 +75,12 @@ describe('streamChat', () => {
     const rest = gate();
     fixture.provider.script('test-chat', { pieces: WORDS, hold: { after: 2, until: rest } });
     const states: string[] = [];
-    const stream = chat({ input: ask('Go'), quietMs: 50, answerMs: 50, onConnection: ({ state }: { state: string }) => states.push(state) });
+    const stream = chat({
+      input: ask('Go'),
+      quietMs: 50,
+      answerMs: 50,
+      onConnection: ({ state }: { state: string }) => states.push(state),
+    });
     await says(stream, 'Ein langer ');
     network.freeze();
     await waitFor(() => states.includes('waiting'), { what: 'that the silence is noticed' });
@@ -75,13 +101,18 @@ describe('streamChat', () => {
         sockets.push(this);
       }
       override emit(name: string | symbol, ...values: any[]): boolean {
-        if (sockets[0] !== this || name !== 'message' || !String(values[0]).includes('StreamStarted')) return super.emit(name, ...values);
+        if (sockets[0] !== this || name !== 'message' || !String(values[0]).includes('StreamStarted'))
+          return super.emit(name, ...values);
         this.terminate();
         return true;
       }
     }
     const tokens: string[] = [];
-    const stream = chat({ input: ask('Go'), webSocketImpl: Breaking, token: () => (tokens.push(fixture.member.token), fixture.member.token) });
+    const stream = chat({
+      input: ask('Go'),
+      webSocketImpl: Breaking,
+      token: () => (tokens.push(fixture.member.token), fixture.member.token),
+    });
     expect(await endOf(stream)).toMatchObject({ kind: 'event', event: { __typename: 'StreamCompleted' } });
     expect(stream.text).toBe('You said: Go');
     expect([sockets.length, tokens.length]).toEqual([2, 2]);
@@ -97,11 +128,18 @@ describe('streamChat', () => {
     await says(before, WORDS.slice(0, 6).join(''));
     before.leave({ remember: true });
     const saved = unfinished('stream-chat', storage);
-    expect(saved).toMatchObject({ text: before.text, input: { idempotencyKey: before.input.idempotencyKey }, position: { streamId: before.position.streamId, seq: before.position.seq } });
+    expect(saved).toMatchObject({
+      text: before.text,
+      input: { idempotencyKey: before.input.idempotencyKey },
+      position: { streamId: before.position.streamId, seq: before.position.seq },
+    });
     const events: StreamEvent[] = [];
     const after = chat({ ...saved, onEvent: (event: StreamEvent) => events.push(event) });
     rest.open();
-    expect(await endOf(after)).toMatchObject({ kind: 'event', event: { reply: { answer: { content: WORDS.join('') } } } });
+    expect(await endOf(after)).toMatchObject({
+      kind: 'event',
+      event: { reply: { answer: { content: WORDS.join('') } } },
+    });
     expect(after.text).toBe(WORDS.join(''));
     expect(events[0]!.fromSeq).toBe(saved.position.seq + 1);
     // It has ended: the tab has nothing to go on with.
@@ -121,20 +159,36 @@ describe('streamChat', () => {
     network.away = false;
     await eventually(stopped, 'the stop');
     await eventually((await fixture.provider.completion(0)).closed, 'the end of the upstream request');
-    expect(await endOf(stream)).toMatchObject({ kind: 'event', event: { __typename: 'StreamStopped', reason: 'CLIENT', reply: { answer: { content: 'Ein langer ', complete: false } } } });
+    expect(await endOf(stream)).toMatchObject({
+      kind: 'event',
+      event: {
+        __typename: 'StreamStopped',
+        reason: 'CLIENT',
+        reply: { answer: { content: 'Ein langer ', complete: false } },
+      },
+    });
     expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['STOPPED']);
   });
 
   it('gives the stored answer when the stream is not kept any more', async () => {
     await begin();
-    const { data } = await fixture.app.graphql(fixture.member.token, 'mutation { createConversation(input: { title: "t" }) { id } }');
+    const { data } = await fixture.app.graphql(
+      fixture.member.token,
+      'mutation { createConversation(input: { title: "t" }) { id } }',
+    );
     const conversationId = data.createConversation.id as string;
     const first = chat({ input: ask('Go', { conversationId }) });
     expect(await endOf(first)).toMatchObject({ kind: 'event' });
     // For the server one stream whose time is over is like another that never was.
     const gone = { ...first.position, streamId: newId('stream'), seq: 1 };
-    expect(await endOf(chat({ position: gone }))).toMatchObject({ kind: 'stored', answer: { content: 'You said: Go', complete: true } });
-    expect(await endOf(chat({ position: { ...gone, conversationId: null } }))).toEqual({ kind: 'stored', answer: null });
+    expect(await endOf(chat({ position: gone }))).toMatchObject({
+      kind: 'stored',
+      answer: { content: 'You said: Go', complete: true },
+    });
+    expect(await endOf(chat({ position: { ...gone, conversationId: null } }))).toEqual({
+      kind: 'stored',
+      answer: null,
+    });
     expect(completions()).toBe(1);
   });
 

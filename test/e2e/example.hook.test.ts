@@ -48,7 +48,9 @@ describe('the React hook of docs/clients.md in a browser', () => {
     await page.route('**/hook/**', async (route) => {
       const name = new URL(route.request().url()).pathname.replace('/hook/', '');
       if (name === '') return route.fulfill({ contentType: 'text/html', body: hookPage(fixture.member.token) });
-      const file = name.startsWith('umd/') ? path.join(path.dirname(require.resolve(`${name.includes('dom') ? 'react-dom' : 'react'}/package.json`)), name) : path.join(__dirname, '..', '..', 'examples', name);
+      const file = name.startsWith('umd/')
+        ? path.join(path.dirname(require.resolve(`${name.includes('dom') ? 'react-dom' : 'react'}/package.json`)), name)
+        : path.join(__dirname, '..', '..', 'examples', name);
       return route.fulfill({ contentType: 'text/javascript', body: readFileSync(file) });
     });
     await page.goto(new URL(`/hook/#${policy}`, fixture.app.url).toString());

@@ -34,8 +34,15 @@ describe('the example page in a browser', () => {
     const demoFile = path.join(folder, 'demo.json');
     writeFileSync(demoFile, JSON.stringify({ tokens: { free: world.analyst.token, pro: world.member.token } }));
     app = await startTestApp({ database, upstream: provider, config: { explorer: true, demoFile } });
-    const price = { model: 'test-chat', effectiveFrom: '2026-01-01T00:00:00Z', inputPerMillion: '1', outputPerMillion: '2' };
-    expect((await app.graphql(world.operator.token, operation('set-model-price'), { input: price, dryRun: false })).errors).toBeNull();
+    const price = {
+      model: 'test-chat',
+      effectiveFrom: '2026-01-01T00:00:00Z',
+      inputPerMillion: '1',
+      outputPerMillion: '2',
+    };
+    expect(
+      (await app.graphql(world.operator.token, operation('set-model-price'), { input: price, dryRun: false })).errors,
+    ).toBeNull();
     network = await TcpFront.start(app.url);
     browser = await launchBrowser();
   });
@@ -59,7 +66,15 @@ describe('the example page in a browser', () => {
     page.on('websocket', () => (connections += 1));
     page.on('pageerror', (error) => faults.push(String(error)));
     // That a connection could not be had is what these tests are about.
-    page.on('console', (message) => void (message.type() === 'error' && !/WebSocket connection to|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_SOCKET/.test(message.text()) && faults.push(message.text())));
+    page.on(
+      'console',
+      (message) =>
+        void (
+          message.type() === 'error' &&
+          !/WebSocket connection to|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_SOCKET/.test(message.text()) &&
+          faults.push(message.text())
+        ),
+    );
     await page.goto(new URL('/example', network.url).toString());
     await page.locator('#model option').first().waitFor({ state: 'attached' });
     return page;
@@ -68,16 +83,31 @@ describe('the example page in a browser', () => {
     await page.fill('#question', question);
     await page.click('#send');
   };
-  const answer = (page: Page): Promise<string> => page.locator('article.assistant p').last().evaluate((element) => element.textContent ?? '');
-  const reads = (page: Page, text: string, what: string): Promise<true> => waitFor(async () => (await answer(page)) === text, { what }) as Promise<true>;
+  const answer = (page: Page): Promise<string> =>
+    page
+      .locator('article.assistant p')
+      .last()
+      .evaluate((element) => element.textContent ?? '');
+  const reads = (page: Page, text: string, what: string): Promise<true> =>
+    waitFor(async () => (await answer(page)) === text, { what }) as Promise<true>;
   const state = (page: Page): Promise<string | null> => page.getAttribute('#connection', 'data-state');
-  const ended = (page: Page, how: string): Promise<void> => page.locator(`article.assistant[data-ended="${how}"]`).last().waitFor();
+  const ended = (page: Page, how: string): Promise<void> =>
+    page.locator(`article.assistant[data-ended="${how}"]`).last().waitFor();
   const footer = (page: Page): Promise<string | null> => page.locator('article.assistant footer').last().textContent();
-  const completions = (): number => provider.requests.filter((request) => request.path === '/v1/chat/completions').length;
+  const completions = (): number =>
+    provider.requests.filter((request) => request.path === '/v1/chat/completions').length;
 
   it('reads one answer over an outage and two reloads, without a missing or doubled letter, and it is one call', async () => {
     const [inOutage, inReload, beforeReload] = [gate(), gate(), gate()];
-    provider.script('test-chat', { pieces: PIECES, wire: { writeBytes: 61 }, hold: [{ after: 100, until: inOutage }, { after: 200, until: inReload }, { after: 300, until: beforeReload }] });
+    provider.script('test-chat', {
+      pieces: PIECES,
+      wire: { writeBytes: 61 },
+      hold: [
+        { after: 100, until: inOutage },
+        { after: 200, until: inReload },
+        { after: 300, until: beforeReload },
+      ],
+    });
     const page = await open(tab);
     await send(page, 'Tell me all');
     await reads(page, upTo(100), 'the first hundred pieces');
@@ -87,7 +117,9 @@ describe('the example page in a browser', () => {
     await waitFor(async () => (await state(page)) !== 'live', { what: 'that the page sees the cut' });
     const before = connections;
     inOutage.open();
-    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), { what: 'that the model speaks on' });
+    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), {
+      what: 'that the model speaks on',
+    });
     // It tries, and tries again.
     await waitFor(() => connections >= before + 2, { what: 'two attempts to connect' });
     expect(await answer(page)).toBe(upTo(100));
@@ -108,7 +140,9 @@ describe('the example page in a browser', () => {
     expect(await page.locator('article.user p').allTextContents()).toEqual(['Tell me all']);
     expect(await page.locator('article.assistant').count()).toBe(1);
     expect(completions()).toBe(1);
-    expect((await settledRows(database.db)).map(({ status, completion_tokens }) => [status, completion_tokens])).toEqual([['COMPLETED', 400]]);
+    expect(
+      (await settledRows(database.db)).map(({ status, completion_tokens }) => [status, completion_tokens]),
+    ).toEqual([['COMPLETED', 400]]);
   }, 90_000);
 
   it('stops the answer and the bill', async () => {
@@ -127,14 +161,22 @@ describe('the example page in a browser', () => {
 
   it('reads on another device what was asked with CONTINUE on a page that is closed', async () => {
     const [alone, together] = [gate(), gate()];
-    provider.script('test-chat', { pieces: PIECES, hold: [{ after: 100, until: alone }, { after: 200, until: together }] });
+    provider.script('test-chat', {
+      pieces: PIECES,
+      hold: [
+        { after: 100, until: alone },
+        { after: 200, until: together },
+      ],
+    });
     const page = await open(tab);
     await page.selectOption('#policy', 'CONTINUE');
     await send(page, 'Go on without me');
     await reads(page, upTo(100), 'the first hundred pieces');
     await page.close();
     alone.open();
-    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), { what: 'that the model speaks on' });
+    await waitFor(() => provider.requests.some(({ piecesSent }) => piecesSent === 200), {
+      what: 'that the model speaks on',
+    });
 
     const device = await browser.newContext();
     try {
@@ -180,7 +222,11 @@ describe('the example page in a browser', () => {
   it('a first question that could not be asked can be asked again', async () => {
     provider.script('test-chat', { pieces: PIECES.slice(0, 5) });
     const page = await open(tab);
-    await page.route('**/graphql', (route) => (route.request().postData()?.includes('createConversation') ? route.fulfill({ json: { errors: [{ message: 'Not now.' }] } }) : route.continue()));
+    await page.route('**/graphql', (route) =>
+      route.request().postData()?.includes('createConversation')
+        ? route.fulfill({ json: { errors: [{ message: 'Not now.' }] } })
+        : route.continue(),
+    );
     await send(page, 'Once more');
     await page.locator('#problem', { hasText: 'Not now.' }).waitFor();
     await page.unroute('**/graphql');
@@ -197,7 +243,9 @@ describe('the example page in a browser', () => {
     let mute = true;
     await page.routeWebSocket('**/graphql', (socket) => {
       const server = socket.connectToServer();
-      server.onMessage((message) => void ((!mute || String(message).includes('connection_ack')) && socket.send(message)));
+      server.onMessage(
+        (message) => void ((!mute || String(message).includes('connection_ack')) && socket.send(message)),
+      );
     });
     await page.reload();
     await page.locator('#model option').first().waitFor({ state: 'attached' });
@@ -206,7 +254,9 @@ describe('the example page in a browser', () => {
     await waitFor(async () => (await settledRows(database.db)).length === calls + 1, { what: 'the end of the call' });
     mute = false;
     await page.reload();
-    await waitFor(() => page.evaluate("sessionStorage.getItem('stream-chat') === null"), { what: 'that nothing is to be gone on with' });
+    await waitFor(() => page.evaluate("sessionStorage.getItem('stream-chat') === null"), {
+      what: 'that nothing is to be gone on with',
+    });
     await waitFor(async () => (await state(page)) === 'idle', { what: 'that the page has finished' });
     expect(await page.locator('article p').allTextContents()).toEqual(['Shown once', upTo(5)]);
     expect(await page.isDisabled('#send')).toBe(false);

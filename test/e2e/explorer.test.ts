@@ -12,7 +12,10 @@ import { settledRows } from '../support/usage-rows';
 import { waitFor } from '../support/wait';
 
 /** CodeMirror draws only the lines in view: this is its whole text. */
-const resultOf = (page: Page): Promise<string> => page.locator('.result-window .CodeMirror').evaluate((element) => (element as unknown as { CodeMirror: { getValue(): string } }).CodeMirror.getValue());
+const resultOf = (page: Page): Promise<string> =>
+  page
+    .locator('.result-window .CodeMirror')
+    .evaluate((element) => (element as unknown as { CodeMirror: { getValue(): string } }).CodeMirror.getValue());
 const run = (page: Page): Promise<void> => page.locator('.graphiql-execute-button').click();
 const openTab = (page: Page, name: string): Promise<void> => page.getByRole('button', { name, exact: true }).click();
 
@@ -35,7 +38,15 @@ describe('the explorer in a browser without the internet', () => {
     writeFileSync(demoFile, JSON.stringify({ tokens: { free: world.analyst.token, pro: world.member.token } }));
     app = await startTestApp({ database, upstream: provider, config: { explorer: true, demoFile } });
     // No name but ours is resolved, so that what would be loaded from elsewhere is missed here, too.
-    browser = await chromium.launch({ executablePath: await serverless.executablePath(), args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'] });
+    browser = await chromium.launch({
+      executablePath: await serverless.executablePath(),
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-dev-shm-usage',
+        '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+      ],
+    });
     page = await browser.newPage();
     page.setDefaultTimeout(60_000);
     page.on('request', (request) => requested.push(request.url()));
@@ -56,11 +67,18 @@ describe('the explorer in a browser without the internet', () => {
   it('opens at the address of the graph with a demonstration token filled in, and lists models', async () => {
     expect(await page.inputValue('#token')).toBe(world.member.token);
     await run(page);
-    const result = await waitFor(async () => {
-      const text = await resultOf(page);
-      return text.includes('"items"') ? text : null;
-    }, { what: 'the list of models' });
-    expect(JSON.parse(result).data.models.items.map(({ id }: { id: string }) => id)).toEqual(['test-chat', 'test-small', 'test-unpriced']);
+    const result = await waitFor(
+      async () => {
+        const text = await resultOf(page);
+        return text.includes('"items"') ? text : null;
+      },
+      { what: 'the list of models' },
+    );
+    expect(JSON.parse(result).data.models.items.map(({ id }: { id: string }) => id)).toEqual([
+      'test-chat',
+      'test-small',
+      'test-unpriced',
+    ]);
   });
 
   it('shows the words of a subscription as they come, and its end', async () => {
@@ -72,12 +90,20 @@ describe('the explorer in a browser without the internet', () => {
     await waitFor(async () => (await resultOf(page)).includes('The river'), { what: 'the first words on the page' });
     expect(await resultOf(page)).not.toContain('ran');
     rest.open();
-    const result = await waitFor(async () => {
-      const text = await resultOf(page);
-      return text.includes('StreamCompleted') ? text : null;
-    }, { what: 'the end of the stream on the page' });
-    expect(JSON.parse(result).data.chatStream).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: 'The river ran on.' } } });
-    expect(await settledRows(database.db)).toEqual([expect.objectContaining({ status: 'COMPLETED', streamed: true, user_id: world.member.id })]);
+    const result = await waitFor(
+      async () => {
+        const text = await resultOf(page);
+        return text.includes('StreamCompleted') ? text : null;
+      },
+      { what: 'the end of the stream on the page' },
+    );
+    expect(JSON.parse(result).data.chatStream).toMatchObject({
+      __typename: 'StreamCompleted',
+      reply: { answer: { content: 'The river ran on.' } },
+    });
+    expect(await settledRows(database.db)).toEqual([
+      expect.objectContaining({ status: 'COMPLETED', streamed: true, user_id: world.member.id }),
+    ]);
   });
 
   it('runs as whom the role field says', async () => {
@@ -85,7 +111,9 @@ describe('the explorer in a browser without the internet', () => {
     expect(await page.inputValue('#token')).toBe(world.analyst.token);
     await openTab(page, 'Chat');
     await run(page);
-    await waitFor(async () => (await resultOf(page)).includes('You said: Say hello in five languages.'), { what: 'the answer on the page' });
+    await waitFor(async () => (await resultOf(page)).includes('You said: Say hello in five languages.'), {
+      what: 'the answer on the page',
+    });
     expect((await settledRows(database.db)).map(({ user_id }) => user_id)).toEqual([world.member.id, world.analyst.id]);
   });
 

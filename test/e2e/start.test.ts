@@ -16,7 +16,11 @@ const run = promisify(execFile);
 // The longest of them installs LiteLLM and starts it three times.
 jest.setTimeout(1_800_000);
 
-interface Demo { graphql: string; websocket: string; tokens: Record<string, string> }
+interface Demo {
+  graphql: string;
+  websocket: string;
+  tokens: Record<string, string>;
+}
 
 // Nobody but us may enter it, as in a clone that root makes with mktemp -d.
 let home: string;
@@ -54,19 +58,27 @@ async function startAndWait(env: Record<string, string> = {}): Promise<Started> 
 const readDemo = (): Demo => JSON.parse(fs.readFileSync(path.join(home, 'demo.json'), 'utf8')) as Demo;
 
 async function ask(query: string, token: string, url = readDemo().graphql): Promise<any> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` }, body: JSON.stringify({ query }) });
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+    body: JSON.stringify({ query }),
+  });
   return ((await response.json()) as { data: any }).data;
 }
-const modelsOf = async (token: string): Promise<string[]> => (await ask('{ models { items { id } } }', token)).models.items.map(({ id }: { id: string }) => id);
-const CHAT = 'mutation { chat(input: { messages: [{ role: USER, content: "hello" }] }) { __typename ... on ChatReply { answer { content } route { upstream } } } }';
+const modelsOf = async (token: string): Promise<string[]> =>
+  (await ask('{ models { items { id } } }', token)).models.items.map(({ id }: { id: string }) => id);
+const CHAT =
+  'mutation { chat(input: { messages: [{ role: USER, content: "hello" }] }) { __typename ... on ChatReply { answer { content } route { upstream } } } }';
 
 test('an empty folder: it seeds, says what to open, and its commands work; Ctrl-C leaves nothing running and nothing locked', async () => {
   const one = await startAndWait();
   const demo = readDemo();
   expect(Object.keys(demo).sort()).toEqual(['graphql', 'tokens', 'websocket']);
   expect(Object.keys(demo.tokens)).toEqual(['free', 'pro', 'team', 'analyst', 'admin', 'operator']);
-  for (const file of ['demo.json', 'secrets.json', 'database-url', 'weir.log']) expect(fs.statSync(path.join(home, file)).mode & 0o777).toBe(0o600);
-  for (const text of [demo.graphql, demo.websocket, ...Object.values(demo.tokens)]) expect(one.output()).toContain(text);
+  for (const file of ['demo.json', 'secrets.json', 'database-url', 'weir.log'])
+    expect(fs.statSync(path.join(home, file)).mode & 0o777).toBe(0o600);
+  for (const text of [demo.graphql, demo.websocket, ...Object.values(demo.tokens)])
+    expect(one.output()).toContain(text);
 
   const [free, pro, team] = await Promise.all(['free', 'pro', 'team'].map((plan) => modelsOf(demo.tokens[plan]!)));
   expect(free!.length).toBeGreaterThan(0);
@@ -74,7 +86,11 @@ test('an empty folder: it seeds, says what to open, and its commands work; Ctrl-
   expect(team!.length).toBeGreaterThan(pro!.length);
   expect((await ask('{ viewer { role } }', demo.tokens.operator!)).viewer.role).toBe('OPERATOR');
 
-  const commands = one.output().split('\n').map((line) => line.trim()).filter((line) => /^curl |stream\.mjs/.test(line));
+  const commands = one
+    .output()
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => /^curl |stream\.mjs/.test(line));
   expect(commands).toHaveLength(3);
   const answers = await Promise.all(commands.map((command) => run('bash', ['-c', command], { cwd: ROOT })));
   expect(answers[0]!.stdout).toContain(free![0]);
@@ -86,12 +102,19 @@ test('an empty folder: it seeds, says what to open, and its commands work; Ctrl-
   expect(processesOf(home)).toEqual([]);
   expect(fs.existsSync(path.join(home, 'lock.json'))).toBe(false);
   expect(fs.existsSync(path.join(home, 'postgres/data/postmaster.pid'))).toBe(false);
-  expect(one.output()).toMatch(/stopping the server[\s\S]*stopping the demonstration provider[\s\S]*stopping the database/);
+  expect(one.output()).toMatch(
+    /stopping the server[\s\S]*stopping the demonstration provider[\s\S]*stopping the database/,
+  );
 });
 
 test('without Python it goes directly to the demonstration provider and says so, with the remedy, in one line', async () => {
   const one = await startAndWait();
-  expect(one.output().split('\n').filter((line) => /NO LITELLM.*PYTHON=.*Install Python 3\.10/.test(line))).toHaveLength(1);
+  expect(
+    one
+      .output()
+      .split('\n')
+      .filter((line) => /NO LITELLM.*PYTHON=.*Install Python 3\.10/.test(line)),
+  ).toHaveLength(1);
   expect((await ask(CHAT, readDemo().tokens.free!)).chat.route.upstream).toBe('DIRECT');
 });
 
@@ -99,7 +122,9 @@ test('a second start on the folder says so, with the pid, and ends; the first go
   const first = await startAndWait();
   const second = start({ PORT: String(await freePort()) });
   expect(await second.exited).toBe(1);
-  expect(second.output()).toContain(`already runs on ${home} (pid ${first.serverPid()}, serving ${readDemo().graphql})`);
+  expect(second.output()).toContain(
+    `already runs on ${home} (pid ${first.serverPid()}, serving ${readDemo().graphql})`,
+  );
   expect(await modelsOf(readDemo().tokens.free!)).not.toEqual([]);
 });
 
@@ -136,7 +161,9 @@ test('data of the release before is kept aside: it says so, and the same tokens 
   await first.exited;
 
   const second = await startAndWait();
-  expect(second.output()).toMatch(new RegExp(`data of Weir 0\\.1\\.0[\\s\\S]*${path.join(home, 'postgres.old')}:[\\s\\S]*docs/releases\\.md`));
+  expect(second.output()).toMatch(
+    new RegExp(`data of Weir 0\\.1\\.0[\\s\\S]*${path.join(home, 'postgres.old')}:[\\s\\S]*docs/releases\\.md`),
+  );
   expect(fs.existsSync(path.join(home, 'postgres.old/data/PG_VERSION'))).toBe(true);
   expect(readDemo().tokens).toEqual(before.tokens);
   expect((await ask(CHAT, before.tokens.pro!)).chat.__typename).toBe('ChatReply');
@@ -209,7 +236,10 @@ test('with Python: a LiteLLM of its own with virtual keys; the second start inst
   const first = await startAndWait(withLitellm);
   const { tokens } = readDemo();
   const { pid } = JSON.parse(fs.readFileSync(path.join(home, 'litellm/litellm.pid'), 'utf8')) as { pid: number };
-  expect((await ask(CHAT, tokens.free!)).chat).toMatchObject({ __typename: 'ChatReply', route: { upstream: 'LITELLM' } });
+  expect((await ask(CHAT, tokens.free!)).chat).toMatchObject({
+    __typename: 'ChatReply',
+    route: { upstream: 'LITELLM' },
+  });
   first.ctrlC();
   expect(await first.exited).toBe(0);
   expect(processesOf(home)).toEqual([]);

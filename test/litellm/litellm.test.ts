@@ -13,8 +13,8 @@ import { streamCases } from './cases/streams.cases';
 import { virtualKeyCases } from './cases/virtual-keys.cases';
 
 /**
- * A real LiteLLM, with the whole product in front of it and the fake provider behind. Numbers in the names are those of docs/litellm.md. One
- * file, because one LiteLLM takes eight seconds to start and 850 MB.
+ * A real LiteLLM, with the whole product in front of it and the fake provider behind. Numbers in the names are those of
+ * docs/litellm.md. One file, because one LiteLLM takes eight seconds to start and 850 MB.
  */
 describe('on a real LiteLLM', () => {
   const rig = {} as LitellmRig;

@@ -12,8 +12,20 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 test(`kill -9 in ${ROUNDS} rounds under load with streams: nothing lost, nothing doubled, nothing held for ever`, async () => {
-  const { replies, lostRows, killed, ...found } = await killRounds({ database, rounds: ROUNDS, seed: 1, streams: 6, chats: 3, deadAfterMs: 5_000 });
-  expect({ lost: found.lost, doubled: found.doubled, left: found.left, wrong: found.wrong }).toEqual({ lost: 0, doubled: 0, left: 0, wrong: 0 });
+  const { replies, lostRows, killed, ...found } = await killRounds({
+    database,
+    rounds: ROUNDS,
+    seed: 1,
+    streams: 6,
+    chats: 3,
+    deadAfterMs: 5_000,
+  });
+  expect({ lost: found.lost, doubled: found.doubled, left: found.left, wrong: found.wrong }).toEqual({
+    lost: 0,
+    doubled: 0,
+    left: 0,
+    wrong: 0,
+  });
   expect(killed).toBe(ROUNDS);
   // The kills did hit calls, and the others were answered.
   expect(lostRows).toBeGreaterThan(ROUNDS);

@@ -1,9 +1,10 @@
 import { runSchedules } from '../support/ledger/schedules';
+import { standingSeed } from '../support/seed';
 
 /** Some 0.6 s each on an idle machine. The long form for a change of the ledger: LEDGER_SCHEDULES=1000. */
 const SCHEDULES = Number(process.env.LEDGER_SCHEDULES ?? 60);
 /** One that failed: LEDGER_SEED=<its seed> LEDGER_SCHEDULES=1. */
-const SEED = Number(process.env.LEDGER_SEED ?? Math.floor(Date.now() / 1_000));
+const SEED = standingSeed('LEDGER_SEED');
 jest.setTimeout(60_000 + SCHEDULES * 10_000);
 
 test(`${SCHEDULES} schedules from seed ${SEED}: replicas and connections die between any two statements, and the ledger does what the model says`, async () => {

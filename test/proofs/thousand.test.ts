@@ -29,7 +29,11 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   world = await createWorld(database.db);
-  users = await Promise.all(Array.from({ length: 20 }, () => createUser(database.db, { organizationId: world.organizationId, planId: world.planId })));
+  users = await Promise.all(
+    Array.from({ length: 20 }, () =>
+      createUser(database.db, { organizationId: world.organizationId, planId: world.planId }),
+    ),
+  );
   provider.requests.length = 0;
 });
 afterAll(async () => {
@@ -40,37 +44,61 @@ afterAll(async () => {
 
 const completions = (): number => provider.requests.filter(({ path }) => path === '/v1/chat/completions').length;
 
-test.each([[1], [4]])(`${CALLS} calls at once at a budget with room for ${ROOM}, on %i replica(s): exactly ${ROOM} reach the upstream`, async (replicas) => {
-  const { budgets } = apps[0]!.services;
-  const budget = { scope: 'ORGANIZATION' as const, subjectId: world.organizationId, period: 'MONTH' as const, timeZone: 'UTC', alertAtPercent: [80, 90] } satisfies Omit<BudgetEdit, 'limit'>;
-  const { id } = await budgets.set(world.operator.viewer, { ...budget, limit: '0.0000001' });
-  const input = ask('one of a thousand', { maxTokens: 321 });
-  const chat = async (i: number): Promise<{ __typename: string; needed?: string }> => {
-    const reply = await apps[i % replicas]!.graphql(users[i % users.length]!.token, CHAT, { input });
-    if (!reply.data) throw new Error(`${reply.status} ${reply.text.slice(0, 300)}`);
-    return reply.data.chat;
-  };
-  const refusal = await chat(0);
-  expect(refusal.__typename).toBe('BudgetExceeded');
-  await budgets.set(world.operator.viewer, { ...budget, id, limit: Decimal.parse(refusal.needed!).times(ROOM).toString() });
+test.each([[1], [4]])(
+  `${CALLS} calls at once at a budget with room for ${ROOM}, on %i replica(s): exactly ${ROOM} reach the upstream`,
+  async (replicas) => {
+    const { budgets } = apps[0]!.services;
+    const budget = {
+      scope: 'ORGANIZATION' as const,
+      subjectId: world.organizationId,
+      period: 'MONTH' as const,
+      timeZone: 'UTC',
+      alertAtPercent: [80, 90],
+    } satisfies Omit<BudgetEdit, 'limit'>;
+    const { id } = await budgets.set(world.operator.viewer, { ...budget, limit: '0.0000001' });
+    const input = ask('one of a thousand', { maxTokens: 321 });
+    const chat = async (i: number): Promise<{ __typename: string; needed?: string }> => {
+      const reply = await apps[i % replicas]!.graphql(users[i % users.length]!.token, CHAT, { input });
+      if (!reply.data) throw new Error(`${reply.status} ${reply.text.slice(0, 300)}`);
+      return reply.data.chat;
+    };
+    const refusal = await chat(0);
+    expect(refusal.__typename).toBe('BudgetExceeded');
+    await budgets.set(world.operator.viewer, {
+      ...budget,
+      id,
+      limit: Decimal.parse(refusal.needed!).times(ROOM).toString(),
+    });
 
-  // Nobody gets an answer, and so no money back, before everybody has asked.
-  const answers = gate();
-  provider.always('test-chat', { holdHead: answers });
-  const kinds: Record<string, number> = {};
-  const all = Promise.all(Array.from({ length: CALLS }, async (_, i) => {
-    const { __typename } = await chat(i);
-    kinds[__typename] = (kinds[__typename] ?? 0) + 1;
-  }));
-  await waitFor(() => (kinds.BudgetExceeded ?? 0) + completions() === CALLS, { deadlineMs: SLOW_DEADLINE_MS, what: 'everybody to be refused or at the upstream' });
-  expect(kinds).toEqual({ BudgetExceeded: CALLS - ROOM });
-  answers.open();
-  await all;
-  expect(kinds).toEqual({ BudgetExceeded: CALLS - ROOM, ChatReply: ROOM });
-  expect(completions()).toBe(ROOM);
+    // Nobody gets an answer, and so no money back, before everybody has asked.
+    const answers = gate();
+    provider.always('test-chat', { holdHead: answers });
+    const kinds: Record<string, number> = {};
+    const all = Promise.all(
+      Array.from({ length: CALLS }, async (_, i) => {
+        const { __typename } = await chat(i);
+        kinds[__typename] = (kinds[__typename] ?? 0) + 1;
+      }),
+    );
+    await waitFor(() => (kinds.BudgetExceeded ?? 0) + completions() === CALLS, {
+      deadlineMs: SLOW_DEADLINE_MS,
+      what: 'everybody to be refused or at the upstream',
+    });
+    expect(kinds).toEqual({ BudgetExceeded: CALLS - ROOM });
+    answers.open();
+    await all;
+    expect(kinds).toEqual({ BudgetExceeded: CALLS - ROOM, ChatReply: ROOM });
+    expect(completions()).toBe(ROOM);
 
-  const rows = await database.db.query<{ cost: string; status: string }>('SELECT cost, status FROM llm_usage WHERE organization_id = $1', [world.organizationId]);
-  expect(rows).toHaveLength(ROOM);
-  const [period] = await database.db.query<{ same: boolean; held: string }>('SELECT spent = (SELECT sum(cost) FROM llm_usage WHERE organization_id = $2) AS same, trim_scale(held)::text AS held FROM budget_periods WHERE budget_id = $1', [id, world.organizationId]);
-  expect(period).toEqual({ same: true, held: '0' });
-});
+    const rows = await database.db.query<{ cost: string; status: string }>(
+      'SELECT cost, status FROM llm_usage WHERE organization_id = $1',
+      [world.organizationId],
+    );
+    expect(rows).toHaveLength(ROOM);
+    const [period] = await database.db.query<{ same: boolean; held: string }>(
+      'SELECT spent = (SELECT sum(cost) FROM llm_usage WHERE organization_id = $2) AS same, trim_scale(held)::text AS held FROM budget_periods WHERE budget_id = $1',
+      [id, world.organizationId],
+    );
+    expect(period).toEqual({ same: true, held: '0' });
+  },
+);

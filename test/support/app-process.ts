@@ -15,11 +15,18 @@ export interface AppProcess {
   terminate(): Promise<number | null>;
 }
 
-/** Starts `src/main.ts` with this environment, and nothing of the test's own but the path. `compiled` is the same program as JavaScript, for who starts it often. */
+/**
+ * Starts `src/main.ts` with this environment, and nothing of the test's own but the path. `compiled` is the same
+ * program as JavaScript, for who starts it often.
+ */
 export async function startAppProcess(env: Record<string, string>, compiled?: string): Promise<AppProcess> {
-  const program = compiled ? [compiled] : ['-r', path.join(__dirname, 'register-ts.js'), path.join(ROOT, 'src', 'main.ts')];
+  const program = compiled
+    ? [compiled]
+    : ['-r', path.join(__dirname, 'register-ts.js'), path.join(ROOT, 'src', 'main.ts')];
   const child = spawn(process.execPath, program, {
-    cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', ...env },
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', ...env },
   });
   const killIt = (): void => void child.kill('SIGKILL');
   process.once('exit', killIt);

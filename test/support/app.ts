@@ -20,7 +20,12 @@ export interface TestAppOptions {
   apiKey?: string | null;
 }
 
-export interface LogLine { level: 'debug' | 'info' | 'warn' | 'error'; bindings: Record<string, unknown>; object: unknown; message: string | undefined }
+export interface LogLine {
+  level: 'debug' | 'info' | 'warn' | 'error';
+  bindings: Record<string, unknown>;
+  object: unknown;
+  message: string | undefined;
+}
 
 export interface TestApp extends App {
   url: string;
@@ -28,7 +33,12 @@ export interface TestApp extends App {
   websocketUrl: string;
   /** Everything that was logged, before formatting. */
   log: LogLine[];
-  graphql<D = any>(token: string | null, query: string, variables?: Record<string, unknown>, options?: Parameters<typeof graphql>[4]): Promise<GraphqlReply<D>>;
+  graphql<D = any>(
+    token: string | null,
+    query: string,
+    variables?: Record<string, unknown>,
+    options?: Parameters<typeof graphql>[4],
+  ): Promise<GraphqlReply<D>>;
   chat(token: string, input: Record<string, unknown>): Promise<GraphqlReply<{ chat: any }>>;
   connect(token: string | null): TestWsClient;
   /** Stops the server; `stop` closes this test's clients first. */
@@ -51,7 +61,10 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
     ...(options.apiKey ? { LLM_API_KEY: options.apiKey } : {}),
   });
   const log: LogLine[] = [];
-  const app = await createApp({ ...base, ...overrides, timeouts: { ...base.timeouts, ...timeouts } }, recordingLogger(log));
+  const app = await createApp(
+    { ...base, ...overrides, timeouts: { ...base.timeouts, ...timeouts } },
+    recordingLogger(log),
+  );
   const { url, port } = await app.start();
   const clients: TestWsClient[] = [];
   return {
@@ -77,8 +90,16 @@ export async function startTestApp(options: TestAppOptions): Promise<TestApp> {
 }
 
 function recordingLogger(log: LogLine[], bindings: Record<string, unknown> = {}): Logger {
-  const write = (level: LogLine['level']) => (object: unknown, message?: string): void => {
-    log.push({ level, bindings, object, message });
-  };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (more: Record<string, unknown>) => recordingLogger(log, { ...bindings, ...more }) } as Logger;
+  const write =
+    (level: LogLine['level']) =>
+    (object: unknown, message?: string): void => {
+      log.push({ level, bindings, object, message });
+    };
+  return {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: (more: Record<string, unknown>) => recordingLogger(log, { ...bindings, ...more }),
+  } as Logger;
 }

@@ -37,7 +37,10 @@ export interface ClientPlace {
   resume: { firstDelayMs: number; longestDelayMs: number };
 }
 
-/** Examples are JavaScript with their types in comments: `tsc -p examples` looks at those, and tests take the files as they are. */
+/**
+ * Examples are JavaScript with their types in comments: `tsc -p examples` looks at those, and tests take the files as
+ * they are.
+ */
 export const example = (file: string): any => require(path.join(__dirname, '..', '..', 'examples', file));
 
 /** The connections of a client. */
@@ -57,16 +60,32 @@ class Sockets {
 }
 
 /** Collects what a client hands out; the end may be told by more than one callback. */
-export function collector(): ClientStream & { next(event: StreamEvent): void; fail(error: unknown): void; end(): void } {
+export function collector(): ClientStream & {
+  next(event: StreamEvent): void;
+  fail(error: unknown): void;
+  end(): void;
+} {
   let end!: () => void;
   const ended = new Promise<void>((resolve) => (end = resolve));
   const events: StreamEvent[] = [];
   const errors: unknown[] = [];
-  return { events, errors, ended, end, leave: () => {}, next: (event) => void events.push(event), fail: (error) => (errors.push(error), end()) };
+  return {
+    events,
+    errors,
+    ended,
+    end,
+    leave: () => {},
+    next: (event) => void events.push(event),
+    fail: (error) => (errors.push(error), end()),
+  };
 }
 
 /** Queries and mutations by `fetch`, streams by something with the `subscribe` of graphql-ws. */
-export const plainClient = ({ app, token }: ClientPlace, subscribe: (operation: object, sink: object) => () => void, close: () => Promise<void> = async () => {}): ClientUnderTest => ({
+export const plainClient = (
+  { app, token }: ClientPlace,
+  subscribe: (operation: object, sink: object) => () => void,
+  close: () => Promise<void> = async () => {},
+): ClientUnderTest => ({
   run: async (name, variables) => {
     const { data, errors } = await app.graphql(token(), operation(name), variables);
     if (errors) throw new Error(JSON.stringify(errors));
@@ -74,14 +93,17 @@ export const plainClient = ({ app, token }: ClientPlace, subscribe: (operation: 
   },
   stream: (input) => {
     const stream = collector();
-    const leave = subscribe({ query: operation('chat-stream'), variables: { input } }, {
-      next: ({ data, errors }: { data?: { chatStream: StreamEvent }; errors?: unknown }) => {
-        if (errors) stream.fail(errors);
-        if (data) stream.next(data.chatStream);
+    const leave = subscribe(
+      { query: operation('chat-stream'), variables: { input } },
+      {
+        next: ({ data, errors }: { data?: { chatStream: StreamEvent }; errors?: unknown }) => {
+          if (errors) stream.fail(errors);
+          if (data) stream.next(data.chatStream);
+        },
+        error: stream.fail,
+        complete: stream.end,
       },
-      error: stream.fail,
-      complete: stream.end,
-    });
+    );
     return { ...stream, leave };
   },
   close,
@@ -90,7 +112,13 @@ export const plainClient = ({ app, token }: ClientPlace, subscribe: (operation: 
 const WORDS = ['Words ', 'come ', 'one ', 'by ', 'one, ', 'naïve ', '🙂 ', 'and ', 'all.'];
 
 /** What every client has to be able to do with us. */
-export function describeClient(name: string, create: (place: ClientPlace) => ClientUnderTest, { streamsOnly = false }: { /** It has a connection for each stream, and nothing but streams. */ streamsOnly?: boolean } = {}): void {
+export function describeClient(
+  name: string,
+  create: (place: ClientPlace) => ClientUnderTest,
+  {
+    streamsOnly = false,
+  }: { /** It has a connection for each stream, and nothing but streams. */ streamsOnly?: boolean } = {},
+): void {
   describe(name, () => {
     let fixture: Fixture;
     let network: TcpFront;
@@ -100,7 +128,13 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       fixture = await createFixture();
       network = await TcpFront.start(fixture.app.url);
       sockets = new Sockets();
-      client = create({ app: fixture.app, url: network.url, token: () => fixture.member.token, webSocketImpl: sockets.impl, resume: { firstDelayMs: 5, longestDelayMs: 50 } });
+      client = create({
+        app: fixture.app,
+        url: network.url,
+        token: () => fixture.member.token,
+        webSocketImpl: sockets.impl,
+        resume: { firstDelayMs: 5, longestDelayMs: 50 },
+      });
     });
     afterEach(async () => {
       await client.close();
@@ -108,9 +142,16 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       await fixture.close();
     });
 
-    const seen = (stream: ClientStream, what: string, predicate: (event: StreamEvent) => boolean): Promise<StreamEvent> =>
-      waitFor(() => stream.events.find(predicate), { what: `${what}; events: ${JSON.stringify(stream.events).slice(0, 500)}; errors: ${String(stream.errors)}` });
-    const started = (stream: ClientStream): Promise<StreamEvent> => seen(stream, 'the start of the stream', ({ __typename }) => __typename === 'StreamStarted');
+    const seen = (
+      stream: ClientStream,
+      what: string,
+      predicate: (event: StreamEvent) => boolean,
+    ): Promise<StreamEvent> =>
+      waitFor(() => stream.events.find(predicate), {
+        what: `${what}; events: ${JSON.stringify(stream.events).slice(0, 500)}; errors: ${String(stream.errors)}`,
+      });
+    const started = (stream: ClientStream): Promise<StreamEvent> =>
+      seen(stream, 'the start of the stream', ({ __typename }) => __typename === 'StreamStarted');
     /** Pieces follow each other without gap or overlap, text is whole, and one terminal event is the last. */
     const expectWhole = (events: StreamEvent[], text: string): void => {
       let next = 1;
@@ -123,19 +164,39 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       expect(events.filter(isTerminal)).toEqual([events.at(-1)]);
     };
 
-    if (!streamsOnly) it('lists the models of its plan', async () => {
-      const { models } = await client.run('models', {});
-      expect(models).toMatchObject({ stale: false, source: 'DIRECT' });
-      expect(models.items.map(({ id, available }: { id: string; available: boolean }) => [id, available])).toEqual([['test-chat', true], ['test-small', true], ['test-unpriced', true]]);
-    });
+    if (!streamsOnly)
+      it('lists the models of its plan', async () => {
+        const { models } = await client.run('models', {});
+        expect(models).toMatchObject({ stale: false, source: 'DIRECT' });
+        expect(models.items.map(({ id, available }: { id: string; available: boolean }) => [id, available])).toEqual([
+          ['test-chat', true],
+          ['test-small', true],
+          ['test-unpriced', true],
+        ]);
+      });
 
-    if (!streamsOnly) it('chats, and gets answer, usage and refusal by the same document', async () => {
-      const { chat } = await client.run('chat', { input: ask('Hello') });
-      expect(chat).toMatchObject({ __typename: 'ChatReply', finishReason: 'STOP', answer: { role: 'ASSISTANT', content: 'You said: Hello' }, usage: { promptTokens: 11, completionTokens: 3 }, route: { model: 'test-chat', upstream: 'DIRECT' } });
-      const refused = await client.run('chat', { input: { ...ask('Hello'), model: 'no-such-model' } });
-      expect(refused.chat).toMatchObject({ __typename: 'ModelNotAllowed', code: 'MODEL_NOT_ALLOWED', retryable: false, model: 'no-such-model', plansThatAllow: [] });
-      expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: chat.call.id, status: 'COMPLETED', streamed: false })]);
-    });
+    if (!streamsOnly)
+      it('chats, and gets answer, usage and refusal by the same document', async () => {
+        const { chat } = await client.run('chat', { input: ask('Hello') });
+        expect(chat).toMatchObject({
+          __typename: 'ChatReply',
+          finishReason: 'STOP',
+          answer: { role: 'ASSISTANT', content: 'You said: Hello' },
+          usage: { promptTokens: 11, completionTokens: 3 },
+          route: { model: 'test-chat', upstream: 'DIRECT' },
+        });
+        const refused = await client.run('chat', { input: { ...ask('Hello'), model: 'no-such-model' } });
+        expect(refused.chat).toMatchObject({
+          __typename: 'ModelNotAllowed',
+          code: 'MODEL_NOT_ALLOWED',
+          retryable: false,
+          model: 'no-such-model',
+          plansThatAllow: [],
+        });
+        expect(await settledRows(fixture.database.db)).toEqual([
+          expect.objectContaining({ id: chat.call.id, status: 'COMPLETED', streamed: false }),
+        ]);
+      });
 
     it('sees an answer word by word, each as it comes, complete and in order', async () => {
       const rest = gate();
@@ -149,14 +210,30 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       expect(stream.errors).toEqual([]);
       expectWhole(stream.events, WORDS.join(''));
       expect(stream.events[0]).toMatchObject({ __typename: 'StreamStarted', fromSeq: 1, model: 'test-chat' });
-      expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { finishReason: 'STOP', answer: { content: WORDS.join(''), complete: true }, usage: { completionTokens: WORDS.length } } });
-      expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: stream.events[0]!.callId, status: 'COMPLETED', streamed: true })]);
+      expect(stream.events.at(-1)).toMatchObject({
+        __typename: 'StreamCompleted',
+        reply: {
+          finishReason: 'STOP',
+          answer: { content: WORDS.join(''), complete: true },
+          usage: { completionTokens: WORDS.length },
+        },
+      });
+      expect(await settledRows(fixture.database.db)).toEqual([
+        expect.objectContaining({ id: stream.events[0]!.callId, status: 'COMPLETED', streamed: true }),
+      ]);
     });
 
     it('is told of a refusal in the stream', async () => {
       const stream = client.stream({ ...ask('Go'), model: 'no-such-model' });
       await eventually(stream.ended, 'the end of the stream');
-      expect(stream.events).toEqual([expect.objectContaining({ __typename: 'StreamRefused', fromSeq: 1, seq: 1, refusal: expect.objectContaining({ code: 'MODEL_NOT_ALLOWED', retryable: false }) })]);
+      expect(stream.events).toEqual([
+        expect.objectContaining({
+          __typename: 'StreamRefused',
+          fromSeq: 1,
+          seq: 1,
+          refusal: expect.objectContaining({ code: 'MODEL_NOT_ALLOWED', retryable: false }),
+        }),
+      ]);
     });
 
     it('stops a stream in the middle by HTTP: what came is kept, the upstream is closed, one row is written', async () => {
@@ -168,9 +245,15 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       await eventually(stream.ended, 'the end of the stream');
       expect(stream.errors).toEqual([]);
       expectWhole(stream.events, 'Words come ');
-      expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED', answer: { content: 'Words come ', complete: false } } });
+      expect(stream.events.at(-1)).toMatchObject({
+        __typename: 'StreamStopped',
+        reason: 'CLIENT',
+        reply: { finishReason: 'STOPPED', answer: { content: 'Words come ', complete: false } },
+      });
       await eventually((await fixture.provider.completion(0)).closed, 'the end of the upstream request');
-      expect(await settledRows(fixture.database.db)).toEqual([expect.objectContaining({ id: callId, status: 'STOPPED' })]);
+      expect(await settledRows(fixture.database.db)).toEqual([
+        expect.objectContaining({ id: callId, status: 'STOPPED' }),
+      ]);
     });
 
     it('leaves a stream: with CANCEL the upstream is closed, and the connection serves the next one', async () => {
@@ -198,7 +281,10 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
       // One model speaks on to its end while nobody can hear it, the other one when they are back.
       duringOutage.open();
       const requests = await Promise.all([0, 1].map((index) => fixture.provider.completion(index)));
-      await eventually(requests.find(({ body }) => body.model === 'test-small')!.closed, 'the end of the upstream request');
+      await eventually(
+        requests.find(({ body }) => body.model === 'test-small')!.closed,
+        'the end of the upstream request',
+      );
       network.away = false;
       await eventually(whileSpeaking.ended, 'the end of the stream that has ended meanwhile');
       beforeOutage.open();
@@ -207,13 +293,20 @@ export function describeClient(name: string, create: (place: ClientPlace) => Cli
         expect(errors).toEqual([]);
         expectWhole(events, WORDS.join(''));
         expect(events.filter(({ __typename }) => __typename === 'StreamStarted')).toHaveLength(1);
-        expect(events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: WORDS.join(''), complete: true } } });
+        expect(events.at(-1)).toMatchObject({
+          __typename: 'StreamCompleted',
+          reply: { answer: { content: WORDS.join(''), complete: true } },
+        });
       }
 
       const next = client.stream(ask('And now'));
       await eventually(next.ended, 'a new stream');
       expectWhole(next.events, 'You said: And now');
-      expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual(['COMPLETED', 'COMPLETED', 'COMPLETED']);
+      expect((await settledRows(fixture.database.db)).map(({ status }) => status)).toEqual([
+        'COMPLETED',
+        'COMPLETED',
+        'COMPLETED',
+      ]);
       expect(fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions')).toHaveLength(3);
     });
   });

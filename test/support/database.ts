@@ -12,10 +12,16 @@ export interface TestDatabase {
   close(): Promise<void>;
 }
 
-/** A database of its own with all migrations, for one test file. Takes about 100 ms; the files are copied, which without fsync is the faster way. */
+/**
+ * A database of its own with all migrations, for one test file. Takes about 100 ms; the files are copied, which without
+ * fsync is the faster way.
+ */
 export async function createTestDatabase(options: { poolSize?: number } = {}): Promise<TestDatabase> {
   const serverUrl = process.env.WEIR_TEST_PG;
-  if (!serverUrl) throw new Error('WEIR_TEST_PG is not set: this test needs the Postgres of test/global-setup.ts (npx jest --selectProjects integration)');
+  if (!serverUrl)
+    throw new Error(
+      'WEIR_TEST_PG is not set: this test needs the Postgres of test/global-setup.ts (npx jest --selectProjects integration)',
+    );
   const name = `weir_test_${randomBytes(6).toString('hex')}`;
   await asAdmin(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${TEMPLATE} STRATEGY FILE_COPY`);
   const url = databaseUrl(serverUrl, name);
@@ -37,7 +43,10 @@ export async function createTestDatabase(options: { poolSize?: number } = {}): P
   };
 }
 
-/** By so many seconds the run has another date than the machine (npm run test:dates): Node by libfaketime, SQL by weir.now(), which all of it asks. */
+/**
+ * By so many seconds the run has another date than the machine (npm run test:dates): Node by libfaketime, SQL by
+ * weir.now(), which all of it asks.
+ */
 export const CLOCK_SECONDS = Number(process.env.WEIR_TEST_CLOCK_SECONDS ?? 0);
 
 /** Stops the clock of all SQL at a time (RFC 3339), or lets it run again with null. */

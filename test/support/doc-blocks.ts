@@ -11,5 +11,9 @@ export interface Block {
 /** The fenced blocks of a document. */
 export function blocksOf(document: string): Block[] {
   const text = readFileSync(path.join(__dirname, '..', '..', document), 'utf8');
-  return [...text.matchAll(/^```(\w*)\n([^]*?)\n```$/gm)].map(([, language = '', block = '']) => ({ language, text: block, run: /^(?:\/\/|#) run: (\S+)\n/.exec(block)?.[1] ?? null }));
+  return [...text.matchAll(/^```(\w*)\n([^]*?)\n```$/gm)].map(([, language = '', block = '']) => ({
+    language,
+    text: block,
+    run: /^(?:\/\/|#) run: (\S+)\n/.exec(block)?.[1] ?? null,
+  }));
 }

@@ -57,14 +57,22 @@ const Upper = new GraphQLScalarType({
     return { lower: value };
   },
   parseLiteral: (node) => {
-    if (node.kind !== Kind.STRING || node.value !== node.value.toLowerCase()) throw new GraphQLError('Upper takes lower case');
+    if (node.kind !== Kind.STRING || node.value !== node.value.toLowerCase())
+      throw new GraphQLError('Upper takes lower case');
     return { lower: node.value };
   },
 });
 
 const tom = { kind: 'Cat', name: 'Tom', lives: 9 };
 const rex = { kind: 'Dog', name: 'Rex', owner: { name: 'Ann', friends: [] } };
-const ann = { name: 'Ann', pet: tom, friends: [{ name: 'Bob', pet: rex, friends: [] }, { name: 'Eve', pet: null, friends: [] }] };
+const ann = {
+  name: 'Ann',
+  pet: tom,
+  friends: [
+    { name: 'Bob', pet: rex, friends: [] },
+    { name: 'Eve', pet: null, friends: [] },
+  ],
+};
 
 export const FAILURES: Record<string, () => unknown> = {
   forbidden: () => new AppError('FORBIDDEN', { public: 'This needs the role ADMIN.' }),
@@ -93,7 +101,8 @@ export function tinySchema(): GraphQLSchema {
         upper: (_root, { value }: { value: { lower: string } }) => value.lower,
         take: async (_root, args) => JSON.stringify(args),
         person: async () => ann,
-        people: async (_root, { first }: { first: number }) => Array.from({ length: first }, (_, i) => ({ ...ann, name: `Person ${i}` })),
+        people: async (_root, { first }: { first: number }) =>
+          Array.from({ length: first }, (_, i) => ({ ...ann, name: `Person ${i}` })),
         page: async (_root, { first }: { first: number }) => ({ edges: Array.from({ length: first }, () => ann) }),
         thing: (_root, { dog }: { dog: boolean }) => (dog ? rex : tom),
         fails: async (_root, { how }: { how: string }) => fail(how),
@@ -103,7 +112,8 @@ export function tinySchema(): GraphQLSchema {
       Mutation: { touch: async () => 'touched', fail: async () => fail('forbidden') },
       Subscription: {
         chatStream: {
-          subscribe: (_root: unknown, args: { input?: unknown }, context: RequestContext) => context.services.chat.stream(context.viewer, args.input as never, context),
+          subscribe: (_root: unknown, args: { input?: unknown }, context: RequestContext) =>
+            context.services.chat.stream(context.viewer, args.input as never, context),
           resolve: (event: unknown) => event,
         },
       },
@@ -111,7 +121,16 @@ export function tinySchema(): GraphQLSchema {
   });
 }
 
-export const viewerOf = (userId: string, fields: Partial<Viewer> = {}): Viewer => ({ userId, organizationId: 'org_1', role: 'MEMBER' as Role, planId: 'pln_1', tokenId: `tok_${userId}`, sessionId: null, expiresAtMs: null, ...fields });
+export const viewerOf = (userId: string, fields: Partial<Viewer> = {}): Viewer => ({
+  userId,
+  organizationId: 'org_1',
+  role: 'MEMBER' as Role,
+  planId: 'pln_1',
+  tokenId: `tok_${userId}`,
+  sessionId: null,
+  expiresAtMs: null,
+  ...fields,
+});
 
 export interface TestStream {
   iterator: AbortableIterator<unknown>;
@@ -137,17 +156,51 @@ export interface TestServer {
 }
 
 export const testConfig = (changes: Partial<Config> = {}): Config => ({
-  env: 'test', host: '127.0.0.1', port: 0, home: '.weir', databaseUrl: '', databasePoolSize: 2,
+  env: 'test',
+  host: '127.0.0.1',
+  port: 0,
+  home: '.weir',
+  databaseUrl: '',
+  databasePoolSize: 2,
   upstream: { kind: 'DIRECT', baseUrl: 'http://127.0.0.1:9/v1', apiKey: null, provider: 'direct' },
-  defaultModel: null, safeModeModels: [], modelRefreshMs: 60_000, timeouts: { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 },
-  auth: { jwksUrl: null, issuer: null, audience: null, algorithms: [], defaultPlan: null, defaultOrganization: null, roleClaim: null, organizationClaim: null },
-  secretKey: '', corsOrigins: [], trustedProxies: [], publicUrl: null, maxBodyBytes: 100_000, logLevel: 'info', metrics: null, explorer: false, demoFile: null, ledger: { renewMs: 1_000, deadAfterMs: 6_000, lookEveryMs: 60_000 }, reconcileAtHour: null, usageRetentionMonths: null, streams: { graceMs: 1_000, keptMs: 60_000, keptBytes: 1_000_000 }, redisUrl: null, shutdownMs: 1_000,
+  defaultModel: null,
+  safeModeModels: [],
+  modelRefreshMs: 60_000,
+  timeouts: { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 },
+  auth: {
+    jwksUrl: null,
+    issuer: null,
+    audience: null,
+    algorithms: [],
+    defaultPlan: null,
+    defaultOrganization: null,
+    roleClaim: null,
+    organizationClaim: null,
+  },
+  secretKey: '',
+  corsOrigins: [],
+  trustedProxies: [],
+  publicUrl: null,
+  maxBodyBytes: 100_000,
+  logLevel: 'info',
+  metrics: null,
+  explorer: false,
+  demoFile: null,
+  ledger: { renewMs: 1_000, deadAfterMs: 6_000, lookEveryMs: 60_000 },
+  reconcileAtHour: null,
+  usageRetentionMonths: null,
+  streams: { graceMs: 1_000, keptMs: 60_000, keptBytes: 1_000_000 },
+  redisUrl: null,
+  shutdownMs: 1_000,
   ...changes,
 });
 
 /** Both doors, over the network, with only the services replaced. */
 export async function startServer(changes: Partial<Config> = {}, deps: Partial<ServerDeps> = {}): Promise<TestServer> {
-  const viewers = new Map([['good', viewerOf('ann')], ['operator', viewerOf('root', { role: 'OPERATOR' })]]);
+  const viewers = new Map([
+    ['good', viewerOf('ann')],
+    ['operator', viewerOf('root', { role: 'OPERATOR' })],
+  ]);
   const ended = new Set<Viewer>();
   const streams: TestStream[] = [];
   const logger = memoryLogger();
@@ -162,20 +215,39 @@ export async function startServer(changes: Partial<Config> = {}, deps: Partial<S
     },
     chat: {
       stream: async (_viewer: Viewer, input: { text?: string } | null, context: RequestContext) => {
-        if (input?.text === 'refuse') throw new AppError('BAD_USER_INPUT', { argument: 'input.text', public: 'input.text: refused' });
+        if (input?.text === 'refuse')
+          throw new AppError('BAD_USER_INPUT', { argument: 'input.text', public: 'input.text: refused' });
         const stream: TestStream = { iterator: null as never, sink: null as never, left: false, context };
-        stream.iterator = new AbortableIterator<unknown>({ start: (sink) => (stream.sink = sink), onLeave: () => (stream.left = true) }, (last, next) => merge(last as Delta, next as Delta));
+        stream.iterator = new AbortableIterator<unknown>(
+          { start: (sink) => (stream.sink = sink), onLeave: () => (stream.left = true) },
+          (last, next) => merge(last as Delta, next as Delta),
+        );
         streams.push(stream);
         return stream.iterator;
       },
     },
   } as unknown as Services;
-  const server = await createServer({ config: testConfig(changes), schema: tinySchema(), services, logger, metrics: new Metrics({ version: '0' }), readiness: async () => ({ ready: true, database: { state: 'UP' } }), ...deps });
+  const server = await createServer({
+    config: testConfig(changes),
+    schema: tinySchema(),
+    services,
+    logger,
+    metrics: new Metrics({ version: '0' }),
+    readiness: async () => ({ ready: true, database: { state: 'UP' } }),
+    ...deps,
+  });
   const { url, port } = await server.listen();
   const accessEnds = new SessionRevocation({ auth: services.auth, running: new RunningCalls(), logger });
   accessEnds.start(server);
   return {
-    server, url, port, logger, viewers, ended, streams, accessEnds,
+    server,
+    url,
+    port,
+    logger,
+    viewers,
+    ended,
+    streams,
+    accessEnds,
     close: () => {
       accessEnds.stop();
       return server.close();
@@ -183,7 +255,15 @@ export async function startServer(changes: Partial<Config> = {}, deps: Partial<S
   };
 }
 
-interface Delta { kind: string; text: string; fromSeq: number; seq: number }
-const merge = (last: Delta, next: Delta): Delta | null => (last.kind === 'TextDelta' && next.kind === 'TextDelta' ? { ...last, text: last.text + next.text, seq: next.seq } : null);
+interface Delta {
+  kind: string;
+  text: string;
+  fromSeq: number;
+  seq: number;
+}
+const merge = (last: Delta, next: Delta): Delta | null =>
+  last.kind === 'TextDelta' && next.kind === 'TextDelta'
+    ? { ...last, text: last.text + next.text, seq: next.seq }
+    : null;
 
 export const readOperation = (name: string): string => readFileSync(`schema/operations/${name}.graphql`, 'utf8');

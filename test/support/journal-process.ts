@@ -2,13 +2,19 @@ import { Journal } from '../../src/services/recovery/journal';
 import { callEnd } from './call-ends';
 
 /**
- * Arguments: home, number, count. Writes so many ends into a journal and replays what it finds there meanwhile, then tells what it has
- * settled. With a count of 0: writes without end, ten at a time, and tells each that is kept.
+ * Arguments: home, number, count. Writes so many ends into a journal and replays what it finds there meanwhile, then
+ * tells what it has settled. With a count of 0: writes without end, ten at a time, and tells each that is kept.
  */
 async function main(home: string, nr: string, count: number): Promise<void> {
   let errors = 0;
   const settled = new Set<string>();
-  const logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => void (errors += 1), child: () => logger };
+  const logger = {
+    debug: () => {},
+    info: () => {},
+    warn: () => {},
+    error: () => void (errors += 1),
+    child: () => logger,
+  };
   const journal = new Journal({ home, database: 'test', logger });
   await journal.open();
   let next = 0;

@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net';
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 // The form of signatures in JWTs: both numbers, one after the other.
-const signature = (text: string, key: KeyObject): string => sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url');
+const signature = (text: string, key: KeyObject): string =>
+  sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url');
 
 /** An identity provider: publishes its keys over HTTP and signs what a test asks for, honest or not. */
 export class TestIdentityProvider {
@@ -16,12 +17,18 @@ export class TestIdentityProvider {
   /** Status of the answer with the keys. */
   status = 200;
   private readonly pairs: { kid: string; privateKey: KeyObject; publicKey: KeyObject }[] = [];
-  private constructor(private readonly server: http.Server, readonly url: string) {}
+  private constructor(
+    private readonly server: http.Server,
+    readonly url: string,
+  ) {}
 
   static async start(): Promise<TestIdentityProvider> {
     const server = http.createServer((_request, response) => provider.answer(response));
     await once(server.listen(0, '127.0.0.1'), 'listening');
-    const provider: TestIdentityProvider = new TestIdentityProvider(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`);
+    const provider: TestIdentityProvider = new TestIdentityProvider(
+      server,
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`,
+    );
     provider.rotate('first');
     return provider;
   }
@@ -47,7 +54,9 @@ export class TestIdentityProvider {
   tokenSignedWithPublicKey(claims: Record<string, unknown> = {}): string {
     const { kid, publicKey } = this.pairs.at(-1)!;
     const text = this.unsigned(claims, { alg: 'HS256', kid });
-    return `${text}.${createHmac('sha256', publicKey.export({ type: 'spki', format: 'pem' })).update(text).digest('base64url')}`;
+    return `${text}.${createHmac('sha256', publicKey.export({ type: 'spki', format: 'pem' }))
+      .update(text)
+      .digest('base64url')}`;
   }
 
   /** Signed with a key of somebody else under our key's name. */
@@ -68,7 +77,12 @@ export class TestIdentityProvider {
 
   private answer(response: http.ServerResponse): void {
     this.requests += 1;
-    const keys = this.pairs.map(({ kid, publicKey }) => ({ ...publicKey.export({ format: 'jwk' }), kid, alg: 'ES256', use: 'sig' }));
+    const keys = this.pairs.map(({ kid, publicKey }) => ({
+      ...publicKey.export({ format: 'jwk' }),
+      kid,
+      alg: 'ES256',
+      use: 'sig',
+    }));
     response.writeHead(this.status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
   }
 }

@@ -9,7 +9,13 @@ import type { ChatReply } from '../../src/domain/outcome';
 import type { Refusal } from '../../src/domain/refusal';
 
 /** An answer with everything that an answer can have. */
-export const FULL = [{ reasoning: 'Hm. ' }, 'It is ', '42', { toolCall: { index: 0, id: 'tool_1', name: 'look', arguments: '{"a"' } }, { toolCall: { index: 0, arguments: ':1}' } }];
+export const FULL = [
+  { reasoning: 'Hm. ' },
+  'It is ',
+  '42',
+  { toolCall: { index: 0, id: 'tool_1', name: 'look', arguments: '{"a"' } },
+  { toolCall: { index: 0, arguments: ':1}' } },
+];
 export const CONTEXT = { door: 'GRAPHQL' as const, fieldsAt: 'input', requestId: 'test', traceparentId: null };
 /** A model whose price is known. */
 export const PRICED = 'gpt-4o-mini';
@@ -26,7 +32,13 @@ export const KEYED = `mutation Keyed($input: ChatInput!) {
 
 let serial = 0;
 export const newKey = (): string => `key-${(serial += 1)}`;
-export const input = (content: string, idempotencyKey: string, more: Partial<ChatInput> = {}): ChatInput => ({ model: 'test-chat', scenario: 'DEFAULT', messages: [{ role: 'USER', content }], idempotencyKey, ...more });
+export const input = (content: string, idempotencyKey: string, more: Partial<ChatInput> = {}): ChatInput => ({
+  model: 'test-chat',
+  scenario: 'DEFAULT',
+  messages: [{ role: 'USER', content }],
+  idempotencyKey,
+  ...more,
+});
 
 export async function replyOf(answer: Promise<ChatReply | Refusal>): Promise<ChatReply> {
   const reply = await answer;
@@ -38,7 +50,8 @@ export async function collect(events: AsyncIterable<StreamEvent>): Promise<Strea
   for await (const event of events) all.push(event);
   return all;
 }
-export const textIn = (events: StreamEvent[], kind: 'TextDelta' | 'ReasoningDelta' = 'TextDelta'): string => events.map((event) => (event.kind === kind ? event.text : '')).join('');
+export const textIn = (events: StreamEvent[], kind: 'TextDelta' | 'ReasoningDelta' = 'TextDelta'): string =>
+  events.map((event) => (event.kind === kind ? event.text : '')).join('');
 /** Contiguous numbers from 1 on, one start, one end. */
 export function expectWellFormed(events: StreamEvent[]): void {
   let next = 1;

@@ -39,7 +39,11 @@ export async function startLitellmRig(): Promise<LitellmRig> {
     const secretKey = randomBytes(32).toString('base64');
     const { baseUrl, masterKey } = litellm;
     const startApp = (config: TestAppOptions['config'] = {}): Promise<TestApp> =>
-      startTestApp({ database, upstream: { url: `${baseUrl}/v1` }, config: { secretKey, upstream: { kind: 'LITELLM', baseUrl, masterKey, otherwise: null }, ...config } });
+      startTestApp({
+        database,
+        upstream: { url: `${baseUrl}/v1` },
+        config: { secretKey, upstream: { kind: 'LITELLM', baseUrl, masterKey, otherwise: null }, ...config },
+      });
     const { db } = database;
     const organizationId = await createOrganization(db);
     const planId = await createPlan(db, { models: ['openai/*'] });
@@ -47,11 +51,20 @@ export async function startLitellmRig(): Promise<LitellmRig> {
     const app = await startApp();
     closers.push(() => app.stop());
     return {
-      litellm, database, app, operator, planId, secretKey, startApp, stop,
+      litellm,
+      database,
+      app,
+      operator,
+      planId,
+      secretKey,
+      startApp,
+      stop,
       user: (plan = planId) => createUser(db, { organizationId, planId: plan }),
       plan: (models) => createPlan(db, { models }),
       keyOf: async (user) => {
-        const [row] = await db.query<{ secret: Buffer }>('SELECT secret FROM virtual_keys WHERE user_id = $1', [user.id]);
+        const [row] = await db.query<{ secret: Buffer }>('SELECT secret FROM virtual_keys WHERE user_id = $1', [
+          user.id,
+        ]);
         const secret = new SecretCipher(secretKey).decrypt(row!.secret, user.id);
         return { secret, hash: hashOf(secret) };
       },

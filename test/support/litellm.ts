@@ -16,7 +16,12 @@ import { SLOW_DEADLINE_MS, waitFor } from './wait';
 const READY_WITHIN_MS = 600_000;
 const HOST = '127.0.0.1';
 
-export interface ProxyAnswer { status: number; headers: Headers; body: any; text: string }
+export interface ProxyAnswer {
+  status: number;
+  headers: Headers;
+  body: any;
+  text: string;
+}
 export interface AskOptions {
   /** Behind `Bearer`. Default: the master key; null: none. */
   key?: string | null;
@@ -36,7 +41,10 @@ export interface TestLitellm {
   provider: FakeProvider;
   ask(path: string, options?: AskOptions): Promise<ProxyAnswer>;
   /** A chat completion with one short question. */
-  complete(model: string, options?: AskOptions & { stream?: boolean; more?: Record<string, unknown> }): Promise<ProxyAnswer>;
+  complete(
+    model: string,
+    options?: AskOptions & { stream?: boolean; more?: Record<string, unknown> },
+  ): Promise<ProxyAnswer>;
   /** The rows that the proxy wrote for a call of ours, by our call id; waits for the first one. */
   spendRows(callId: string): Promise<any[]>;
   /** SIGKILL, to the proxy and all that it started. */
@@ -47,12 +55,16 @@ export interface TestLitellm {
 }
 
 /**
- * A real LiteLLM on a database of its own, with the fake provider behind it. Fails with the remedy where Python is missing, and with the last
- * lines of LiteLLM's own output where it does not start. Some 8 s. It ends with the process that started it, whatever happens.
+ * A real LiteLLM on a database of its own, with the fake provider behind it. Fails with the remedy where Python is
+ * missing, and with the last lines of LiteLLM's own output where it does not start. Some 8 s. It ends with the process
+ * that started it, whatever happens.
  */
 export async function startTestLitellm(): Promise<TestLitellm> {
   const serverUrl = process.env.WEIR_TEST_PG;
-  if (!serverUrl) throw new Error('WEIR_TEST_PG is not set: this test needs the Postgres of test/global-setup.ts (npx jest --selectProjects e2e)');
+  if (!serverUrl)
+    throw new Error(
+      'WEIR_TEST_PG is not set: this test needs the Postgres of test/global-setup.ts (npx jest --selectProjects e2e)',
+    );
   const closers: (() => Promise<unknown> | void)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();
@@ -62,7 +74,13 @@ export async function startTestLitellm(): Promise<TestLitellm> {
     // Not the files of a product that runs from this clone: its LiteLLM would be taken for one left behind.
     const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-litellm-'));
     closers.push(() => rmSync(folder, { recursive: true, force: true }));
-    const paths = { ...install.paths, folder, log: path.join(folder, 'litellm.log'), pidFile: path.join(folder, 'litellm.pid'), config: path.join(folder, 'config.yaml') };
+    const paths = {
+      ...install.paths,
+      folder,
+      log: path.join(folder, 'litellm.log'),
+      pidFile: path.join(folder, 'litellm.pid'),
+      config: path.join(folder, 'config.yaml'),
+    };
 
     const name = `weir_litellm_${randomBytes(6).toString('hex')}`;
     await asAdmin(serverUrl, `CREATE DATABASE ${name}`);
@@ -83,7 +101,17 @@ export async function startTestLitellm(): Promise<TestLitellm> {
       writeLitellmConfig(paths.config, changed);
       // Nothing of the developer's own: a provider's key would be used.
       const { PATH, HOME } = process.env;
-      return startLitellm({ install: { ...install, paths }, port, readyWithinMs: READY_WITHIN_MS, configFile: paths.config, env: { PATH, HOME }, report: () => {}, databaseUrl: url, masterKey, saltKey });
+      return startLitellm({
+        install: { ...install, paths },
+        port,
+        readyWithinMs: READY_WITHIN_MS,
+        configFile: paths.config,
+        env: { PATH, HOME },
+        report: () => {},
+        databaseUrl: url,
+        masterKey,
+        saltKey,
+      });
     };
     // Once more, elsewhere: whether each start succeeds is for start.test.ts to say.
     let running = await start(config, await quietPort()).catch(async (first: Error) =>
@@ -93,12 +121,27 @@ export async function startTestLitellm(): Promise<TestLitellm> {
     );
     closers.push(() => running.stop());
     const { baseUrl } = running;
-    const ask = (target: string, options?: AskOptions): Promise<ProxyAnswer> => askProxy(`${baseUrl}${target}`, masterKey, options);
+    const ask = (target: string, options?: AskOptions): Promise<ProxyAnswer> =>
+      askProxy(`${baseUrl}${target}`, masterKey, options);
     return {
-      baseUrl, masterKey, saltKey, provider, ask, stop,
+      baseUrl,
+      masterKey,
+      saltKey,
+      provider,
+      ask,
+      stop,
       databaseUrl: url,
       complete: (model, { stream, more, ...options } = {}) =>
-        ask('/v1/chat/completions', { ...options, body: { model, max_tokens: 50, messages: [{ role: 'user', content: 'Say hello' }], ...(stream ? { stream: true, stream_options: { include_usage: true } } : {}), ...more } }),
+        ask('/v1/chat/completions', {
+          ...options,
+          body: {
+            model,
+            max_tokens: 50,
+            messages: [{ role: 'user', content: 'Say hello' }],
+            ...(stream ? { stream: true, stream_options: { include_usage: true } } : {}),
+            ...more,
+          },
+        }),
       spendRows: (callId) =>
         waitFor(
           async () => {
@@ -124,7 +167,8 @@ export async function startTestLitellm(): Promise<TestLitellm> {
 }
 
 /**
- * A free port that no connection is given while the proxy starts, or between its death and its next start: systems take those from 32768 on
+ * A free port that no connection is given while the proxy starts, or between its death and its next start: systems take
+ * those from 32768 on
  * (Linux) or 49152 on (others), and the tests beside this one open hundreds.
  */
 async function quietPort(): Promise<number> {
@@ -134,10 +178,18 @@ async function quietPort(): Promise<number> {
   }
 }
 
-async function askProxy(url: string, masterKey: string, { key = masterKey, body, headers, signal }: AskOptions = {}): Promise<ProxyAnswer> {
+async function askProxy(
+  url: string,
+  masterKey: string,
+  { key = masterKey, body, headers, signal }: AskOptions = {},
+): Promise<ProxyAnswer> {
   const response = await fetch(url, {
     method: body === undefined ? 'GET' : 'POST',
-    headers: { 'content-type': 'application/json', ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...headers },
+    headers: {
+      'content-type': 'application/json',
+      ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+      ...headers,
+    },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     ...(signal ? { signal } : {}),
   });
@@ -155,4 +207,7 @@ function readJson(text: string): unknown {
 
 /** The events of a stream as they came: objects, and `[DONE]` as a text. */
 export const framesOf = (text: string): any[] =>
-  text.split('\n').filter((line) => line.startsWith('data: ')).map((line) => (line === 'data: [DONE]' ? '[DONE]' : readJson(line.slice(6))));
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('data: '))
+    .map((line) => (line === 'data: [DONE]' ? '[DONE]' : readJson(line.slice(6))));

@@ -8,10 +8,13 @@ export const ROOT = path.join(__dirname, '..', '..');
 
 /** Milliseconds: on a slow machine, LiteLLM's own start included. */
 const READY_MS = 480_000;
-/** The end of the last lines, with demonstration users and without: an empty line alone also stands between their parts. */
+/**
+ * The end of the last lines, with demonstration users and without: an empty line alone also stands between their parts.
+ */
 const READY = /is ready after .*\n[\s\S]*(scripts\/stream\.mjs|create-operator) .*\n\n$/;
 /** Would send a start somewhere else than where the test looks. */
-const NOT_PASSED_ON = /^(LLM_|LITELLM_|WEIR_|AUTH_|DATABASE_URL|PORT$|HOST$|NODE_ENV$|CORS_|[A-Z]+_API_KEY$|PYTHON$|npm_|JEST_|LOG_LEVEL$)/;
+const NOT_PASSED_ON =
+  /^(LLM_|LITELLM_|WEIR_|AUTH_|DATABASE_URL|PORT$|HOST$|NODE_ENV$|CORS_|[A-Z]+_API_KEY$|PYTHON$|npm_|JEST_|LOG_LEVEL$)/;
 
 export interface Started {
   output(): string;
@@ -30,9 +33,15 @@ export interface Started {
 /** A real `npm start` in a folder of its own. */
 export function npmStart(home: string, env: Record<string, string>): Started {
   const passedOn = Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_PASSED_ON.test(name)));
-  const child: ChildProcess = spawn('npm', ['start'], { cwd: ROOT, env: { ...passedOn, WEIR_HOME: home, ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn('npm', ['start'], {
+    cwd: ROOT,
+    env: { ...passedOn, WEIR_HOME: home, ...env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
-  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const exited = once(child, 'close').then(([code]) => code as number | null);
   let ended = false;
   void exited.then(() => (ended = true));
@@ -55,6 +64,8 @@ export function npmStart(home: string, env: Record<string, string>): Started {
 
 /** Processes whose command line names the folder. */
 export function processesOf(home: string): string[] {
-  const lines = execFileSync('ps', ['-eo', 'pid,stat,args'], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 }).split('\n');
+  const lines = execFileSync('ps', ['-eo', 'pid,stat,args'], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 }).split(
+    '\n',
+  );
   return lines.filter((line) => line.includes(home) && !/^\s*\d+ Z/.test(line));
 }

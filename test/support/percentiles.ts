@@ -1,4 +1,7 @@
-/** Bounds of the buckets of latencies, as docs/usage.md tells them: each a fourth root of two above the last, from 10 ms, in whole milliseconds. */
+/**
+ * Bounds of the buckets of latencies, as docs/usage.md tells them: each a fourth root of two above the last, from 10
+ * ms, in whole milliseconds.
+ */
 const BOUNDS = Array.from({ length: 63 }, (_, index) => Math.ceil(10 * 2 ** (index / 4)));
 
 /** What a value counts as: the geometric middle of its bucket. */

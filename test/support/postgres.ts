@@ -14,17 +14,26 @@ export interface PostgresServer {
 const QUICK = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
 
 /**
- * A Postgres of our own (the one that `npm start` uses) on a free port, its data in a temporary folder that goes away with it.
+ * A Postgres of our own (the one that `npm start` uses) on a free port, its data in a temporary folder that goes away
+ * with it.
  * `durable` keeps every promise of a commit (fsync), as in production.
  */
-export async function startPostgres(options: { durable: boolean; maxConnections?: number; settings?: readonly string[] }): Promise<PostgresServer> {
+export async function startPostgres(options: {
+  durable: boolean;
+  maxConnections?: number;
+  settings?: readonly string[];
+}): Promise<PostgresServer> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'weir-postgres-'));
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
   try {
     const server = await startInFolder({
       folder,
       password: 'weir',
-      settings: [`max_connections=${options.maxConnections ?? 300}`, ...(options.durable ? [] : QUICK), ...(options.settings ?? [])],
+      settings: [
+        `max_connections=${options.maxConnections ?? 300}`,
+        ...(options.durable ? [] : QUICK),
+        ...(options.settings ?? []),
+      ],
     });
     // The server is a process group of its own and would outlive us.
     const stopNow = (signal: NodeJS.Signals): void => {

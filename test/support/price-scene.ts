@@ -14,7 +14,12 @@ import { waitFor } from './wait';
 import type { Settlement } from '../../src/domain/call';
 
 /** What one replica prices and settles with. */
-export interface Replica { db: Db; book: PriceBook; calls: LedgerStore; prices: PriceService }
+export interface Replica {
+  db: Db;
+  book: PriceBook;
+  calls: LedgerStore;
+  prices: PriceService;
+}
 
 /** A price book with two replicas that settle by it. */
 export class PriceScene {
@@ -60,8 +65,16 @@ export class PriceScene {
     return end;
   }
 
-  setPrice(input: Pick<ModelPriceEdit, 'model'> & Partial<ModelPriceEdit>, dryRun = false, by: Replica = this.a): Promise<PriceChangeResult> {
-    return by.prices.setModelPrice(this.ours.operator.viewer, { effectiveFrom: new Date('2026-01-01T00:00:00Z'), inputPerMillion: '1', outputPerMillion: '1', ...input }, dryRun);
+  setPrice(
+    input: Pick<ModelPriceEdit, 'model'> & Partial<ModelPriceEdit>,
+    dryRun = false,
+    by: Replica = this.a,
+  ): Promise<PriceChangeResult> {
+    return by.prices.setModelPrice(
+      this.ours.operator.viewer,
+      { effectiveFrom: new Date('2026-01-01T00:00:00Z'), inputPerMillion: '1', outputPerMillion: '1', ...input },
+      dryRun,
+    );
   }
 
   /** What a model cost as it was known at a time (null: now), from the entries; and its calls without a price. */
@@ -77,15 +90,29 @@ export class PriceScene {
 
   /** Everything that a price change writes, as one text. */
   async bookState(): Promise<string> {
-    const tables = ['model_prices', 'price_rates', 'price_versions', 'price_changes', 'price_change_parts', 'llm_usage', 'usage_batches'];
-    const sums = tables.map((table) => `(SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM ${table} AS t)`);
+    const tables = [
+      'model_prices',
+      'price_rates',
+      'price_versions',
+      'price_changes',
+      'price_change_parts',
+      'llm_usage',
+      'usage_batches',
+    ];
+    const sums = tables.map(
+      (table) => `(SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM ${table} AS t)`,
+    );
     const [row] = await this.db.query<{ state: string }>(`SELECT concat_ws(' ', ${sums.join(', ')}) AS state`);
     return row!.state;
   }
 
   /** A connection of its own, for what is done in the middle of somebody else's transaction. Ends with the work. */
   async session<T>(work: (client: Client) => Promise<T>): Promise<T> {
-    const client = new Client({ connectionString: this.database.url, application_name: 'session', options: '-c TimeZone=UTC' });
+    const client = new Client({
+      connectionString: this.database.url,
+      application_name: 'session',
+      options: '-c TimeZone=UTC',
+    });
     await client.connect();
     try {
       return await work(client);
@@ -97,13 +124,24 @@ export class PriceScene {
   /** Until a statement that contains the text waits for a lock. */
   async waiting(text: string): Promise<void> {
     const waits = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`;
-    await waitFor(async () => (await this.db.query(waits, [text])).length > 0, { what: `a statement with ${text} to wait` });
+    await waitFor(async () => (await this.db.query(waits, [text])).length > 0, {
+      what: `a statement with ${text} to wait`,
+    });
   }
 }
 
 export async function replicaOf(db: Db): Promise<Replica> {
   const book = new PriceBook({ db, logger: memoryLogger() });
   await book.start();
-  const people = { visibleOrganization: async (_viewer: unknown, id: string) => (await db.query<{ id: string; name: string }>('SELECT id, name FROM organizations WHERE id = $1', [id]))[0] ?? null };
-  return { db, book, calls: new LedgerStore(db, book), prices: new PriceService({ db, book, people, logger: memoryLogger() }) };
+  const people = {
+    visibleOrganization: async (_viewer: unknown, id: string) =>
+      (await db.query<{ id: string; name: string }>('SELECT id, name FROM organizations WHERE id = $1', [id]))[0] ??
+      null,
+  };
+  return {
+    db,
+    book,
+    calls: new LedgerStore(db, book),
+    prices: new PriceService({ db, book, people, logger: memoryLogger() }),
+  };
 }

@@ -20,7 +20,15 @@ export interface PriceFields {
 
 /** Writes a record of the price book as it is given, past all that the product does to number and date it. */
 export async function appendPrice(db: Run, fields: PriceFields): Promise<void> {
-  const { number, model, rates, deployment = null, organizationId = null, source = 'ADMIN', effectiveFrom = '2020-01-01T00:00:00Z' } = fields;
+  const {
+    number,
+    model,
+    rates,
+    deployment = null,
+    organizationId = null,
+    source = 'ADMIN',
+    effectiveFrom = '2020-01-01T00:00:00Z',
+  } = fields;
   const { effectiveTo = null, recordedAt = null, serviceTier = null } = fields;
   await db.query(
     `SELECT weir.append_price(ROW(r.*)::model_prices)
@@ -28,7 +36,18 @@ export async function appendPrice(db: Run, fields: PriceFields): Promise<void> {
              $6::timestamptz AS effective_from, $7::timestamptz AS effective_to,
              coalesce($8::timestamptz, date_trunc('milliseconds', weir.clock())) AS recorded_at, NULL::text AS recorded_by,
              $9::text AS service_tier, $10::jsonb AS rates, NULL::text AS note) AS r`,
-    [number, model, deployment, organizationId, source, effectiveFrom, effectiveTo, recordedAt, serviceTier, JSON.stringify(rates)],
+    [
+      number,
+      model,
+      deployment,
+      organizationId,
+      source,
+      effectiveFrom,
+      effectiveTo,
+      recordedAt,
+      serviceTier,
+      JSON.stringify(rates),
+    ],
   );
 }
 
@@ -42,7 +61,9 @@ export interface ChangeFields {
   recordedAt?: string | null;
 }
 
-/** The record of that number is in force for all calls of its model that were settled until now, made in a span of time. */
+/**
+ * The record of that number is in force for all calls of its model that were settled until now, made in a span of time.
+ */
 export async function changeAllCalls(db: Run, fields: ChangeFields): Promise<void> {
   const { book, model, from = '2020-01-01T00:00:00Z', to = 'infinity', previous = null, recordedAt = null } = fields;
   await db.query(

@@ -1,5 +1,8 @@
 /** Something that a test opens when it is time: no sleeping, no guessing. */
-export interface Gate { opened: Promise<void>; open(): void }
+export interface Gate {
+  opened: Promise<void>;
+  open(): void;
+}
 
 export function gate(): Gate {
   let open!: () => void;
@@ -18,9 +21,16 @@ export interface ProviderUsage {
   completion_tokens_details?: Record<string, number>;
 }
 /** One delta of a stream; whole replies join them. A string is text. */
-export type Piece = string | { reasoning: string } | { toolCall: { index?: number; id?: string; name?: string; arguments?: string } } | { raw: string };
+export type Piece =
+  | string
+  | { reasoning: string }
+  | { toolCall: { index?: number; id?: string; name?: string; arguments?: string } }
+  | { raw: string };
 
-export interface Hold { after: number; until: Gate }
+export interface Hold {
+  after: number;
+  until: Gate;
+}
 
 /** How one request is answered. What is left out is done right. */
 export interface Answer {
@@ -65,7 +75,10 @@ export interface Wire {
 export interface Failure {
   status: number;
   headers?: Record<string, string>;
-  body: string | Record<string, unknown> | ((request: { headers: Record<string, string>; body: unknown }) => string | Record<string, unknown>);
+  body:
+    | string
+    | Record<string, unknown>
+    | ((request: { headers: Record<string, string>; body: unknown }) => string | Record<string, unknown>);
   holdHead?: Gate;
   /** The connection is destroyed behind the body, whatever its length was to be. */
   cut?: boolean;
@@ -73,14 +86,21 @@ export interface Failure {
 export type Script = Answer | Failure;
 export const isFailure = (script: Script): script is Failure => 'status' in script;
 
-const openaiError = (message: string, type: string, code: string | null = null): Record<string, unknown> => ({ error: { message, type, param: null, code } });
+const openaiError = (message: string, type: string, code: string | null = null): Record<string, unknown> => ({
+  error: { message, type, param: null, code },
+});
 
 /** The faults that every provider has had. */
 export const faults = {
   /** Providers echo the key that they refuse. */
   unauthorizedEcho: (): Failure => ({
     status: 401,
-    body: ({ headers }) => openaiError(`Incorrect API key provided: ${headers.authorization?.replace('Bearer ', '')}. You can find your API key at https://provider.example/keys.`, 'invalid_request_error', 'invalid_api_key'),
+    body: ({ headers }) =>
+      openaiError(
+        `Incorrect API key provided: ${headers.authorization?.replace('Bearer ', '')}. You can find your API key at https://provider.example/keys.`,
+        'invalid_request_error',
+        'invalid_api_key',
+      ),
   }),
   /** `retryAfter` as the header is sent: seconds, an HTTP date, or nonsense. */
   rateLimited: (retryAfter?: string): Failure => ({
@@ -88,14 +108,42 @@ export const faults = {
     headers: retryAfter === undefined ? {} : { 'retry-after': retryAfter },
     body: openaiError('Rate limit reached for requests', 'requests', 'rate_limit_exceeded'),
   }),
-  internal: (): Failure => ({ status: 500, body: openaiError('The server had an error while processing your request', 'server_error') }),
-  badGatewayHtml: (): Failure => ({ status: 502, headers: { 'content-type': 'text/html' }, body: '<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>' }),
-  unavailable: (): Failure => ({ status: 503, headers: { 'retry-after': '7' }, body: openaiError('Service unavailable', 'server_error') }),
-  overloaded: (): Failure => ({ status: 529, body: { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } } }),
+  internal: (): Failure => ({
+    status: 500,
+    body: openaiError('The server had an error while processing your request', 'server_error'),
+  }),
+  badGatewayHtml: (): Failure => ({
+    status: 502,
+    headers: { 'content-type': 'text/html' },
+    body: '<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>',
+  }),
+  unavailable: (): Failure => ({
+    status: 503,
+    headers: { 'retry-after': '7' },
+    body: openaiError('Service unavailable', 'server_error'),
+  }),
+  overloaded: (): Failure => ({
+    status: 529,
+    body: { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } },
+  }),
   contextTooLong: (): Failure => ({
     status: 400,
-    body: openaiError("This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.", 'invalid_request_error', 'context_length_exceeded'),
+    body: openaiError(
+      "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
+      'invalid_request_error',
+      'context_length_exceeded',
+    ),
   }),
-  unprocessable: (): Failure => ({ status: 422, body: openaiError('This model does not take that', 'invalid_request_error') }),
-  contentPolicy: (): Failure => ({ status: 400, body: openaiError('Your request was rejected as a result of our safety system.', 'invalid_request_error', 'content_policy_violation') }),
+  unprocessable: (): Failure => ({
+    status: 422,
+    body: openaiError('This model does not take that', 'invalid_request_error'),
+  }),
+  contentPolicy: (): Failure => ({
+    status: 400,
+    body: openaiError(
+      'Your request was rejected as a result of our safety system.',
+      'invalid_request_error',
+      'content_policy_violation',
+    ),
+  }),
 } satisfies Record<string, (...args: never[]) => Failure>;

@@ -44,9 +44,16 @@ export interface FakeProvider {
   close(): Promise<void>;
 }
 
-export interface ProviderOptions { models?: FakeProvider['models']; port?: number; /** When given, other keys are refused with 401. */ apiKey?: string }
+export interface ProviderOptions {
+  models?: FakeProvider['models'];
+  port?: number;
+  /** When given, other keys are refused with 401. */ apiKey?: string;
+}
 
-/** A provider that speaks the OpenAI protocol as the real ones do, and fails as they do where a test says so. The only part that tests fake. */
+/**
+ * A provider that speaks the OpenAI protocol as the real ones do, and fails as they do where a test says so. The only
+ * part that tests fake.
+ */
 export async function startProvider(options: ProviderOptions = {}): Promise<FakeProvider> {
   const queues = new Map<string, Script[]>();
   const standing = new Map<string, Script>();
@@ -79,17 +86,39 @@ export async function startProvider(options: ProviderOptions = {}): Promise<Fake
       }),
     };
     requests.push(record);
-    if (options.apiKey && record.headers.authorization !== `Bearer ${options.apiKey}`) return sendJson(response, 401, { error: { message: 'Incorrect API key provided', type: 'invalid_request_error', param: null, code: 'invalid_api_key' } });
-    if (request.method === 'GET' && record.path === '/v1/models') return sendJson(response, 200, { object: 'list', data: models.map((model) => ({ object: 'model', created: 1_700_000_000, owned_by: 'test', ...model })) });
+    if (options.apiKey && record.headers.authorization !== `Bearer ${options.apiKey}`)
+      return sendJson(response, 401, {
+        error: {
+          message: 'Incorrect API key provided',
+          type: 'invalid_request_error',
+          param: null,
+          code: 'invalid_api_key',
+        },
+      });
+    if (request.method === 'GET' && record.path === '/v1/models')
+      return sendJson(response, 200, {
+        object: 'list',
+        data: models.map((model) => ({ object: 'model', created: 1_700_000_000, owned_by: 'test', ...model })),
+      });
     const isEmbedding = record.path === '/v1/embeddings';
-    if (!isEmbedding && record.path !== '/v1/chat/completions') return sendJson(response, 404, { error: { message: `Invalid URL (${request.method} ${record.path})`, type: 'invalid_request_error', param: null, code: null } });
+    if (!isEmbedding && record.path !== '/v1/chat/completions')
+      return sendJson(response, 404, {
+        error: {
+          message: `Invalid URL (${request.method} ${record.path})`,
+          type: 'invalid_request_error',
+          param: null,
+          code: null,
+        },
+      });
     const model = String(record.body?.model);
     const script = queues.get(model)?.shift() ?? standing.get(model) ?? {};
     await waitUnlessClosed(script.holdHead?.opened, record);
     if (record.closedAt !== null) return;
     if (isFailure(script)) return sendFailure(response, script, record);
     if (isEmbedding) return sendJson(response, 200, embeddings(record.body));
-    await (record.body.stream === true ? stream(response, script, record) : sendJson(response, 200, wholeReply(script, record), script.headers));
+    await (record.body.stream === true
+      ? stream(response, script, record)
+      : sendJson(response, 200, wholeReply(script, record), script.headers));
   }
 
   await listen(server, options.port ?? 0);
@@ -120,14 +149,25 @@ export async function startProvider(options: ProviderOptions = {}): Promise<Fake
 
 async function stream(response: ServerResponse, answer: Answer, record: RecordedRequest): Promise<void> {
   const wire = answer.wire ?? {};
-  const head = { id: `chatcmpl-${randomBytes(8).toString('hex')}`, object: 'chat.completion.chunk', created: Math.floor(Date.now() / 1000), model: answer.model ?? record.body.model };
+  const head = {
+    id: `chatcmpl-${randomBytes(8).toString('hex')}`,
+    object: 'chat.completion.chunk',
+    created: Math.floor(Date.now() / 1000),
+    model: answer.model ?? record.body.model,
+  };
   const send = (text: string): Promise<boolean> => writeBytes(response, sseEvent(text, wire), wire.writeBytes);
-  const sendChunk = (delta: object, rest: object = {}): Promise<boolean> => send(JSON.stringify({ ...head, choices: [{ index: 0, delta, logprobs: null, finish_reason: null }], ...rest }));
-  response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', ...answer.headers });
+  const sendChunk = (delta: object, rest: object = {}): Promise<boolean> =>
+    send(JSON.stringify({ ...head, choices: [{ index: 0, delta, logprobs: null, finish_reason: null }], ...rest }));
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-cache',
+    ...answer.headers,
+  });
   response.flushHeaders();
   const pieces = piecesOf(answer, record);
   for (let index = 0; index <= pieces.length; index += 1) {
-    for (const { after, until } of [answer.hold ?? []].flat()) if (after === index) await waitUnlessClosed(until.opened, record);
+    for (const { after, until } of [answer.hold ?? []].flat())
+      if (after === index) await waitUnlessClosed(until.opened, record);
     if (answer.errorAfter?.pieces === index) {
       await send(JSON.stringify({ error: answer.errorAfter.error }));
       return void response.end();
@@ -142,13 +182,20 @@ async function stream(response: ServerResponse, answer: Answer, record: Recorded
     if (piece === undefined || record.closedAt !== null) break;
     if (answer.pieceMs && index > 0) await sleep(answer.pieceMs);
     const role = index === 0 ? { role: 'assistant', content: '' } : {};
-    const open = typeof piece === 'object' && 'raw' in piece ? await writeBytes(response, Buffer.from(piece.raw), wire.writeBytes) : await sendChunk({ ...role, ...deltaOf(piece) });
+    const open =
+      typeof piece === 'object' && 'raw' in piece
+        ? await writeBytes(response, Buffer.from(piece.raw), wire.writeBytes)
+        : await sendChunk({ ...role, ...deltaOf(piece) });
     if (!open) return;
     record.piecesSent = index + 1;
   }
   if (record.closedAt !== null) return;
-  await sendChunk({}, { choices: [{ index: 0, delta: {}, logprobs: null, finish_reason: finishReasonOf(answer, pieces) }] });
-  if (record.body.stream_options?.include_usage) for (const usage of usagesOf(answer, pieces)) await send(JSON.stringify({ ...head, choices: [], usage }));
+  await sendChunk(
+    {},
+    { choices: [{ index: 0, delta: {}, logprobs: null, finish_reason: finishReasonOf(answer, pieces) }] },
+  );
+  if (record.body.stream_options?.include_usage)
+    for (const usage of usagesOf(answer, pieces)) await send(JSON.stringify({ ...head, choices: [], usage }));
   if (answer.done !== false) await send('[DONE]');
   response.end();
 }
@@ -157,12 +204,18 @@ function deltaOf(piece: Exclude<Piece, { raw: string }>): object {
   if (typeof piece === 'string') return { content: piece };
   if ('reasoning' in piece) return { reasoning_content: piece.reasoning };
   const { index = 0, id, name, arguments: text = '' } = piece.toolCall;
-  return { tool_calls: [{ index, ...(id ? { id, type: 'function' } : {}), function: { ...(name ? { name } : {}), arguments: text } }] };
+  return {
+    tool_calls: [
+      { index, ...(id ? { id, type: 'function' } : {}), function: { ...(name ? { name } : {}), arguments: text } },
+    ],
+  };
 }
 
 function wholeReply(answer: Answer, record: RecordedRequest): object {
   const pieces = piecesOf(answer, record);
-  const reasoning = pieces.map((piece) => (typeof piece === 'object' && 'reasoning' in piece ? piece.reasoning : '')).join('');
+  const reasoning = pieces
+    .map((piece) => (typeof piece === 'object' && 'reasoning' in piece ? piece.reasoning : ''))
+    .join('');
   const calls: { id: string; type: string; function: { name: string; arguments: string } }[] = [];
   for (const piece of pieces) {
     if (typeof piece !== 'object' || !('toolCall' in piece)) continue;
@@ -176,17 +229,26 @@ function wholeReply(answer: Answer, record: RecordedRequest): object {
     object: 'chat.completion',
     created: Math.floor(Date.now() / 1000),
     model: answer.model ?? record.body.model,
-    choices: [{
-      index: 0,
-      message: { role: 'assistant', content: pieces.filter((piece) => typeof piece === 'string').join('') || (calls.length ? null : ''), ...(reasoning ? { reasoning_content: reasoning } : {}), ...(calls.length ? { tool_calls: calls } : {}) },
-      logprobs: null,
-      finish_reason: finishReasonOf(answer, pieces),
-    }],
+    choices: [
+      {
+        index: 0,
+        message: {
+          role: 'assistant',
+          content: pieces.filter((piece) => typeof piece === 'string').join('') || (calls.length ? null : ''),
+          ...(reasoning ? { reasoning_content: reasoning } : {}),
+          ...(calls.length ? { tool_calls: calls } : {}),
+        },
+        logprobs: null,
+        finish_reason: finishReasonOf(answer, pieces),
+      },
+    ],
     ...(usage ? { usage } : {}),
   };
 }
 
-const finishReasonOf = (answer: Answer, pieces: Piece[]): string => answer.finishReason ?? (pieces.some((piece) => typeof piece === 'object' && 'toolCall' in piece) ? 'tool_calls' : 'stop');
+const finishReasonOf = (answer: Answer, pieces: Piece[]): string =>
+  answer.finishReason ??
+  (pieces.some((piece) => typeof piece === 'object' && 'toolCall' in piece) ? 'tool_calls' : 'stop');
 
 /** Unscripted answers say what they were asked, one word a piece. */
 function piecesOf(answer: Answer, record: RecordedRequest): Piece[] {
@@ -198,13 +260,26 @@ function piecesOf(answer: Answer, record: RecordedRequest): Piece[] {
 function usagesOf(answer: Answer, pieces: Piece[]): ProviderUsage[] {
   if (answer.usage === null) return [];
   if (answer.usage !== undefined) return Array.isArray(answer.usage) ? answer.usage : [answer.usage];
-  return [{ prompt_tokens: 11, completion_tokens: pieces.length, total_tokens: 11 + pieces.length, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } }];
+  return [
+    {
+      prompt_tokens: 11,
+      completion_tokens: pieces.length,
+      total_tokens: 11 + pieces.length,
+      prompt_tokens_details: { cached_tokens: 0 },
+      completion_tokens_details: { reasoning_tokens: 0 },
+    },
+  ];
 }
 
 function embeddings(body: { model: string; input: string | string[] }): object {
   const inputs = Array.isArray(body.input) ? body.input : [body.input];
   const tokens = inputs.reduce((sum, text) => sum + String(text).split(/\s+/).length, 0);
-  return { object: 'list', model: body.model, data: inputs.map((_, index) => ({ object: 'embedding', index, embedding: [0.1, 0.2, 0.3] })), usage: { prompt_tokens: tokens, total_tokens: tokens } };
+  return {
+    object: 'list',
+    model: body.model,
+    data: inputs.map((_, index) => ({ object: 'embedding', index, embedding: [0.1, 0.2, 0.3] })),
+    usage: { prompt_tokens: tokens, total_tokens: tokens },
+  };
 }
 
 function sendFailure(response: ServerResponse, failure: Failure, record: RecordedRequest): void {

@@ -1,8 +1,13 @@
 import diagnostics from 'node:diagnostics_channel';
 
-interface Created { request: { origin?: string | URL; path: string } }
+interface Created {
+  request: { origin?: string | URL; path: string };
+}
 
-/** The paths that this process asks of an origin from now on, without their queries: what the product really sends to the proxy. */
+/**
+ * The paths that this process asks of an origin from now on, without their queries: what the product really sends to
+ * the proxy.
+ */
 export function watchRequests(origin: string): { paths: string[]; count(path: string): number; stop(): void } {
   const paths: string[] = [];
   const onCreate = (message: unknown): void => {

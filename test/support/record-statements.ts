@@ -3,8 +3,9 @@ import { EntityManager } from 'typeorm';
 import { namesOrganization } from './statement-rule';
 import { WITHOUT_ORGANIZATION } from './statements-without-organization';
 
-// Every statement that the product sends in an integration test is looked at: one on a table of organisations names the organisation, or is listed
-// with its reason. Only the sender's own frame tells the product's statements from the test's: it is asked once for each text.
+// Every statement that the product sends in an integration test is looked at: one on a table of organisations names the
+// organisation, or is listed with its reason. Only the sender's own frame tells the product's statements from the
+// test's: it is asked once for each text.
 const seen = new Set<string>();
 const found = new Map<string, string>();
 
@@ -23,13 +24,20 @@ function record(text: unknown): void {
 function senderOf(stack: string): string | null {
   for (const line of stack.split('\n').slice(2)) {
     if (/^\s+at async /.test(line)) return null;
-    if (/record-statements|node_modules|node:internal|src\/entities\/data-source|entities\/bounded-client|entities\/listening-connection/.test(line)) continue;
+    if (
+      /record-statements|node_modules|node:internal|src\/entities\/data-source|entities\/bounded-client|entities\/listening-connection/.test(
+        line,
+      )
+    )
+      continue;
     return /\/src\/(?:services|resolvers|entities|server|launch)\//.test(line) ? line.trim() : null;
   }
   return null;
 }
 
-for (const target of [Pool.prototype, Client.prototype, EntityManager.prototype] as { query(...values: unknown[]): unknown }[]) {
+for (const target of [Pool.prototype, Client.prototype, EntityManager.prototype] as {
+  query(...values: unknown[]): unknown;
+}[]) {
   const { query } = target;
   target.query = function recorded(this: unknown, ...values: unknown[]): unknown {
     record(values[0]);
@@ -41,6 +49,8 @@ afterAll(() => {
   const statements = [...found].map(([sql, sender]) => `${sender}\n${sql}`);
   found.clear();
   if (statements.length > 0) {
-    throw new Error(`These statements are on a table of organisations and do not name the organisation (test/support/statement-rule.ts):\n${statements.join('\n\n')}`);
+    throw new Error(
+      `These statements are on a table of organisations and do not name the organisation (test/support/statement-rule.ts):\n${statements.join('\n\n')}`,
+    );
   }
 });

@@ -3,5 +3,6 @@
 const { transformFileSync } = require('@swc/core');
 const [, options] = require('../../jest.config.js').projects[0].transform['\\.[cm]?[jt]s$'];
 
-require.extensions['.ts'] = (module, file) => module._compile(transformFileSync(file, { ...options, swcrc: false }).code, file);
+require.extensions['.ts'] = (module, file) =>
+  module._compile(transformFileSync(file, { ...options, swcrc: false }).code, file);
 require('reflect-metadata');

@@ -2,9 +2,9 @@
 const USUAL_MS = 12;
 
 /**
- * How many times slower than an idle developer's machine this one is just now, for one thread, and never less than 1. Where a test has to tell
- * work in proportion to the input from work that explodes, it multiplies its bound by this: it judges the algorithm and not the machine. To be
- * asked directly before or behind what is measured.
+ * How many times slower than an idle developer's machine this one is just now, for one thread, and never less than 1.
+ * Where a test has to tell work in proportion to the input from work that explodes, it multiplies its bound by this: it
+ * judges the algorithm and not the machine. To be asked directly before or behind what is measured.
  */
 export function slowness(): number {
   let bestMs = Infinity;

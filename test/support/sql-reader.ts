@@ -15,7 +15,10 @@ export interface SqlReader {
 }
 
 /** A role of its own for one organisation, or with null for all. */
-export async function createReader(database: { url: string; db: Db }, organizationId: string | null): Promise<SqlReader> {
+export async function createReader(
+  database: { url: string; db: Db },
+  organizationId: string | null,
+): Promise<SqlReader> {
   const roles = new SqlRoles(database.db);
   const { name, password, missing } = await roles.create({ organization: organizationId, role: null });
   if (missing.length > 0) throw new Error(`not made: ${missing.join('; ')}`);

@@ -13,13 +13,18 @@ export interface Fixture extends World {
 }
 
 /** A database, an organisation, a fake provider and the whole product between them. */
-export async function createFixture(options: Pick<TestAppOptions, 'config' | 'apiKey'> & { provider?: Parameters<typeof startProvider>[0] } = {}): Promise<Fixture> {
+export async function createFixture(
+  options: Pick<TestAppOptions, 'config' | 'apiKey'> & { provider?: Parameters<typeof startProvider>[0] } = {},
+): Promise<Fixture> {
   const database = await createTestDatabase();
   const provider = await startProvider(options.provider);
   const world = await createWorld(database.db);
   const app = await startTestApp({ database, upstream: provider, config: options.config, apiKey: options.apiKey });
   return {
-    ...world, database, provider, app,
+    ...world,
+    database,
+    provider,
+    app,
     stopServer: () => app.stopServer(),
     close: async () => {
       await app.stop();
@@ -30,4 +35,8 @@ export async function createFixture(options: Pick<TestAppOptions, 'config' | 'ap
 }
 
 /** The input of a chat with one question. */
-export const ask = (content: string, more: Record<string, unknown> = {}): Record<string, unknown> => ({ model: 'test-chat', messages: [{ role: 'USER', content }], ...more });
+export const ask = (content: string, more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  model: 'test-chat',
+  messages: [{ role: 'USER', content }],
+  ...more,
+});

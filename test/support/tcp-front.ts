@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import net from 'node:net';
 
-/** Stands before a server and can stop passing anything on, as a network that drops packets does: connections stay open and nothing comes back. */
+/**
+ * Stands before a server and can stop passing anything on, as a network that drops packets does: connections stay open
+ * and nothing comes back.
+ */
 export class TcpFront {
   private readonly sockets = new Set<net.Socket>();
   private dark = false;

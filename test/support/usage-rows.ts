@@ -21,11 +21,14 @@ export interface UsageRow {
 }
 
 /**
- * Waits until nothing is in flight any more and gives all usage rows as they were first booked, oldest first. What every test of a call ends with:
+ * Waits until nothing is in flight any more and gives all usage rows as they were first booked, oldest first. What
+ * every test of a call ends with:
  * a call that was admitted has exactly one such row, whatever happened. What is true after corrections: `llm_calls`.
  */
 export async function settledRows(db: Db): Promise<UsageRow[]> {
-  await waitFor(async () => (await db.query('SELECT id FROM calls_in_flight')).length === 0, { what: 'the last call in flight to be settled' });
+  await waitFor(async () => (await db.query('SELECT id FROM calls_in_flight')).length === 0, {
+    what: 'the last call in flight to be settled',
+  });
   return db.query<UsageRow>(`SELECT * FROM llm_usage WHERE kind = 'CALL' ORDER BY occurred_at, id`);
 }
 

@@ -1,9 +1,20 @@
 import type { UsageInterval } from '../../src/services/usage/usage.types';
 
-/** What the clocks on the wall of a zone show at the start of the interval of a moment: two moments with the same text are in the same interval. */
+/**
+ * What the clocks on the wall of a zone show at the start of the interval of a moment: two moments with the same text
+ * are in the same interval.
+ */
 export function wallClock(timeZone: string, interval: UsageInterval): (at: Date) => string {
   // Making a formatter takes longer than thousands of its answers.
-  const format = new Intl.DateTimeFormat('en-CA', { timeZone, hourCycle: 'h23', year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', timeZoneName: 'shortOffset' });
+  const format = new Intl.DateTimeFormat('en-CA', {
+    timeZone,
+    hourCycle: 'h23',
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    timeZoneName: 'shortOffset',
+  });
   return (at) => {
     const parts = Object.fromEntries(format.formatToParts(at).map((part) => [part.type, part.value]));
     const day = `${parts.year}-${parts.month}-${parts.day}`;

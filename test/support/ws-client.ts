@@ -17,7 +17,10 @@ export interface Subscription<E> {
   /** Resolves when the server said complete, or the operation failed; never rejects. */
   ended: Promise<void>;
   readonly over: boolean;
-  /** The first event, also of those that were there before, that the predicate holds for. Fails at the deadline, or when the operation ended without it. */
+  /**
+   * The first event, also of those that were there before, that the predicate holds for. Fails at the deadline, or when
+   * the operation ended without it.
+   */
   waitFor(predicate: (event: E) => boolean, deadlineMs?: number): Promise<E>;
   /** Sends `complete`, as a client does that wants no more. */
   unsubscribe(): void;
@@ -65,7 +68,10 @@ export const CHAT_STREAM = `subscription ChatStream($input: ChatInput!) {
 fragment R on ChatReply { ${REPLY_FIELDS} }`;
 
 /** The rest of a stream, with the same fields. */
-export const RESUME_STREAM = CHAT_STREAM.replace('ChatStream($input: ChatInput!)', 'ResumeStream($streamId: ID!, $afterSeq: Int!)').replace('chatStream(input: $input)', 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)');
+export const RESUME_STREAM = CHAT_STREAM.replace(
+  'ChatStream($input: ChatInput!)',
+  'ResumeStream($streamId: ID!, $afterSeq: Int!)',
+).replace('chatStream(input: $input)', 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)');
 
 export const CHAT = `mutation Chat($input: ChatInput!) {
   chat(input: $input) {
@@ -81,7 +87,8 @@ export function connectWs(url: string, token: string | null): TestWsClient {
   let socket: WebSocket | undefined;
   let onClosed!: (value: { code: number; reason: string }) => void;
   const closed = new Promise<{ code: number; reason: string }>((resolve) => (onClosed = resolve));
-  const observe = (opened: WebSocket): WebSocket => opened.on('close', (code, reason) => onClosed({ code, reason: reason.toString() }));
+  const observe = (opened: WebSocket): WebSocket =>
+    opened.on('close', (code, reason) => onClosed({ code, reason: reason.toString() }));
   class ObservedSocket extends WebSocket {
     constructor(address: string | URL, protocols?: string | string[]) {
       super(address, protocols);
@@ -132,7 +139,10 @@ export function connectWs(url: string, token: string | null): TestWsClient {
         const what = `an event that ${predicate.toString()}`;
         await waitFor(() => over || events.some(predicate), { deadlineMs, what });
         const found = events.find(predicate);
-        if (found === undefined) throw new Error(`the operation ended without ${what}; events: ${JSON.stringify(events).slice(0, 2_000)}; errors: ${errors.map(textOfError).join('; ')}`);
+        if (found === undefined)
+          throw new Error(
+            `the operation ended without ${what}; events: ${JSON.stringify(events).slice(0, 2_000)}; errors: ${errors.map(textOfError).join('; ')}`,
+          );
         return found;
       },
       unsubscribe,
@@ -160,7 +170,11 @@ const textOfError = (error: unknown): string => {
 };
 
 /** The text that the deltas of a stream carry. */
-export const textOf = (events: StreamEvent[]): string => events.filter((event) => event.__typename === 'TextDelta').map((event) => event.text).join('');
+export const textOf = (events: StreamEvent[]): string =>
+  events
+    .filter((event) => event.__typename === 'TextDelta')
+    .map((event) => event.text)
+    .join('');
 
 const TERMINAL = new Set(['StreamCompleted', 'StreamStopped', 'StreamFailed', 'StreamRefused']);
 export const isTerminal = (event: StreamEvent): boolean => TERMINAL.has(event.__typename);

@@ -7,7 +7,8 @@ import { DateTime, DecimalScalar } from './scalars';
 @ObjectType('Budget', {
   implements: NodeInterface,
   simpleResolvers: true,
-  description: 'What a subject may spend in each period. A call is admitted where the most that it can cost fits into every budget that applies.',
+  description:
+    'What a subject may spend in each period. A call is admitted where the most that it can cost fits into every budget that applies.',
 })
 export class BudgetType extends NodeInterface {
   @Field(() => BudgetScopeEnum, { description: 'What kind of subject it limits.' })
@@ -22,7 +23,10 @@ export class BudgetType extends NodeInterface {
   @Field(() => DecimalScalar, { description: 'Dollars a period.' })
   limit!: string;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars at which there is an alert, and nothing else; null: none.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'Dollars at which there is an alert, and nothing else; null: none.',
+  })
   softLimit!: string | null;
 
   @Field(() => String, { description: 'IANA name: its periods begin at midnight there.' })
@@ -34,13 +38,18 @@ export class BudgetType extends NodeInterface {
   @Field(() => DecimalScalar, { description: 'Dollars that calls of this period cost, as booked when they ended.' })
   spent!: string;
 
-  @Field(() => DecimalScalar, { description: 'Dollars that are kept for calls that run now: the most that they can cost.' })
+  @Field(() => DecimalScalar, {
+    description: 'Dollars that are kept for calls that run now: the most that they can cost.',
+  })
   held!: string;
 
   @Field(() => DecimalScalar, { description: 'limit - spent - held, at least 0.' })
   remaining!: string;
 
-  @Field(() => DecimalScalar, { description: 'Dollars that were booked above the limit, where a provider produced more than it was allowed. Part of `spent`.' })
+  @Field(() => DecimalScalar, {
+    description:
+      'Dollars that were booked above the limit, where a provider produced more than it was allowed. Part of `spent`.',
+  })
   overage!: string;
 
   @Field(() => DateTime, { description: 'When the period of now began.' })
@@ -50,9 +59,15 @@ export class BudgetType extends NodeInterface {
   resetsAt!: Date;
 }
 
-@ObjectType('BudgetAlert', { implements: NodeInterface, simpleResolvers: true, description: 'A budget has reached a threshold: once for each budget, period and threshold.' })
+@ObjectType('BudgetAlert', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'A budget has reached a threshold: once for each budget, period and threshold.',
+})
 export class BudgetAlertType extends NodeInterface {
-  @Field(() => Int, { description: 'The threshold, in percent of the limit. A soft limit is one, at its part of the limit.' })
+  @Field(() => Int, {
+    description: 'The threshold, in percent of the limit. A soft limit is one, at its part of the limit.',
+  })
   percent!: number;
 
   @Field(() => DecimalScalar, { description: 'Dollars spent in the period, at that moment.' })
@@ -61,7 +76,9 @@ export class BudgetAlertType extends NodeInterface {
   @Field(() => DecimalScalar, { description: 'The limit at that moment.' })
   limit!: string;
 
-  @Field(() => DateTime, { description: 'When. Later than that of every alert before: give the last one as `after` to catch up.' })
+  @Field(() => DateTime, {
+    description: 'When. Later than that of every alert before: give the last one as `after` to catch up.',
+  })
   at!: Date;
 }
 
@@ -76,18 +93,28 @@ export class BudgetInputType implements BudgetEdit {
   @Field(() => ID, { description: 'The organisation, project, user or token; of an existing budget: what it is.' })
   subjectId!: string;
 
-  @Field(() => BudgetPeriodEnum, { description: 'How long its amount is for. Another period begins with what was spent in it already.' })
+  @Field(() => BudgetPeriodEnum, {
+    description: 'How long its amount is for. Another period begins with what was spent in it already.',
+  })
   period!: BudgetPeriod;
 
-  @Field(() => DecimalScalar, { description: 'Dollars a period, at least 0; at most 12 digits before and 12 after the point.' })
+  @Field(() => DecimalScalar, {
+    description: 'Dollars a period, at least 0; at most 12 digits before and 12 after the point.',
+  })
   limit!: string;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars at which there shall be an alert; at most the limit.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'Dollars at which there shall be an alert; at most the limit.',
+  })
   softLimit?: string | null;
 
   @Field(() => String, { defaultValue: 'UTC', description: 'IANA name: its periods begin at midnight there.' })
   timeZone!: string;
 
-  @Field(() => [Int], { defaultValue: [80, 90], description: 'Percents of the limit at which there shall be an alert: at most ten, each once, 1 to 100.' })
+  @Field(() => [Int], {
+    defaultValue: [80, 90],
+    description: 'Percents of the limit at which there shall be an alert: at most ten, each once, 1 to 100.',
+  })
   alertAtPercent!: number[];
 }

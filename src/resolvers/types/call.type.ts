@@ -6,7 +6,8 @@ import type { CallStatus, Scenario, Upstream, UsageSource } from '../../domain/c
 
 @ObjectType('TokenUsage', {
   simpleResolvers: true,
-  description: 'Disjoint parts: uncachedPromptTokens + cacheReadTokens + cacheWriteTokens = promptTokens; reasoningTokens are part of completionTokens.',
+  description:
+    'Disjoint parts: uncachedPromptTokens + cacheReadTokens + cacheWriteTokens = promptTokens; reasoningTokens are part of completionTokens.',
 })
 export class TokenUsageType {
   @Field(() => Int, { description: 'All tokens of the question.' })
@@ -15,7 +16,7 @@ export class TokenUsageType {
   @Field(() => Int, { description: 'Those that the provider read anew.' })
   uncachedPromptTokens!: number;
 
-  @Field(() => Int, { description: "Those that it had in its cache." })
+  @Field(() => Int, { description: 'Those that it had in its cache.' })
   cacheReadTokens!: number;
 
   @Field(() => Int, { description: 'Those that it put into its cache.' })
@@ -34,7 +35,10 @@ export class TokenUsageType {
   source!: UsageSource;
 }
 
-@ObjectType('Cost', { simpleResolvers: true, description: 'The parts add up to total, to the last digit. Unknown is null, not zero.' })
+@ObjectType('Cost', {
+  simpleResolvers: true,
+  description: 'The parts add up to total, to the last digit. Unknown is null, not zero.',
+})
 export class CostType {
   @Field(() => DecimalScalar, { description: 'Prompt tokens that were read anew.' })
   input!: string;
@@ -60,11 +64,18 @@ export class CostType {
   @Field(() => String, { description: 'ISO 4217: always USD.' })
   currency!: string;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'What the proxy says, for comparison; null: it says nothing.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'What the proxy says, for comparison; null: it says nothing.',
+  })
   reportedByProxy!: string | null;
 }
 
-@ObjectType('Route', { simpleResolvers: true, description: '`model` is what was asked for, `servedModel` what answered (after a fallback another one); the served one is priced.' })
+@ObjectType('Route', {
+  simpleResolvers: true,
+  description:
+    '`model` is what was asked for, `servedModel` what answered (after a fallback another one); the served one is priced.',
+})
 export class RouteType {
   @Field(() => ID, { description: 'What was asked for.' })
   model!: string;
@@ -85,7 +96,11 @@ export class RouteType {
   attempts!: number;
 }
 
-@ObjectType('Call', { implements: NodeInterface, simpleResolvers: true, description: 'One call of a model: the row behind the figures.' })
+@ObjectType('Call', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'One call of a model: the row behind the figures.',
+})
 export class CallType extends NodeInterface {
   @Field(() => String, { description: "The client's trace id, else that of its request." })
   traceId!: string;
@@ -121,7 +136,10 @@ export class CallType extends NodeInterface {
   @Field(() => Int, { nullable: true, description: 'Milliseconds from admission to the end; null while it runs.' })
   latencyMs!: number | null;
 
-  @Field(() => Int, { nullable: true, description: 'Milliseconds from admission to the first token; null where it was not streamed or none came.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Milliseconds from admission to the first token; null where it was not streamed or none came.',
+  })
   timeToFirstTokenMs!: number | null;
 
   @Field(() => Boolean, { description: 'Whether the answer was streamed.' })

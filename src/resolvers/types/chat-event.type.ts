@@ -18,7 +18,11 @@ export abstract class StreamEventInterface {
   seq!: number;
 }
 
-@ObjectType('StreamStarted', { implements: StreamEventInterface, simpleResolvers: true, description: 'Sent when the call is admitted, before the first token.' })
+@ObjectType('StreamStarted', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'Sent when the call is admitted, before the first token.',
+})
 export class StreamStartedType extends StreamEventInterface {
   @Field(() => ID, { description: 'The stream: `stopStream` takes it.' })
   streamId!: string;
@@ -29,23 +33,38 @@ export class StreamStartedType extends StreamEventInterface {
   @Field(() => ID, { description: 'What was asked for.' })
   model!: string;
 
-  @Field(() => ConversationType, { nullable: true, description: 'The conversation that it belongs to; null outside one.' })
+  @Field(() => ConversationType, {
+    nullable: true,
+    description: 'The conversation that it belongs to; null outside one.',
+  })
   conversation!: ConversationType | null;
 }
 
-@ObjectType('TextDelta', { implements: StreamEventInterface, simpleResolvers: true, description: 'More of the answer.' })
+@ObjectType('TextDelta', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'More of the answer.',
+})
 export class TextDeltaType extends StreamEventInterface {
   @Field(() => String, { description: 'To be appended.' })
   text!: string;
 }
 
-@ObjectType('ReasoningDelta', { implements: StreamEventInterface, simpleResolvers: true, description: 'More of what the model thinks before it answers.' })
+@ObjectType('ReasoningDelta', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'More of what the model thinks before it answers.',
+})
 export class ReasoningDeltaType extends StreamEventInterface {
   @Field(() => String, { description: 'To be appended.' })
   text!: string;
 }
 
-@ObjectType('ToolCallDelta', { implements: StreamEventInterface, simpleResolvers: true, description: 'More of a tool call.' })
+@ObjectType('ToolCallDelta', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'More of a tool call.',
+})
 export class ToolCallDeltaType extends StreamEventInterface {
   @Field(() => Int, { description: 'Which tool call of the answer, from 0.' })
   index!: number;
@@ -60,22 +79,37 @@ export class ToolCallDeltaType extends StreamEventInterface {
   arguments!: string;
 }
 
-@ObjectType('StreamProgress', { implements: StreamEventInterface, simpleResolvers: true, description: 'Tokens and cost so far, estimated.' })
+@ObjectType('StreamProgress', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'Tokens and cost so far, estimated.',
+})
 export class StreamProgressType extends StreamEventInterface {
   @Field(() => Int, { description: 'Tokens of the answer so far, reasoning included.' })
   completionTokens!: number;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'What the call has cost so far, in US dollars; null: no price known.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'What the call has cost so far, in US dollars; null: no price known.',
+  })
   estimatedCost!: string | null;
 }
 
-@ObjectType('StreamCompleted', { implements: StreamEventInterface, simpleResolvers: true, description: 'The answer came to its end.' })
+@ObjectType('StreamCompleted', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'The answer came to its end.',
+})
 export class StreamCompletedType extends StreamEventInterface {
   @Field(() => ChatReplyType, { description: 'The whole answer, with what it took.' })
   reply!: ChatReplyType;
 }
 
-@ObjectType('StreamStopped', { implements: StreamEventInterface, simpleResolvers: true, description: 'The stream was stopped: what was produced is kept and counted.' })
+@ObjectType('StreamStopped', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'The stream was stopped: what was produced is kept and counted.',
+})
 export class StreamStoppedType extends StreamEventInterface {
   @Field(() => StopReasonEnum, { description: 'Why.' })
   reason!: StopReason;
@@ -84,7 +118,11 @@ export class StreamStoppedType extends StreamEventInterface {
   reply!: ChatReplyType;
 }
 
-@ObjectType('StreamFailed', { implements: StreamEventInterface, simpleResolvers: true, description: 'What came before the failure is kept; `partial` is null when nothing came.' })
+@ObjectType('StreamFailed', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'What came before the failure is kept; `partial` is null when nothing came.',
+})
 export class StreamFailedType extends StreamEventInterface {
   @Field(() => RefusalInterface, { description: 'What went wrong.' })
   refusal!: RefusalInterface;
@@ -93,7 +131,11 @@ export class StreamFailedType extends StreamEventInterface {
   partial!: ChatReplyType | null;
 }
 
-@ObjectType('StreamRefused', { implements: StreamEventInterface, simpleResolvers: true, description: 'Nothing was spent.' })
+@ObjectType('StreamRefused', {
+  implements: StreamEventInterface,
+  simpleResolvers: true,
+  description: 'Nothing was spent.',
+})
 export class StreamRefusedType extends StreamEventInterface {
   @Field(() => RefusalInterface, { description: 'Why, with what helps.' })
   refusal!: RefusalInterface;
@@ -103,5 +145,15 @@ export const ChatEventUnion = createUnionType({
   name: 'ChatEvent',
   description: 'What a viewer of a stream receives.',
   types: () =>
-    [StreamStartedType, TextDeltaType, ReasoningDeltaType, ToolCallDeltaType, StreamProgressType, StreamCompletedType, StreamStoppedType, StreamFailedType, StreamRefusedType] as const,
+    [
+      StreamStartedType,
+      TextDeltaType,
+      ReasoningDeltaType,
+      ToolCallDeltaType,
+      StreamProgressType,
+      StreamCompletedType,
+      StreamStoppedType,
+      StreamFailedType,
+      StreamRefusedType,
+    ] as const,
 });

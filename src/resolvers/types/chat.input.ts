@@ -1,6 +1,12 @@
 import { Field, Float, ID, InputType, Int } from 'type-graphql';
 import type { ChatInput, ResponseFormatInput } from '../../domain/chat';
-import { DisconnectPolicyEnum, ReasoningEffortEnum, ResponseFormatTypeEnum, ScenarioEnum, ToolChoiceEnum } from './enums';
+import {
+  DisconnectPolicyEnum,
+  ReasoningEffortEnum,
+  ResponseFormatTypeEnum,
+  ScenarioEnum,
+  ToolChoiceEnum,
+} from './enums';
 import { MessageInputType } from './message.input';
 import { JsonScalar } from './scalars';
 import type { DisconnectPolicy } from '../../domain/stream-events';
@@ -32,28 +38,47 @@ export class ResponseFormatInputType {
   @Field(() => JsonScalar, { nullable: true, description: 'For JSON_SCHEMA: the schema.' })
   schema?: unknown;
 
-  @Field(() => Boolean, { nullable: true, description: 'For JSON_SCHEMA: whether the answer has to keep to it exactly.' })
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'For JSON_SCHEMA: whether the answer has to keep to it exactly.',
+  })
   strict?: boolean | null;
 }
 
 @InputType('ChatInput', { description: 'A question to a model.' })
 export class ChatInputType implements ChatInput {
-  @Field(() => ID, { nullable: true, description: "A model id of `models`; left out: the configured default, else the plan's." })
+  @Field(() => ID, {
+    nullable: true,
+    description: "A model id of `models`; left out: the configured default, else the plan's.",
+  })
   model?: string | null;
 
-  @Field(() => ScenarioEnum, { defaultValue: 'DEFAULT', description: 'A label until routing by scenario exists; kept on the usage row.' })
+  @Field(() => ScenarioEnum, {
+    defaultValue: 'DEFAULT',
+    description: 'A label until routing by scenario exists; kept on the usage row.',
+  })
   scenario!: Scenario;
 
   @Field(() => String, { nullable: true, description: 'A label of the calling agent, kept on the usage row.' })
   agent?: string | null;
 
-  @Field(() => ID, { nullable: true, description: "The project that the call is booked on; left out: the conversation's, if it has one." })
+  @Field(() => ID, {
+    nullable: true,
+    description: "The project that the call is booked on; left out: the conversation's, if it has one.",
+  })
   projectId?: string | null;
 
-  @Field(() => String, { nullable: true, description: "The client's own trace id, kept on the usage row; left out: the W3C traceparent of the request, else a new one." })
+  @Field(() => String, {
+    nullable: true,
+    description:
+      "The client's own trace id, kept on the usage row; left out: the W3C traceparent of the request, else a new one.",
+  })
   traceId?: string | null;
 
-  @Field(() => ID, { nullable: true, description: 'Continue a stored conversation: its messages come before these; these and the answer are stored.' })
+  @Field(() => ID, {
+    nullable: true,
+    description: 'Continue a stored conversation: its messages come before these; these and the answer are stored.',
+  })
   conversationId?: string | null;
 
   @Field(() => ID, {
@@ -66,19 +91,28 @@ export class ChatInputType implements ChatInput {
   @Field(() => [MessageInputType], { description: 'The new messages in their order, at least one.' })
   messages!: MessageInputType[];
 
-  @Field(() => Int, { nullable: true, description: "Tokens that the answer may have; left out: the plan's limit, else 4096, capped by the model's." })
+  @Field(() => Int, {
+    nullable: true,
+    description: "Tokens that the answer may have; left out: the plan's limit, else 4096, capped by the model's.",
+  })
   maxTokens?: number | null;
 
   @Field(() => Float, { nullable: true, description: '0 to 2: how freely the model chooses its words.' })
   temperature?: number | null;
 
-  @Field(() => Float, { nullable: true, description: '0 to 1: choose only among the likeliest words that together have this share.' })
+  @Field(() => Float, {
+    nullable: true,
+    description: '0 to 1: choose only among the likeliest words that together have this share.',
+  })
   topP?: number | null;
 
   @Field(() => [String], { nullable: true, description: 'Texts at which the answer ends.' })
   stop?: string[] | null;
 
-  @Field(() => Int, { nullable: true, description: 'Asks for the same answer to the same question; not every provider keeps to it.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Asks for the same answer to the same question; not every provider keeps to it.',
+  })
   seed?: number | null;
 
   @Field(() => Float, { nullable: true, description: '-2 to 2: positive values lead to new subjects.' })
@@ -107,13 +141,21 @@ export class ChatInputType implements ChatInput {
 
   @Field(() => String, {
     nullable: true,
-    description: 'Same key and input: the same answer or the same running stream, billed once; kept for 24 hours from its end. Other input (traceId, onDisconnect and progress aside): IdempotencyConflict. 1 to 255 characters.',
+    description:
+      'Same key and input: the same answer or the same running stream, billed once; kept for 24 hours from its end. Other input (traceId, onDisconnect and progress aside): IdempotencyConflict. 1 to 255 characters.',
   })
   idempotencyKey?: string | null;
 
-  @Field(() => DisconnectPolicyEnum, { defaultValue: 'GRACE', description: 'Streams: what it means when the last viewer is gone.' })
+  @Field(() => DisconnectPolicyEnum, {
+    defaultValue: 'GRACE',
+    description: 'Streams: what it means when the last viewer is gone.',
+  })
   onDisconnect!: DisconnectPolicy;
 
-  @Field(() => Boolean, { defaultValue: false, description: 'Streams: StreamProgress events, at most one a second; they belong to the stream, every viewer gets them.' })
+  @Field(() => Boolean, {
+    defaultValue: false,
+    description:
+      'Streams: StreamProgress events, at most one a second; they belong to the stream, every viewer gets them.',
+  })
   progress!: boolean;
 }

@@ -17,7 +17,10 @@ export class ChatReplyType {
   @Field(() => RouteType, { description: 'What was asked for and what answered.' })
   route!: RouteType;
 
-  @Field(() => ConversationType, { nullable: true, description: 'The conversation that it belongs to; null outside one.' })
+  @Field(() => ConversationType, {
+    nullable: true,
+    description: 'The conversation that it belongs to; null outside one.',
+  })
   conversation!: ConversationType | null;
 
   @Field(() => Int, { description: 'Milliseconds from admission to the end.' })
@@ -26,7 +29,9 @@ export class ChatReplyType {
   @Field(() => Int, { description: 'Oldest messages of the conversation left out to fit the context.' })
   omittedMessages!: number;
 
-  @Field(() => Boolean, { description: 'An answer that an idempotency key brought back: nothing was spent on it again.' })
+  @Field(() => Boolean, {
+    description: 'An answer that an idempotency key brought back: nothing was spent on it again.',
+  })
   replayed!: boolean;
 }
 
@@ -56,9 +61,13 @@ export class ActiveStreamType {
   @Field(() => DateTime, { description: 'When it was admitted.' })
   startedAt!: Date;
 
-  @Field(() => Int, { description: 'Number of its last event; 0 where another replica runs it and no shared log tells.' })
+  @Field(() => Int, {
+    description: 'Number of its last event; 0 where another replica runs it and no shared log tells.',
+  })
   lastSeq!: number;
 
-  @Field(() => Int, { description: 'How many look at it now; 0 where another replica runs it and no shared log tells.' })
+  @Field(() => Int, {
+    description: 'How many look at it now; 0 where another replica runs it and no shared log tells.',
+  })
   viewers!: number;
 }

@@ -9,7 +9,10 @@ export class ContentPartType {
   @Field(() => String, { nullable: true, description: 'Text; null for an image.' })
   text?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Address of an image, or the image itself as a data URL; null for text.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Address of an image, or the image itself as a data URL; null for text.',
+  })
   imageUrl?: string | null;
 }
 
@@ -25,7 +28,11 @@ export class ToolCallType {
   arguments!: string;
 }
 
-@ObjectType('Message', { implements: NodeInterface, simpleResolvers: true, description: 'A message of a conversation, or the answer of a call.' })
+@ObjectType('Message', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'A message of a conversation, or the answer of a call.',
+})
 export class MessageType extends NodeInterface {
   @Field(() => MessageRoleEnum, { description: 'Who says it.' })
   role!: MessageRole;
@@ -33,7 +40,10 @@ export class MessageType extends NodeInterface {
   @Field(() => String, { nullable: true, description: 'Its text; null where it has only parts or tool calls.' })
   content!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'What the model thought before it answered, where the provider shows that.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'What the model thought before it answered, where the provider shows that.',
+  })
   reasoning!: string | null;
 
   @Field(() => [ContentPartType], { description: 'Text and images; empty where `content` says all.' })
@@ -51,11 +61,18 @@ export class MessageType extends NodeInterface {
   @Field(() => Boolean, { description: 'false: the answer was cut (stopped, failed, lost).' })
   complete!: boolean;
 
-  @Field(() => Boolean, { description: 'The conversation went on from an earlier message: this one is kept, and is not on the current branch.' })
+  @Field(() => Boolean, {
+    description:
+      'The conversation went on from an earlier message: this one is kept, and is not on the current branch.',
+  })
   superseded!: boolean;
 }
 
-@ObjectType('Conversation', { implements: NodeInterface, simpleResolvers: true, description: 'Messages that belong together. Only its owner sees it.' })
+@ObjectType('Conversation', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'Messages that belong together. Only its owner sees it.',
+})
 export class ConversationType extends NodeInterface {
   @Field(() => String, { nullable: true, description: 'Its title, if it has one.' })
   title!: string | null;

@@ -1,15 +1,22 @@
 import { registerEnumType } from 'type-graphql';
 
 /**
- * An enum whose values are their own names, inside and outside: services know plain strings, and a subscription's raw arguments need no conversion.
+ * An enum whose values are their own names, inside and outside: services know plain strings, and a subscription's raw
+ * arguments need no conversion.
  * `values` gives each value its description.
  */
-function graphEnum<const V extends Record<string, string>>(name: string, description: string, values: V): { [K in keyof V]: K } {
+function graphEnum<const V extends Record<string, string>>(
+  name: string,
+  description: string,
+  values: V,
+): { [K in keyof V]: K } {
   const names = Object.fromEntries(Object.keys(values).map((value) => [value, value])) as { [K in keyof V]: K };
   registerEnumType(names, {
     name,
     description,
-    valuesConfig: Object.fromEntries(Object.entries(values).map(([value, text]) => [value, { description: text }])) as never,
+    valuesConfig: Object.fromEntries(
+      Object.entries(values).map(([value, text]) => [value, { description: text }]),
+    ) as never,
   });
   return names;
 }
@@ -47,12 +54,16 @@ export const ModelCapabilityEnum = graphEnum('ModelCapability', 'What a model ca
   STREAMING: 'Streams its answer.',
 });
 
-export const ModelUnavailableReasonEnum = graphEnum('ModelUnavailableReason', 'Why the caller cannot use a model now.', {
-  NOT_ON_PLAN: "The caller's plan does not name it; `availableOnPlans` says which plans do.",
-  UNHEALTHY: 'No deployment of it is healthy.',
-  UNPRICED_UNDER_BUDGET: 'It has no price and a budget applies: unknown is not free.',
-  GONE: 'The proxy no longer serves it.',
-});
+export const ModelUnavailableReasonEnum = graphEnum(
+  'ModelUnavailableReason',
+  'Why the caller cannot use a model now.',
+  {
+    NOT_ON_PLAN: "The caller's plan does not name it; `availableOnPlans` says which plans do.",
+    UNHEALTHY: 'No deployment of it is healthy.',
+    UNPRICED_UNDER_BUDGET: 'It has no price and a budget applies: unknown is not free.',
+    GONE: 'The proxy no longer serves it.',
+  },
+);
 
 export const ScenarioEnum = graphEnum('Scenario', 'What a call is for: a label, kept on its usage row.', {
   DEFAULT: 'Nothing in particular.',
@@ -84,11 +95,15 @@ export const ResponseFormatTypeEnum = graphEnum('ResponseFormatType', 'The form 
   JSON_SCHEMA: 'JSON that keeps to the given schema.',
 });
 
-export const ImageDetailEnum = graphEnum('ImageDetail', 'How closely a model looks at an image; more detail costs more tokens.', {
-  AUTO: 'As the model likes.',
-  LOW: 'A small version.',
-  HIGH: 'Every detail.',
-});
+export const ImageDetailEnum = graphEnum(
+  'ImageDetail',
+  'How closely a model looks at an image; more detail costs more tokens.',
+  {
+    AUTO: 'As the model likes.',
+    LOW: 'A small version.',
+    HIGH: 'Every detail.',
+  },
+);
 
 export const MessageRoleEnum = graphEnum('MessageRole', 'Who says a message.', {
   SYSTEM: 'The product: instructions to the model.',
@@ -169,12 +184,16 @@ export const UsageDimensionEnum = graphEnum('UsageDimension', 'What usage can be
   STATUS: 'How the call ended.',
 });
 
-export const UsageIntervalEnum = graphEnum('UsageInterval', 'Length of one step of a time series, in the time zone of the question.', {
-  HOUR: 'Hours.',
-  DAY: 'Calendar days.',
-  WEEK: 'Weeks from Monday.',
-  MONTH: 'Calendar months.',
-});
+export const UsageIntervalEnum = graphEnum(
+  'UsageInterval',
+  'Length of one step of a time series, in the time zone of the question.',
+  {
+    HOUR: 'Hours.',
+    DAY: 'Calendar days.',
+    WEEK: 'Weeks from Monday.',
+    MONTH: 'Calendar months.',
+  },
+);
 
 export const UsageOrderEnum = graphEnum('UsageOrder', 'Which groups come first.', {
   COST_DESC: 'The most expensive.',
@@ -223,8 +242,12 @@ export const DifferenceKindEnum = graphEnum('DifferenceKind', "How our figures o
   COST_DIFFERS: 'The tokens agree, and the cost differs.',
 });
 
-export const DisconnectPolicyEnum = graphEnum('DisconnectPolicy', 'What it means for a stream when its last viewer is gone, by unsubscribing or by a lost connection alike. `stopStream` always stops.', {
-  GRACE: 'Goes on for 30 seconds (STREAM_GRACE_MS), and on if somebody comes back by then.',
-  CONTINUE: 'Goes on to its end.',
-  CANCEL: 'Stops at once.',
-});
+export const DisconnectPolicyEnum = graphEnum(
+  'DisconnectPolicy',
+  'What it means for a stream when its last viewer is gone, by unsubscribing or by a lost connection alike. `stopStream` always stops.',
+  {
+    GRACE: 'Goes on for 30 seconds (STREAM_GRACE_MS), and on if somebody comes back by then.',
+    CONTINUE: 'Goes on to its end.',
+    CANCEL: 'Stops at once.',
+  },
+);

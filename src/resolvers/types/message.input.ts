@@ -26,7 +26,9 @@ export class ToolCallInputType {
   arguments!: string;
 }
 
-@InputType('MessageInput', { description: 'A message: `content`, or `parts`, or (assistant) `toolCalls`; TOOL needs `toolCallId`.' })
+@InputType('MessageInput', {
+  description: 'A message: `content`, or `parts`, or (assistant) `toolCalls`; TOOL needs `toolCallId`.',
+})
 export class MessageInputType {
   @Field(() => MessageRoleEnum, { description: 'Who says it.' })
   role!: MessageRole;
@@ -37,7 +39,10 @@ export class MessageInputType {
   @Field(() => [ContentPartInputType], { nullable: true, description: 'Text and images.' })
   parts?: ContentPartInputType[] | null;
 
-  @Field(() => [ToolCallInputType], { nullable: true, description: 'ASSISTANT only: the tools that it wanted to be called.' })
+  @Field(() => [ToolCallInputType], {
+    nullable: true,
+    description: 'ASSISTANT only: the tools that it wanted to be called.',
+  })
   toolCalls?: ToolCallInputType[] | null;
 
   @Field(() => String, { nullable: true, description: 'TOOL only: the tool call that this message answers.' })

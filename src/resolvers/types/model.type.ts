@@ -38,7 +38,9 @@ export class ModelListType {
   @Field(() => [ModelType], { description: 'By id.' })
   items!: ModelType[];
 
-  @Field(() => Boolean, { description: 'true when the proxy could not be asked lately and the last known or the safe-mode list is served.' })
+  @Field(() => Boolean, {
+    description: 'true when the proxy could not be asked lately and the last known or the safe-mode list is served.',
+  })
   stale!: boolean;
 
   @Field(() => DateTime, { description: 'When the upstream last gave this list.' })

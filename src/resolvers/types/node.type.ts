@@ -18,11 +18,17 @@ export class PageInfoType {
   @Field(() => String, { nullable: true, description: 'Cursor of the first edge; null on an empty page.' })
   startCursor!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Cursor of the last edge: give it as `after` for the next page; null on an empty page.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Cursor of the last edge: give it as `after` for the next page; null on an empty page.',
+  })
   endCursor!: string | null;
 }
 
-export interface ConnectionOf<T> { edges: { node: T; cursor: string }[]; pageInfo: PageInfoType }
+export interface ConnectionOf<T> {
+  edges: { node: T; cursor: string }[];
+  pageInfo: PageInfoType;
+}
 
 /** Relay's shape of a page. */
 export const toConnection = <T>(page: Page<T>): ConnectionOf<T> => ({
@@ -36,7 +42,11 @@ export const toConnection = <T>(page: Page<T>): ConnectionOf<T> => ({
 });
 
 /** The two object types of a Relay connection: `<name>Connection` and `<name>Edge`. */
-export function connectionOf(name: string, nodeType: () => new () => object, what: string): new () => ConnectionOf<unknown> {
+export function connectionOf(
+  name: string,
+  nodeType: () => new () => object,
+  what: string,
+): new () => ConnectionOf<unknown> {
   @ObjectType(`${name}Edge`, { simpleResolvers: true, description: `One of the ${what} of a page.` })
   class Edge {
     @Field(nodeType, { description: `The object itself.` })

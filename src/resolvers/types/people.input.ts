@@ -14,10 +14,16 @@ export class CreateUserInputType {
   @Field(() => String, { nullable: true, description: 'E-mail address.' })
   email?: string | null;
 
-  @Field(() => String, { nullable: true, description: "The subject at the identity provider: the user's JWTs are recognised by it." })
+  @Field(() => String, {
+    nullable: true,
+    description: "The subject at the identity provider: the user's JWTs are recognised by it.",
+  })
   externalId?: string | null;
 
-  @Field(() => RoleEnum, { defaultValue: 'MEMBER', description: 'What the user may do. Nobody gives a role above their own.' })
+  @Field(() => RoleEnum, {
+    defaultValue: 'MEMBER',
+    description: 'What the user may do. Nobody gives a role above their own.',
+  })
   role!: Role;
 
   @Field(() => ID, { description: "The user's plan." })
@@ -26,7 +32,10 @@ export class CreateUserInputType {
 
 @InputType('ApiTokenInput', { description: 'A new API token.' })
 export class ApiTokenInputType {
-  @Field(() => ID, { nullable: true, description: 'Whose token it is; default: the caller. Others: administrators only.' })
+  @Field(() => ID, {
+    nullable: true,
+    description: 'Whose token it is; default: the caller. Others: administrators only.',
+  })
   userId?: string | null;
 
   @Field(() => String, { description: 'What it is for; at most 200 characters.' })

@@ -10,19 +10,31 @@ export class ViewerType {
   role!: Role;
 }
 
-@ObjectType('Organization', { implements: NodeInterface, simpleResolvers: true, description: 'A tenant: organisations never see each other.' })
+@ObjectType('Organization', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'A tenant: organisations never see each other.',
+})
 export class OrganizationType extends NodeInterface {
   @Field(() => String, { description: 'Its name.' })
   name!: string;
 }
 
-@ObjectType('Project', { implements: NodeInterface, simpleResolvers: true, description: 'What calls can be booked on, within one organisation.' })
+@ObjectType('Project', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'What calls can be booked on, within one organisation.',
+})
 export class ProjectType extends NodeInterface {
   @Field(() => String, { description: 'Its name.' })
   name!: string;
 }
 
-@ObjectType('User', { implements: NodeInterface, simpleResolvers: true, description: 'A person, or a program that has an account.' })
+@ObjectType('User', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'A person, or a program that has an account.',
+})
 export class UserType extends NodeInterface {
   @Field(() => String, { description: 'How the user is called.' })
   name!: string;
@@ -43,7 +55,10 @@ export class UserType extends NodeInterface {
   createdAt!: Date;
 }
 
-@ObjectType('VirtualKey', { simpleResolvers: true, description: "The user's key at the proxy; its secret never leaves the server." })
+@ObjectType('VirtualKey', {
+  simpleResolvers: true,
+  description: "The user's key at the proxy; its secret never leaves the server.",
+})
 export class VirtualKeyType {
   @Field(() => String, { description: 'Last four characters.' })
   hint!: string;
@@ -58,7 +73,11 @@ export class VirtualKeyType {
   blocked!: boolean;
 }
 
-@ObjectType('ApiToken', { implements: NodeInterface, simpleResolvers: true, description: 'A credential of a user for this API; its secret is shown once, when it is made.' })
+@ObjectType('ApiToken', {
+  implements: NodeInterface,
+  simpleResolvers: true,
+  description: 'A credential of a user for this API; its secret is shown once, when it is made.',
+})
 export class ApiTokenType extends NodeInterface {
   @Field(() => String, { description: 'What it is for.' })
   name!: string;

@@ -3,7 +3,11 @@ import type { PriceSource } from '../../services/pricing/pricing.types';
 import { PriceSourceEnum } from './enums';
 import { DateTime, DecimalScalar, SafeInt } from './scalars';
 
-@ObjectType('PriceTier', { simpleResolvers: true, description: 'Rates for the whole call where the prompt is longer, in dollars per million tokens. Cache buckets that are null cost like its own input; other rates stay those of the price.' })
+@ObjectType('PriceTier', {
+  simpleResolvers: true,
+  description:
+    'Rates for the whole call where the prompt is longer, in dollars per million tokens. Cache buckets that are null cost like its own input; other rates stay those of the price.',
+})
 export class PriceTierType {
   @Field(() => Int, { description: 'For prompts of more tokens than this, up to the next tier.' })
   abovePromptTokens!: number;
@@ -21,7 +25,11 @@ export class PriceTierType {
   cacheWritePerMillion!: string | null;
 }
 
-@ObjectType('ModelPrice', { simpleResolvers: true, description: 'Dollars per million tokens. Buckets that a model does not price apart are null and cost like input or output.' })
+@ObjectType('ModelPrice', {
+  simpleResolvers: true,
+  description:
+    'Dollars per million tokens. Buckets that a model does not price apart are null and cost like input or output.',
+})
 export class ModelPriceType {
   @Field(() => ID, { description: 'The model.' })
   model!: string;
@@ -29,7 +37,10 @@ export class ModelPriceType {
   @Field(() => DateTime, { description: 'In force from this time on.' })
   effectiveFrom!: Date;
 
-  @Field(() => DateTime, { nullable: true, description: 'In force before this time; null: until the next record begins.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'In force before this time; null: until the next record begins.',
+  })
   effectiveTo!: Date | null;
 
   @Field(() => DateTime, { description: 'When it was written into the price book.' })
@@ -69,12 +80,18 @@ export class ModelPriceType {
   organizationId!: string | null;
 }
 
-@ObjectType('PriceChange', { simpleResolvers: true, description: 'What a price changes for calls of one organisation.' })
+@ObjectType('PriceChange', {
+  simpleResolvers: true,
+  description: 'What a price changes for calls of one organisation.',
+})
 export class PriceChangeType {
   @Field(() => SafeInt, { description: 'Calls whose cost becomes another, or known.' })
   affectedCalls!: number;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'What those calls cost until now; null: none of them had a price.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'What those calls cost until now; null: none of them had a price.',
+  })
   costBefore!: string | null;
 
   @Field(() => DecimalScalar, { nullable: true, description: 'What they cost with it.' })
@@ -84,7 +101,11 @@ export class PriceChangeType {
   organizationId!: string;
 }
 
-@ObjectType('SetModelPricePayload', { simpleResolvers: true, description: 'A price, and what it changes in the figures of calls that have been settled. What budgets were charged stays.' })
+@ObjectType('SetModelPricePayload', {
+  simpleResolvers: true,
+  description:
+    'A price, and what it changes in the figures of calls that have been settled. What budgets were charged stays.',
+})
 export class SetModelPricePayloadType {
   @Field(() => ModelPriceType, { description: 'As it was recorded, or would be.' })
   price!: ModelPriceType;
@@ -95,7 +116,10 @@ export class SetModelPricePayloadType {
   @Field(() => SafeInt, { description: 'Calls whose cost becomes another, or known.' })
   affectedCalls!: number;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'What those calls cost until now; null: none of them had a price. "0" where no call is affected.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'What those calls cost until now; null: none of them had a price. "0" where no call is affected.',
+  })
   costBefore!: string | null;
 
   @Field(() => DecimalScalar, { nullable: true, description: 'What they cost with it.' })

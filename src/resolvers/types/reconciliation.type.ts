@@ -4,7 +4,10 @@ import { DifferenceKindEnum } from './enums';
 import { PageInfoType } from './node.type';
 import { DateTime, DecimalScalar, SafeInt } from './scalars';
 
-@ObjectType('ReconciliationSummary', { simpleResolvers: true, description: 'The whole span, as far as it was compared, whichever page is shown.' })
+@ObjectType('ReconciliationSummary', {
+  simpleResolvers: true,
+  description: 'The whole span, as far as it was compared, whichever page is shown.',
+})
 export class ReconciliationSummaryType {
   @Field(() => SafeInt, { description: 'Calls of ours that were compared.' })
   comparedCalls!: number;
@@ -12,17 +15,30 @@ export class ReconciliationSummaryType {
   @Field(() => SafeInt, { description: 'All edges of the list.' })
   differences!: number;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars: what these calls cost here, by the price book of today; null: none has a cost.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'Dollars: what these calls cost here, by the price book of today; null: none has a cost.',
+  })
   ourCost!: string | null;
 
-  @Field(() => DecimalScalar, { nullable: true, description: "Dollars: what the proxy's records of them say, and of the calls that are missing here; null: none has a cost." })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description:
+      "Dollars: what the proxy's records of them say, and of the calls that are missing here; null: none has a cost.",
+  })
   proxyCost!: string | null;
 
-  @Field(() => DateTime, { description: 'Everything before this time was compared. Earlier than `to`: the span is too busy for one question, or its end is too young; ask again from here.' })
+  @Field(() => DateTime, {
+    description:
+      'Everything before this time was compared. Earlier than `to`: the span is too busy for one question, or its end is too young; ask again from here.',
+  })
   comparedUpTo!: Date;
 }
 
-@ObjectType('ReconciliationDifference', { simpleResolvers: true, description: "A call on which our figures and the proxy's differ." })
+@ObjectType('ReconciliationDifference', {
+  simpleResolvers: true,
+  description: "A call on which our figures and the proxy's differ.",
+})
 export class ReconciliationDifferenceType {
   @Field(() => DifferenceKindEnum, { description: 'What differs.' })
   kind!: DifferenceKind;
@@ -30,16 +46,25 @@ export class ReconciliationDifferenceType {
   @Field(() => String, { nullable: true, description: "The proxy's own id of its record; null: it has none." })
   proxyRequestId!: string | null;
 
-  @Field(() => SafeInt, { nullable: true, description: 'All tokens of the call here. Of a call that was corrected by reconciliation: what stood before.' })
+  @Field(() => SafeInt, {
+    nullable: true,
+    description: 'All tokens of the call here. Of a call that was corrected by reconciliation: what stood before.',
+  })
   ourTokens!: number | null;
 
   @Field(() => SafeInt, { nullable: true, description: "All tokens of the proxy's record." })
   proxyTokens!: number | null;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars, by the price book of today; null: no price is known, or there is no such call here.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'Dollars, by the price book of today; null: no price is known, or there is no such call here.',
+  })
   ourCost!: string | null;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Dollars, as the proxy computed them; null: it knows no price, or has no record.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'Dollars, as the proxy computed them; null: it knows no price, or has no record.',
+  })
   proxyCost!: string | null;
 
   @Field(() => String, { description: 'Why, and what happens or can be done: a sentence for people.' })
@@ -55,7 +80,10 @@ export class ReconciliationEdge {
   cursor!: string;
 }
 
-@ObjectType('ReconciliationConnection', { simpleResolvers: true, description: 'A page of differences, and what was compared.' })
+@ObjectType('ReconciliationConnection', {
+  simpleResolvers: true,
+  description: 'A page of differences, and what was compared.',
+})
 export class ReconciliationConnection {
   @Field(() => [ReconciliationEdge], { description: 'In the order of time.' })
   edges!: ReconciliationEdge[];

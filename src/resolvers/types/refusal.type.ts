@@ -18,11 +18,18 @@ export abstract class RefusalInterface {
   @Field(() => Boolean, { description: 'Whether the same call may succeed later.' })
   retryable!: boolean;
 
-  @Field(() => Int, { nullable: true, description: 'Milliseconds after which to try again; null: not known, or no use.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Milliseconds after which to try again; null: not known, or no use.',
+  })
   retryAfterMs!: number | null;
 }
 
-@ObjectType('ModelNotAllowed', { implements: RefusalInterface, simpleResolvers: true, description: 'The plan does not name the model. Also for a model that does not exist: then plansThatAllow is empty.' })
+@ObjectType('ModelNotAllowed', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: 'The plan does not name the model. Also for a model that does not exist: then plansThatAllow is empty.',
+})
 export class ModelNotAllowedType extends RefusalInterface {
   @Field(() => ID, { description: 'What was asked for.' })
   model!: string;
@@ -31,13 +38,21 @@ export class ModelNotAllowedType extends RefusalInterface {
   allowedModels!: string[];
 }
 
-@ObjectType('ModelUnpriced', { implements: RefusalInterface, simpleResolvers: true, description: 'A budget applies and the model has no price: unknown is not free.' })
+@ObjectType('ModelUnpriced', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: 'A budget applies and the model has no price: unknown is not free.',
+})
 export class ModelUnpricedType extends RefusalInterface {
   @Field(() => ID, { description: 'What was asked for.' })
   model!: string;
 }
 
-@ObjectType('ModelUnavailable', { implements: RefusalInterface, simpleResolvers: true, description: 'Cooling down, no healthy deployment, proxy away.' })
+@ObjectType('ModelUnavailable', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: 'Cooling down, no healthy deployment, proxy away.',
+})
 export class ModelUnavailableType extends RefusalInterface {
   @Field(() => ID, { description: 'What was asked for.' })
   model!: string;
@@ -49,7 +64,8 @@ export class ModelUnavailableType extends RefusalInterface {
 @ObjectType('BudgetExceeded', {
   implements: RefusalInterface,
   simpleResolvers: true,
-  description: 'The worst case of the call does not fit. Of several budgets the first that it does not fit, in the order organisation, project, user, token.',
+  description:
+    'The worst case of the call does not fit. Of several budgets the first that it does not fit, in the order organisation, project, user, token.',
 })
 export class BudgetExceededType extends RefusalInterface {
   @Field(() => BudgetType, { description: 'The budget, as it was in that moment.' })
@@ -68,7 +84,11 @@ export class BudgetExceededType extends RefusalInterface {
   modelsThatFit!: string[];
 }
 
-@ObjectType('RateLimited', { implements: RefusalInterface, simpleResolvers: true, description: 'Too many requests, tokens or parallel calls.' })
+@ObjectType('RateLimited', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: 'Too many requests, tokens or parallel calls.',
+})
 export class RateLimitedType extends RefusalInterface {
   @Field(() => LimitOriginEnum, { description: 'Whose limit it is.' })
   origin!: RateLimit['origin'];
@@ -77,7 +97,11 @@ export class RateLimitedType extends RefusalInterface {
   dimension!: RateLimit['dimension'];
 }
 
-@ObjectType('ContextTooLong', { implements: RefusalInterface, simpleResolvers: true, description: "The messages are longer than the model's context." })
+@ObjectType('ContextTooLong', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: "The messages are longer than the model's context.",
+})
 export class ContextTooLongType extends RefusalInterface {
   @Field(() => Int, { nullable: true, description: 'Tokens of the messages, where they were counted.' })
   countedTokens!: number | null;
@@ -89,7 +113,11 @@ export class ContextTooLongType extends RefusalInterface {
   modelsThatFit!: string[];
 }
 
-@ObjectType('ContentBlocked', { implements: RefusalInterface, simpleResolvers: true, description: "The provider's filter refused the messages." })
+@ObjectType('ContentBlocked', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: "The provider's filter refused the messages.",
+})
 export class ContentBlockedType extends RefusalInterface {
   @Field(() => String, { nullable: true, description: 'What it objected to, where the provider says that.' })
   category!: string | null;
@@ -98,7 +126,8 @@ export class ContentBlockedType extends RefusalInterface {
 @ObjectType('UpstreamFailed', {
   implements: RefusalInterface,
   simpleResolvers: true,
-  description: "`code` is UPSTREAM_FAILED, UPSTREAM_TIMEOUT or STREAM_INTERRUPTED; the provider's own text is for operators, not here.",
+  description:
+    "`code` is UPSTREAM_FAILED, UPSTREAM_TIMEOUT or STREAM_INTERRUPTED; the provider's own text is for operators, not here.",
 })
 export class UpstreamFailedType extends RefusalInterface {
   @Field(() => UpstreamEnum, { description: 'What failed.' })
@@ -111,12 +140,24 @@ export class UpstreamFailedType extends RefusalInterface {
   callId!: string | null;
 }
 
-@ObjectType('IdempotencyConflict', { implements: RefusalInterface, simpleResolvers: true, description: 'The idempotency key was used with other input.' })
+@ObjectType('IdempotencyConflict', {
+  implements: RefusalInterface,
+  simpleResolvers: true,
+  description: 'The idempotency key was used with other input.',
+})
 export class IdempotencyConflictType extends RefusalInterface {
   @Field(() => DateTime, { description: 'When it was first used.' })
   firstUsedAt!: Date;
 }
 
 export const REFUSAL_TYPES = [
-  ModelNotAllowedType, ModelUnpricedType, ModelUnavailableType, BudgetExceededType, RateLimitedType, ContextTooLongType, ContentBlockedType, UpstreamFailedType, IdempotencyConflictType,
+  ModelNotAllowedType,
+  ModelUnpricedType,
+  ModelUnavailableType,
+  BudgetExceededType,
+  RateLimitedType,
+  ContextTooLongType,
+  ContentBlockedType,
+  UpstreamFailedType,
+  IdempotencyConflictType,
 ] as const;

@@ -2,16 +2,24 @@ import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
 import { GraphQLJSON, GraphQLSafeInt } from 'graphql-scalars';
 import { canonicalDecimal } from '../../lib/decimal';
 
-const RFC_3339 = /^(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
+const RFC_3339 =
+  /^(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
 
 function parseDateTime(value: unknown): Date {
   const match = typeof value === 'string' ? RFC_3339.exec(value) : null;
   const [year, month, day] = match ? [Number(match[1]), Number(match[2]), Number(match[3])] : [0, 0, 0];
-  // Date.parse rolls 30 February over into March: the calendar day is checked by itself. Year 0 has no form in Postgres.
+  // Date.parse rolls 30 February over into March: the calendar day is checked by itself. Year 0 has no form in
+  // Postgres.
   const calendar = new Date(Date.UTC(2000, month - 1, day));
   calendar.setUTCFullYear(year, month - 1, day);
   const date = new Date(typeof value === 'string' ? value : Number.NaN);
-  if (!match || year === 0 || calendar.getUTCMonth() !== month - 1 || calendar.getUTCDate() !== day || Number.isNaN(date.getTime())) {
+  if (
+    !match ||
+    year === 0 ||
+    calendar.getUTCMonth() !== month - 1 ||
+    calendar.getUTCDate() !== day ||
+    Number.isNaN(date.getTime())
+  ) {
     throw new GraphQLError('DateTime: expected a time in RFC 3339 with its zone, as in "2026-01-31T12:00:00Z"');
   }
   return date;
@@ -37,12 +45,17 @@ const PLAIN_DECIMAL = /^-?\d{1,30}(\.\d{1,30})?$/;
 
 function parseDecimal(value: unknown): string {
   if (typeof value !== 'string' || !PLAIN_DECIMAL.test(value)) {
-    throw new GraphQLError('Decimal: expected a decimal number as a string without exponent, as in "12.5", with at most 30 digits on each side of the point');
+    throw new GraphQLError(
+      'Decimal: expected a decimal number as a string without exponent, as in "12.5", with at most 30 digits on each side of the point',
+    );
   }
   return canonicalDecimal(value);
 }
 
-/** Money and rates: an exact decimal string, inside and outside. A JSON number is refused, because it has been a float somewhere. */
+/**
+ * Money and rates: an exact decimal string, inside and outside. A JSON number is refused, because it has been a float
+ * somewhere.
+ */
 export const DecimalScalar = new GraphQLScalarType<string, string>({
   name: 'Decimal',
   description: 'An exact decimal number as a string, without exponent or trailing zeros. Money is in US dollars.',
@@ -52,6 +65,14 @@ export const DecimalScalar = new GraphQLScalarType<string, string>({
   parseLiteral: (node) => parseDecimal(node.kind === Kind.STRING ? node.value : undefined),
 });
 
-export const SafeInt = new GraphQLScalarType({ ...GraphQLSafeInt.toConfig(), name: 'SafeInt', description: 'A whole number up to 2^53 as a JSON number.' });
+export const SafeInt = new GraphQLScalarType({
+  ...GraphQLSafeInt.toConfig(),
+  name: 'SafeInt',
+  description: 'A whole number up to 2^53 as a JSON number.',
+});
 
-export const JsonScalar = new GraphQLScalarType({ ...GraphQLJSON.toConfig(), name: 'JSON', description: 'Any JSON value.' });
+export const JsonScalar = new GraphQLScalarType({
+  ...GraphQLJSON.toConfig(),
+  name: 'JSON',
+  description: 'Any JSON value.',
+});

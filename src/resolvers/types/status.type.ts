@@ -30,9 +30,16 @@ export class ServiceStatusType {
   @Field(() => ComponentStatusType, { description: 'The proxy; OFF where models are reached directly.' })
   proxy!: ComponentStatusType;
 
-  @Field(() => ComponentStatusType, { nullable: true, description: 'How far the cubes that reports read are behind. Reports stay exact, and are slower.' })
+  @Field(() => ComponentStatusType, {
+    nullable: true,
+    description: 'How far the cubes that reports read are behind. Reports stay exact, and are slower.',
+  })
   cubes!: ComponentStatusType;
 
-  @Field(() => ComponentStatusType, { nullable: true, description: 'The log by which any replica serves any stream; OFF without one. While it is not UP, streams go on at the replica that runs them.' })
+  @Field(() => ComponentStatusType, {
+    nullable: true,
+    description:
+      'The log by which any replica serves any stream; OFF without one. While it is not UP, streams go on at the replica that runs them.',
+  })
   streamLog!: ComponentStatusType;
 }

@@ -21,7 +21,10 @@ export class UsageFilterInputType implements UsageFilter {
   @Field(() => [ID], { nullable: true, description: 'Booked on these projects.' })
   projectIds?: string[] | null;
 
-  @Field(() => [ID], { nullable: true, description: 'Calls that asked for one of these models; after a fallback another one may have answered.' })
+  @Field(() => [ID], {
+    nullable: true,
+    description: 'Calls that asked for one of these models; after a fallback another one may have answered.',
+  })
   models?: string[] | null;
 
   @Field(() => [String], { nullable: true, description: 'Answered by models of these providers.' })

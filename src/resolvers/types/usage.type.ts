@@ -29,7 +29,10 @@ export class UsageFiguresType {
   @Field(() => SafeInt, { description: 'Prompt and completion tokens.' })
   totalTokens!: number;
 
-  @Field(() => DecimalScalar, { nullable: true, description: 'Of the calls that have a price; "0" without calls, null when there are calls and none has a price.' })
+  @Field(() => DecimalScalar, {
+    nullable: true,
+    description: 'Of the calls that have a price; "0" without calls, null when there are calls and none has a price.',
+  })
   cost!: string | null;
 
   @Field(() => SafeInt, { description: 'Calls with tokens but without a price: not in `cost`.' })
@@ -38,20 +41,37 @@ export class UsageFiguresType {
   @Field(() => Float, { nullable: true, description: 'Milliseconds from admission to the end, on average.' })
   averageLatencyMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: 'Half of the calls took at most so many milliseconds; from a histogram, within 9.1 % (below 10 ms: within 5 ms).' })
+  @Field(() => Float, {
+    nullable: true,
+    description:
+      'Half of the calls took at most so many milliseconds; from a histogram, within 9.1 % (below 10 ms: within 5 ms).',
+  })
   p50LatencyMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: '95 % of the calls took at most so many milliseconds; as exact as `p50LatencyMs`.' })
+  @Field(() => Float, {
+    nullable: true,
+    description: '95 % of the calls took at most so many milliseconds; as exact as `p50LatencyMs`.',
+  })
   p95LatencyMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: 'Milliseconds from admission to the first token of streamed calls, on average.' })
+  @Field(() => Float, {
+    nullable: true,
+    description: 'Milliseconds from admission to the first token of streamed calls, on average.',
+  })
   averageTimeToFirstTokenMs!: number | null;
 
-  @Field(() => Float, { nullable: true, description: '95 % of the streamed calls had their first token within so many milliseconds; as exact as `p50LatencyMs`.' })
+  @Field(() => Float, {
+    nullable: true,
+    description:
+      '95 % of the streamed calls had their first token within so many milliseconds; as exact as `p50LatencyMs`.',
+  })
   p95TimeToFirstTokenMs!: number | null;
 }
 
-@ObjectType('UsageRow', { simpleResolvers: true, description: 'One group, or one interval of it. Fields of dimensions that were not asked for are null.' })
+@ObjectType('UsageRow', {
+  simpleResolvers: true,
+  description: 'One group, or one interval of it. Fields of dimensions that were not asked for are null.',
+})
 export class UsageRowType {
   @Field(() => DateTime, { nullable: true, description: 'Start of the interval; null without `interval`.' })
   at!: Date | null;
@@ -89,15 +109,23 @@ export class UsageReportType {
   @Field(() => UsageFiguresType, { description: 'All groups together, those beyond `limit` included.' })
   totals!: UsageFiguresType;
 
-  @Field(() => [UsageRowType], { description: 'The groups; with `interval` each with all its intervals, in time order.' })
+  @Field(() => [UsageRowType], {
+    description: 'The groups; with `interval` each with all its intervals, in time order.',
+  })
   rows!: UsageRowType[];
 
   @Field(() => Boolean, { description: 'More groups than `limit`.' })
   truncated!: boolean;
 
-  @Field(() => DateTime, { description: 'The moment whose knowledge the figures are made of: the one that was asked for, or that of the answer.' })
+  @Field(() => DateTime, {
+    description:
+      'The moment whose knowledge the figures are made of: the one that was asked for, or that of the answer.',
+  })
   pricesAsOf!: Date;
 
-  @Field(() => Int, { description: 'Number of the price book that the answer used: its newest record at that moment; 0 where it had none.' })
+  @Field(() => Int, {
+    description:
+      'Number of the price book that the answer used: its newest record at that moment; 0 where it had none.',
+  })
   priceBook!: number;
 }

@@ -7,11 +7,34 @@ import type { Logger } from '../../lib/logger';
 import { decodeCursor, pageOf, type Page, type PageArgs } from '../../lib/page';
 import type { AuthService } from '../auth/auth.service';
 import { erasedSubject } from '../auth/credentials';
-import { editable, isPossibleId, readEmail, readExternalId, readName, readSearch, requireAdmin, requireGrantable, requireOperator, requireSomebodyElse, seesOrganization, seesUser } from './people.rule';
+import {
+  editable,
+  isPossibleId,
+  readEmail,
+  readExternalId,
+  readName,
+  readSearch,
+  requireAdmin,
+  requireGrantable,
+  requireOperator,
+  requireSomebodyElse,
+  seesOrganization,
+  seesUser,
+} from './people.rule';
 import { type After, PeopleStore } from './people.store';
 import { type Scope, scopeOf } from './scope';
 import { TokenService } from './token.service';
-import type { ApiTokenRow, OrganizationRow, ProjectRow, Role, UserRef, UserRow, Viewer, NewApiToken, NewUser } from '../../domain/principal';
+import type {
+  ApiTokenRow,
+  OrganizationRow,
+  ProjectRow,
+  Role,
+  UserRef,
+  UserRow,
+  Viewer,
+  NewApiToken,
+  NewUser,
+} from '../../domain/principal';
 import type { Plans } from '../../domain/plan';
 
 export interface PeopleServiceDeps {
@@ -48,7 +71,10 @@ export class PeopleService {
     return inOrder(ids, (possible) => this.store.projects(this.deps.db, scope, possible));
   }
 
-  /** As `node(id)` and references by id see them: null for what the viewer may not see. Members see themselves; others their organisation; operators all. */
+  /**
+   * As `node(id)` and references by id see them: null for what the viewer may not see. Members see themselves; others
+   * their organisation; operators all.
+   */
   async visibleUser(viewer: Viewer, id: string): Promise<UserRow | null> {
     const user = isPossibleId(id) ? (await this.store.users(this.deps.db, scopeOf(viewer), [id])).get(id) : undefined;
     return user && !user.deleted && seesUser(viewer, user) ? user : null;
@@ -71,7 +97,13 @@ export class PeopleService {
     requireOperator(viewer);
     const row = { id: newId('organization'), name: readName(name, 'name') };
     await this.store.insertOrganization(this.deps.db, row);
-    logAct(this.deps.logger, { actor: viewer.userId, action: 'organization.create', target: { id: row.id, organizationId: row.id }, before: null, after: { name: row.name } });
+    logAct(this.deps.logger, {
+      actor: viewer.userId,
+      action: 'organization.create',
+      target: { id: row.id, organizationId: row.id },
+      before: null,
+      after: { name: row.name },
+    });
     return row;
   }
 
@@ -79,21 +111,45 @@ export class PeopleService {
     requireAdmin(viewer);
     const row = { id: newId('project'), organizationId: viewer.organizationId, name: readName(name, 'name') };
     await this.store.insertProject(this.deps.db, row);
-    logAct(this.deps.logger, { actor: viewer.userId, action: 'project.create', target: { id: row.id, organizationId: row.organizationId }, before: null, after: { name: row.name } });
+    logAct(this.deps.logger, {
+      actor: viewer.userId,
+      action: 'project.create',
+      target: { id: row.id, organizationId: row.organizationId },
+      before: null,
+      after: { name: row.name },
+    });
     return row;
   }
 
   /** Oldest first: all of the organisation; for operators those of all organisations. */
   async projects(viewer: Viewer, page: PageArgs): Promise<Page<ProjectRow>> {
     const rows = await this.store.listProjects(this.deps.db, scopeOf(viewer), readCursor(page.after), page.first + 1);
-    return pageOf(rows, page.first, Boolean(page.after), (row) => [row.micros, row.id], ({ micros: _, ...row }) => row);
+    return pageOf(
+      rows,
+      page.first,
+      Boolean(page.after),
+      (row) => [row.micros, row.id],
+      ({ micros: _, ...row }) => row,
+    );
   }
 
   /** Oldest first. Throws FORBIDDEN, BAD_USER_INPUT. */
   async users(viewer: Viewer, args: PageArgs & { search?: string | null }): Promise<Page<UserRow>> {
     requireAdmin(viewer);
-    const rows = await this.store.listUsers(this.deps.db, scopeOf(viewer), readSearch(args.search, 'search'), readCursor(args.after), args.first + 1);
-    return pageOf(rows, args.first, Boolean(args.after), (row) => [row.micros, row.id], ({ micros: _, ...row }) => row);
+    const rows = await this.store.listUsers(
+      this.deps.db,
+      scopeOf(viewer),
+      readSearch(args.search, 'search'),
+      readCursor(args.after),
+      args.first + 1,
+    );
+    return pageOf(
+      rows,
+      args.first,
+      Boolean(args.after),
+      (row) => [row.micros, row.id],
+      ({ micros: _, ...row }) => row,
+    );
   }
 
   /** Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
@@ -103,10 +159,20 @@ export class PeopleService {
     // Without a look whether it is there: an administrator learns nothing about other organisations.
     if (!seesOrganization(viewer, organizationId)) throw forbidden('OPERATOR');
     requireGrantable(viewer, input.role);
-    const fields = { name: readName(input.name, 'name'), email: readEmail(input.email, 'email'), externalId: readExternalId(input.externalId, 'externalId') };
+    const fields = {
+      name: readName(input.name, 'name'),
+      email: readEmail(input.email, 'email'),
+      externalId: readExternalId(input.externalId, 'externalId'),
+    };
     if (!(await this.organizationsById([organizationId]))[0]) throw notFound('organizationId');
     if (!(await this.deps.plans.byId(input.planId))) throw notFound('planId');
-    const user = await this.store.insertUser(this.deps.db, { id: newId('user'), organizationId, ...fields, role: input.role, planId: input.planId });
+    const user = await this.store.insertUser(this.deps.db, {
+      id: newId('user'),
+      organizationId,
+      ...fields,
+      role: input.role,
+      planId: input.planId,
+    });
     if (!user) throw badInput('externalId', 'another user of the organisation has it');
     this.logUser(viewer, 'user.create', null, user);
     return user;
@@ -131,14 +197,23 @@ export class PeopleService {
     });
   }
 
-  /** The database first, so that nothing new begins; then what runs; the proxy last, as it may be away. Throws FORBIDDEN, NOT_FOUND, BAD_USER_INPUT. */
+  /**
+   * The database first, so that nothing new begins; then what runs; the proxy last, as it may be away. Throws
+   * FORBIDDEN, NOT_FOUND, BAD_USER_INPUT.
+   */
   async setUserBlocked(viewer: Viewer, userId: string, blocked: boolean): Promise<UserRow> {
     requireAdmin(viewer);
     if (blocked) requireSomebodyElse(viewer, userId, 'userId', 'block');
-    const user = await this.edit(viewer, userId, 'userId', blocked ? 'user.block' : 'user.unblock', async (before, tx) => {
-      if (blocked) await this.keepAnOperator(tx, before, 'userId');
-      return { ...before, blocked };
-    });
+    const user = await this.edit(
+      viewer,
+      userId,
+      'userId',
+      blocked ? 'user.block' : 'user.unblock',
+      async (before, tx) => {
+        if (blocked) await this.keepAnOperator(tx, before, 'userId');
+        return { ...before, blocked };
+      },
+    );
     if (blocked) this.deps.onAccessEnded(userId);
     await this.deps.keys.follow({ organizationId: user.organizationId, userId });
     return user;
@@ -151,7 +226,11 @@ export class PeopleService {
     const erased = await this.deps.db.transaction(async (tx) => {
       const user = editable(viewer, await this.lock(tx, viewer, id), 'id');
       await this.keepAnOperator(tx, user, 'id');
-      await this.store.eraseUser(tx, user, user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId));
+      await this.store.eraseUser(
+        tx,
+        user,
+        user.externalId === null ? null : erasedSubject(user.organizationId, user.externalId),
+      );
       await announceAccess(tx, id);
       return user;
     });
@@ -183,7 +262,13 @@ export class PeopleService {
     return isPossibleId(id) ? this.store.lockUser(tx, scopeOf(viewer), id) : null;
   }
 
-  private async edit(viewer: Viewer, id: string, argument: string, action: AdministrativeAct['action'], change: (before: UserRow, tx: Tx) => Promise<UserRow>): Promise<UserRow> {
+  private async edit(
+    viewer: Viewer,
+    id: string,
+    argument: string,
+    action: AdministrativeAct['action'],
+    change: (before: UserRow, tx: Tx) => Promise<UserRow>,
+  ): Promise<UserRow> {
     const { before, after } = await this.deps.db.transaction(async (tx) => {
       const found = editable(viewer, await this.lock(tx, viewer, id), argument);
       const changed = await this.store.updateUser(tx, found, await change(found, tx));
@@ -195,15 +280,28 @@ export class PeopleService {
     return after;
   }
 
-  private logUser(viewer: Viewer, action: AdministrativeAct['action'], before: UserRow | null, after: UserRow | null): void {
+  private logUser(
+    viewer: Viewer,
+    action: AdministrativeAct['action'],
+    before: UserRow | null,
+    after: UserRow | null,
+  ): void {
     const { id, organizationId } = (after ?? before)!;
-    const rights = (user: UserRow | null): object | null => user && { role: user.role, planId: user.planId, blocked: user.blocked };
-    logAct(this.deps.logger, { actor: viewer.userId, action, target: { id, organizationId }, before: rights(before), after: rights(after) });
+    const rights = (user: UserRow | null): object | null =>
+      user && { role: user.role, planId: user.planId, blocked: user.blocked };
+    logAct(this.deps.logger, {
+      actor: viewer.userId,
+      action,
+      target: { id, organizationId },
+      before: rights(before),
+      after: rights(after),
+    });
   }
 
   /** Without one nobody could run the installation any more. */
   private async keepAnOperator(tx: Tx, user: UserRow, argument: string): Promise<void> {
-    if (user.role === 'OPERATOR' && (await this.store.otherOperators(tx, user.id)) === 0) throw badInput(argument, 'this is the last operator');
+    if (user.role === 'OPERATOR' && (await this.store.otherOperators(tx, user.id)) === 0)
+      throw badInput(argument, 'this is the last operator');
   }
 }
 
@@ -214,7 +312,10 @@ function readCursor(cursor: string | null | undefined): After | null {
   return { micros: micros as number, id };
 }
 
-async function inOrder<T>(ids: readonly string[], find: (ids: string[]) => Promise<Map<string, T>>): Promise<(T | null)[]> {
+async function inOrder<T>(
+  ids: readonly string[],
+  find: (ids: string[]) => Promise<Map<string, T>>,
+): Promise<(T | null)[]> {
   const found = await find([...new Set(ids.filter(isPossibleId))]);
   return ids.map((id) => found.get(id) ?? null);
 }

@@ -18,10 +18,15 @@ const OWNERS = {
 };
 
 /**
- * The organisations in which these ids are looked for. An operator may name any object, and its id does not say whose it is: that is asked first,
- * so that all other statements can name the organisation.
+ * The organisations in which these ids are looked for. An operator may name any object, and its id does not say whose
+ * it is: that is asked first, so that all other statements can name the organisation.
  */
-export async function organizationsOf(tx: Tx, table: keyof typeof OWNERS, scope: Scope, ids: readonly string[]): Promise<string[]> {
+export async function organizationsOf(
+  tx: Tx,
+  table: keyof typeof OWNERS,
+  scope: Scope,
+  ids: readonly string[],
+): Promise<string[]> {
   if (scope !== null) return [scope];
   const rows = await tx.query<{ organization_id: string }>(OWNERS[table], [ids]);
   return rows.map((row) => row.organization_id);

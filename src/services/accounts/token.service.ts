@@ -18,7 +18,9 @@ const MAX_TOKENS = 100;
 export class TokenService {
   private readonly store = new TokenStore();
 
-  constructor(private readonly deps: { db: Db; people: PeopleStore; auth: { forgetUser(userId: string): void }; logger?: Logger }) {}
+  constructor(
+    private readonly deps: { db: Db; people: PeopleStore; auth: { forgetUser(userId: string): void }; logger?: Logger },
+  ) {}
 
   async create(viewer: Viewer, input: NewApiToken): Promise<{ token: ApiTokenRow; secret: string }> {
     const userId = input.userId ?? viewer.userId;
@@ -33,8 +35,18 @@ export class TokenService {
       // A token acts as its user: making one for an operator would make an administrator an operator.
       if (userId !== viewer.userId) editable(viewer, user, 'userId');
       else if (!user) throw notFound('userId');
-      if ((await this.store.countGood(tx, user!)) >= MAX_TOKENS) throw badInput('', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
-      return this.store.insert(tx, { organizationId: user!.organizationId, id: newId('apiToken'), userId, createdBy: viewer.userId, name, hash: hashOfSecret(secret), hint: secret.slice(-4), expiresAt });
+      if ((await this.store.countGood(tx, user!)) >= MAX_TOKENS)
+        throw badInput('', `a user has at most ${MAX_TOKENS} tokens: revoke one first`);
+      return this.store.insert(tx, {
+        organizationId: user!.organizationId,
+        id: newId('apiToken'),
+        userId,
+        createdBy: viewer.userId,
+        name,
+        hash: hashOfSecret(secret),
+        hint: secret.slice(-4),
+        expiresAt,
+      });
     });
     this.log(viewer, 'token.create', null, token);
     return { token, secret };
@@ -56,9 +68,21 @@ export class TokenService {
     return revoked;
   }
 
-  private log(viewer: Viewer, action: 'token.create' | 'token.revoke', before: ApiTokenRow | null, after: ApiTokenRow): void {
-    const shown = (token: ApiTokenRow | null): object | null => token && { userId: token.userId, expiresAt: token.expiresAt, revokedAt: token.revokedAt };
-    logAct(this.deps.logger, { actor: viewer.userId, action, target: { id: after.id, organizationId: after.organizationId }, before: shown(before), after: shown(after) });
+  private log(
+    viewer: Viewer,
+    action: 'token.create' | 'token.revoke',
+    before: ApiTokenRow | null,
+    after: ApiTokenRow,
+  ): void {
+    const shown = (token: ApiTokenRow | null): object | null =>
+      token && { userId: token.userId, expiresAt: token.expiresAt, revokedAt: token.revokedAt };
+    logAct(this.deps.logger, {
+      actor: viewer.userId,
+      action,
+      target: { id: after.id, organizationId: after.organizationId },
+      before: shown(before),
+      after: shown(after),
+    });
   }
 
   async visible(viewer: Viewer, id: string): Promise<ApiTokenRow | null> {

@@ -2,7 +2,17 @@ import type { Tx } from '../../database/pool';
 import { organizationsOf, type Scope } from './scope';
 import type { ApiTokenRow, UserRef } from '../../domain/principal';
 
-interface Row { organization_id: string; id: string; user_id: string; name: string; hint: string; created_at: Date; last_used_at: Date | null; expires_at: Date | null; revoked_at: Date | null }
+interface Row {
+  organization_id: string;
+  id: string;
+  user_id: string;
+  name: string;
+  hint: string;
+  created_at: Date;
+  last_used_at: Date | null;
+  expires_at: Date | null;
+  revoked_at: Date | null;
+}
 const COLUMNS = 'organization_id, id, user_id, name, hint, created_at, last_used_at, expires_at, revoked_at';
 const toToken = (row: Row): ApiTokenRow => ({
   id: row.id,
@@ -19,10 +29,10 @@ const toToken = (row: Row): ApiTokenRow => ({
 export class TokenStore {
   async find(tx: Tx, scope: Scope, id: string): Promise<ApiTokenRow | null> {
     const [organization] = await organizationsOf(tx, 'api_tokens', scope, [id]);
-    const [row] = await tx.query<Row>(
-      `SELECT ${COLUMNS} FROM api_tokens WHERE organization_id = $1 AND id = $2`,
-      [organization ?? null, id],
-    );
+    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM api_tokens WHERE organization_id = $1 AND id = $2`, [
+      organization ?? null,
+      id,
+    ]);
     return row ? toToken(row) : null;
   }
 
@@ -49,11 +59,33 @@ export class TokenStore {
     return Number(row!.count);
   }
 
-  async insert(tx: Tx, token: { organizationId: string; id: string; userId: string; createdBy: string | null; name: string; hash: Buffer; hint: string; expiresAt: Date | null }): Promise<ApiTokenRow> {
+  async insert(
+    tx: Tx,
+    token: {
+      organizationId: string;
+      id: string;
+      userId: string;
+      createdBy: string | null;
+      name: string;
+      hash: Buffer;
+      hint: string;
+      expiresAt: Date | null;
+    },
+  ): Promise<ApiTokenRow> {
     await tx.query('SELECT weir.put_token($1, $2, $3, $4, $5, $6, $7, $8)', [
-      token.organizationId, token.id, token.userId, token.name, token.hash, token.hint, token.expiresAt, token.createdBy,
+      token.organizationId,
+      token.id,
+      token.userId,
+      token.name,
+      token.hash,
+      token.hint,
+      token.expiresAt,
+      token.createdBy,
     ]);
-    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM api_tokens WHERE organization_id = $1 AND id = $2`, [token.organizationId, token.id]);
+    const [row] = await tx.query<Row>(`SELECT ${COLUMNS} FROM api_tokens WHERE organization_id = $1 AND id = $2`, [
+      token.organizationId,
+      token.id,
+    ]);
     return toToken(row!);
   }
 

@@ -3,7 +3,8 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 const ITERATIONS = 4_096;
 
 /**
- * What Postgres keeps of a password (RFC 5803, SCRAM-SHA-256), made here so that the password itself is in no statement, which servers may log.
+ * What Postgres keeps of a password (RFC 5803, SCRAM-SHA-256), made here so that the password itself is in no
+ * statement, which servers may log.
  * For ASCII only: others would have to be normalised first.
  */
 export function scramVerifier(password: string, salt: Buffer = randomBytes(16)): string {

@@ -7,7 +7,8 @@ const PREFIX = 'weir_sql_';
 const ALL = 'all';
 
 /**
- * The name of a role says what it reads; weir.reader() takes it apart in the same way. Ids have a fixed form, so that no name can be read in two ways.
+ * The name of a role says what it reads; weir.reader() takes it apart in the same way. Ids have a fixed form, so that
+ * no name can be read in two ways.
  * null: all organisations.
  */
 export function sqlRoleName(organizationId: string | null, suffix: string): string {
@@ -20,5 +21,7 @@ export function sqlRoleName(organizationId: string | null, suffix: string): stri
 /** Whether a role that somebody has made reads that, by its name. */
 export function isSqlRoleName(name: string, organizationId: string | null): boolean {
   const start = sqlRoleName(organizationId, '');
-  return name.startsWith(start) && /^[0-9a-z]+$/.test(name.slice(start.length)) && Buffer.byteLength(name) <= NAME_AT_MOST;
+  return (
+    name.startsWith(start) && /^[0-9a-z]+$/.test(name.slice(start.length)) && Buffer.byteLength(name) <= NAME_AT_MOST
+  );
 }

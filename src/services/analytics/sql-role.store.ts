@@ -12,7 +12,12 @@ export interface SqlRole {
   reads: boolean;
 }
 /** What is wrong with a role that is to read: rights that row security does not bound. */
-export interface Excess { isPrivileged: boolean; creates: string[]; reads: string[]; writes: string[] }
+export interface Excess {
+  isPrivileged: boolean;
+  creates: string[];
+  reads: string[];
+  writes: string[];
+}
 /** What a role that only reads could do to the work of others, and what we may do about it. */
 export interface Openness {
   /** Of our tables. */
@@ -50,23 +55,33 @@ const id = escapeIdentifier;
 /** The statements that make the group of all readers. */
 export const groupStatements = (group: string): string[] => [`CREATE ROLE ${id(group)} NOLOGIN`];
 
-/** The statements that make a role that may log in and is a member of the group. `verifier`: what Postgres keeps of its password. */
+/**
+ * The statements that make a role that may log in and is a member of the group. `verifier`: what Postgres keeps of its
+ * password.
+ */
 export const roleStatements = (name: string, verifier: string, group: string): string[] => [
   `CREATE ROLE ${id(name)} LOGIN PASSWORD ${escapeLiteral(verifier)} CONNECTION LIMIT ${CONNECTIONS}`,
-  ...Object.entries(SETTINGS).map(([setting, value]) => `ALTER ROLE ${id(name)} SET ${setting} = ${escapeLiteral(value)}`),
+  ...Object.entries(SETTINGS).map(
+    ([setting, value]) => `ALTER ROLE ${id(name)} SET ${setting} = ${escapeLiteral(value)}`,
+  ),
   memberStatement(name, group),
 ];
 export const memberStatement = (name: string, group: string): string => `GRANT ${id(group)} TO ${id(name)}`;
 export const leaveStatement = (name: string, group: string): string => `REVOKE ${id(group)} FROM ${id(name)}`;
-export const endStatement = (name: string): string => `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${escapeLiteral(name)}`;
+export const endStatement = (name: string): string =>
+  `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${escapeLiteral(name)}`;
 /** For a superuser. */
-export const limitStatement = (name: string): string => `ALTER ROLE ${id(name)} SET temp_file_limit = ${escapeLiteral(TEMP_FILES)}`;
+export const limitStatement = (name: string): string =>
+  `ALTER ROLE ${id(name)} SET temp_file_limit = ${escapeLiteral(TEMP_FILES)}`;
 /** For the owner of the database; the owner of the tables keeps the right. */
 export const temporaryStatements = (database: string, owner: string): string[] => [
   `GRANT TEMPORARY ON DATABASE ${id(database)} TO ${id(owner)}`,
   `REVOKE TEMPORARY ON DATABASE ${id(database)} FROM PUBLIC`,
 ];
-/** What makes a role one that reads; only the owner of the tables may give it and take it back. Everybody else's is worth nothing: weir.reader(). */
+/**
+ * What makes a role one that reads; only the owner of the tables may give it and take it back. Everybody else's is
+ * worth nothing: weir.reader().
+ */
 const RIGHT = 'EXECUTE ON FUNCTION weir.reader()';
 /** Roles that have it by themselves, apart from the owner and the readers' group. */
 const HOLDERS = `SELECT r.rolname::text AS name FROM pg_proc AS f CROSS JOIN LATERAL aclexplode(f.proacl) AS a JOIN pg_roles AS r ON r.oid = a.grantee
@@ -77,8 +92,9 @@ const IN_NAME = `substring(h.name FROM '^weir_sql_(org_[0-9a-z]{26})_[0-9a-z]+$'
 export const dropStatement = (name: string): string => `DROP ROLE ${id(name)}`;
 
 /**
- * For a superuser, in our database: functions that everybody may execute by default go to the application alone. With advisory locks, which we use
- * as well, a reader could keep every call from being settled; large objects are the one thing that it could write.
+ * For a superuser, in our database: functions that everybody may execute by default go to the application alone. With
+ * advisory locks, which we use as well, a reader could keep every call from being settled; large objects are the one
+ * thing that it could write.
  */
 export const reserveFunctions = (owner: string): string => `DO $$ DECLARE f regprocedure; BEGIN
   FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '${RESERVED}' LOOP
@@ -115,7 +131,10 @@ export class SqlRoleStore {
     await tx.query(`GRANT ${RIGHT} TO ${id(name)}`);
   }
 
-  /** Plans that sessions have prepared know what weir.reader() said. Granting again has all of them made anew, and then it says nothing. */
+  /**
+   * Plans that sessions have prepared know what weir.reader() said. Granting again has all of them made anew, and then
+   * it says nothing.
+   */
   async disallow(tx: Tx, name: string): Promise<void> {
     await tx.query(`REVOKE ${RIGHT} FROM ${id(name)}`);
     await this.grant(tx);
@@ -130,7 +149,10 @@ export class SqlRoleStore {
 
   /** null: there is no such role. */
   async isMember(tx: Tx, name: string, group: string): Promise<boolean | null> {
-    const [row] = await tx.query<{ member: boolean }>(`SELECT pg_has_role(oid, $2, 'USAGE') AS member FROM pg_roles WHERE rolname = $1`, [name, group]);
+    const [row] = await tx.query<{ member: boolean }>(
+      `SELECT pg_has_role(oid, $2, 'USAGE') AS member FROM pg_roles WHERE rolname = $1`,
+      [name, group],
+    );
     return row?.member ?? null;
   }
 
@@ -180,7 +202,10 @@ export class SqlRoleStore {
   }
 
   async mayConnect(tx: Tx, name: string): Promise<boolean> {
-    const [row] = await tx.query<{ may: boolean }>(`SELECT has_database_privilege($1, current_database(), 'CONNECT') AS may`, [name]);
+    const [row] = await tx.query<{ may: boolean }>(
+      `SELECT has_database_privilege($1, current_database(), 'CONNECT') AS may`,
+      [name],
+    );
     return row!.may;
   }
 
@@ -199,7 +224,10 @@ export class SqlRoleStore {
     return row!;
   }
 
-  /** Ends the role's sessions where we may. In PostgreSQL 16 and newer whoever made a role has to make itself a member first. */
+  /**
+   * Ends the role's sessions where we may. In PostgreSQL 16 and newer whoever made a role has to make itself a member
+   * first.
+   */
   async endSessions(tx: Tx, name: string): Promise<void> {
     await tx.query(`GRANT ${id(name)} TO CURRENT_USER`);
     await tx.query(endStatement(name));

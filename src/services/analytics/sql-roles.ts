@@ -3,7 +3,19 @@ import type { Db, Tx } from '../../database/pool';
 import { scramVerifier } from './scram';
 import { isSqlRoleName, sqlRoleName } from './sql-role-name';
 import {
-  dropStatement, endStatement, groupStatements, leaveStatement, limitStatement, memberStatement, reserveFunctions, roleStatements, SqlRoleStore, temporaryStatements, type Excess, type Openness, type SqlRole,
+  dropStatement,
+  endStatement,
+  groupStatements,
+  leaveStatement,
+  limitStatement,
+  memberStatement,
+  reserveFunctions,
+  roleStatements,
+  SqlRoleStore,
+  temporaryStatements,
+  type Excess,
+  type Openness,
+  type SqlRole,
 } from './sql-role.store';
 
 export interface SqlRoleInput {
@@ -11,7 +23,10 @@ export interface SqlRoleInput {
   organization: string | null;
   /** A role that somebody else has made, and whose name says that it reads that (sql-role-name.ts); null: a new one. */
   role: string | null;
-  /** Takes the role also where it could keep locks that calls wait for, because nobody can prevent that (a managed Postgres). Default: false. */
+  /**
+   * Takes the role also where it could keep locks that calls wait for, because nobody can prevent that (a managed
+   * Postgres). Default: false.
+   */
   acceptsLocks?: boolean;
 }
 export interface CreatedSqlRole {
@@ -20,7 +35,10 @@ export interface CreatedSqlRole {
   organization: { id: string; name: string } | null;
   /** Shown once; null: the role was there and has one, or none is made before what is missing was run. */
   password: string | null;
-  /** Statements that our database user may not run itself: somebody else has to, and then this is asked for again with the role's name. Empty: it is done. */
+  /**
+   * Statements that our database user may not run itself: somebody else has to, and then this is asked for again with
+   * the role's name. Empty: it is done.
+   */
   missing: string[];
   /** Statements of a superuser that would bound it further. */
   advice: string[];
@@ -46,29 +64,44 @@ class LocksAreOpen extends Error {
 
 /** Roles with which people read by SQL. Asks for no role of ours: whoever can write to the database may do anything. */
 export class SqlRoles {
-  constructor(private readonly db: Db, private readonly store = new SqlRoleStore()) {}
+  constructor(
+    private readonly db: Db,
+    private readonly store = new SqlRoleStore(),
+  ) {}
 
   list(): Promise<SqlRole[]> {
     return this.store.list(this.db);
   }
 
-  /** Makes a role, or takes one that is there, and lets it read one organisation or everything. Throws where the role could do more than that. */
+  /**
+   * Makes a role, or takes one that is there, and lets it read one organisation or everything. Throws where the role
+   * could do more than that.
+   */
   async create({ organization: named, role, acceptsLocks = false }: SqlRoleInput): Promise<CreatedSqlRole> {
     const organization = named === null ? null : await this.findOrganization(named);
     // Names of roles can be read by everybody at the server: they have the organisation's id, and not its name.
     const name = sqlRoleName(organization?.id ?? null, randomBytes(5).toString('hex'));
-    if (role !== null && !isSqlRoleName(role, organization?.id ?? null)) throw new Error(refusalOfName(role, organization));
+    if (role !== null && !isSqlRoleName(role, organization?.id ?? null))
+      throw new Error(refusalOfName(role, organization));
     return this.createNamed(role ?? name, organization, role === null, acceptsLocks);
   }
 
-  private async createNamed(name: string, organization: CreatedSqlRole['organization'], isNew: boolean, acceptsLocks: boolean): Promise<CreatedSqlRole> {
+  private async createNamed(
+    name: string,
+    organization: CreatedSqlRole['organization'],
+    isNew: boolean,
+    acceptsLocks: boolean,
+  ): Promise<CreatedSqlRole> {
     const password = isNew ? randomBytes(24).toString('base64url') : null;
     const verifier = password === null ? '' : scramVerifier(password);
     try {
-      const open = await this.db.transaction((tx) => this.make(tx, name, organization?.id ?? null, isNew ? verifier : null, acceptsLocks));
+      const open = await this.db.transaction((tx) =>
+        this.make(tx, name, organization?.id ?? null, isNew ? verifier : null, acceptsLocks),
+      );
       return { name, organization, password, missing: [], advice: boundStatements(open, name) };
     } catch (error) {
-      if (error instanceof LocksAreOpen) return { name, organization, password: null, missing: [reserveFunctions(error.owner)], advice: [] };
+      if (error instanceof LocksAreOpen)
+        return { name, organization, password: null, missing: [reserveFunctions(error.owner)], advice: [] };
       if (!isForbidden(error)) throw error;
       const group = await this.store.group(this.db);
       const missing = [
@@ -83,7 +116,8 @@ export class SqlRoles {
 
   /** The role reads nothing any more, and is dropped where we may. */
   async drop(name: string): Promise<DroppedSqlRole> {
-    if (!(await this.list()).some((role) => role.name === name)) throw new Error(`no SQL role of this installation is called ${name}; list-sql-roles names them`);
+    if (!(await this.list()).some((role) => role.name === name))
+      throw new Error(`no SQL role of this installation is called ${name}; list-sql-roles names them`);
     const { name: group } = await this.store.group(this.db);
     // The right to read goes first. Whoever made the role, we gave that, and may take it back.
     await this.db.transaction(async (tx) => {
@@ -105,14 +139,25 @@ export class SqlRoles {
     } catch (error) {
       // Of somebody else, or it owns something (dependent_objects_still_exist).
       if (!isForbidden(error) && (error as { code?: string }).code !== '2BP01') throw error;
-      return { missing: [...(hasLeft ? [] : [leaveStatement(name, group)]), ...(ended ? [] : [endStatement(name)]), dropStatement(name)], ended };
+      return {
+        missing: [
+          ...(hasLeft ? [] : [leaveStatement(name, group)]),
+          ...(ended ? [] : [endStatement(name)]),
+          dropStatement(name),
+        ],
+        ended,
+      };
     }
   }
 
-  /** Whether the role is in the group no longer. Rights on tables are asked at each execution; within a transaction that is open, no more. */
+  /**
+   * Whether the role is in the group no longer. Rights on tables are asked at each execution; within a transaction that
+   * is open, no more.
+   */
   private async leave(name: string, group: string): Promise<boolean> {
     try {
-      if ((await this.store.isMember(this.db, name, group)) === true) await this.store.run(this.db, [leaveStatement(name, group)]);
+      if ((await this.store.isMember(this.db, name, group)) === true)
+        await this.store.run(this.db, [leaveStatement(name, group)]);
     } catch (error) {
       if (!isForbidden(error)) throw error;
     }
@@ -120,7 +165,13 @@ export class SqlRoles {
     return (await this.store.isMember(this.db, name, group)) !== true;
   }
 
-  private async make(tx: Tx, name: string, organizationId: string | null, verifier: string | null, acceptsLocks: boolean): Promise<Openness> {
+  private async make(
+    tx: Tx,
+    name: string,
+    organizationId: string | null,
+    verifier: string | null,
+    acceptsLocks: boolean,
+  ): Promise<Openness> {
     await this.store.lock(tx);
     const group = await this.store.group(tx);
     if (!group.exists) await this.store.makeGroup(tx, group.name);
@@ -131,18 +182,25 @@ export class SqlRoles {
       if (!isMember) await this.store.run(tx, [memberStatement(name, group.name)]);
     }
     await this.store.grant(tx);
-    if (!(await this.store.mayConnect(tx, name))) throw new Error(`the role ${name} may not connect to this database, and we may not let it: GRANT CONNECT ON DATABASE … TO "${group.name}"`);
+    if (!(await this.store.mayConnect(tx, name)))
+      throw new Error(
+        `the role ${name} may not connect to this database, and we may not let it: GRANT CONNECT ON DATABASE … TO "${group.name}"`,
+      );
     refuseExcess(name, await this.store.excess(tx, name));
     const open = await this.bound(tx, name, verifier !== null);
     if (open.locks && !acceptsLocks) throw new LocksAreOpen(open.owner);
-    if (!(await this.store.insert(tx, name, organizationId))) throw new Error(`the role ${name} reads already: drop-sql-role first`);
+    if (!(await this.store.insert(tx, name, organizationId)))
+      throw new Error(`the role ${name} reads already: drop-sql-role first`);
     await this.store.allow(tx, name);
     return open;
   }
 
   /** Takes from everybody what a reader could stop others with, as far as we may. Gives what is left. */
   private async bound(tx: Tx, name: string, isNew: boolean): Promise<Openness> {
-    const { owner, database, locks, temporary, isSuperuser, ownsDatabase, maySetLimit } = await this.store.openness(tx, name);
+    const { owner, database, locks, temporary, isSuperuser, ownsDatabase, maySetLimit } = await this.store.openness(
+      tx,
+      name,
+    );
     if (locks && isSuperuser) await this.store.run(tx, [reserveFunctions(owner)]);
     if (temporary && ownsDatabase) await this.store.run(tx, temporaryStatements(database, owner));
     if (isNew && maySetLimit) await this.store.run(tx, [limitStatement(name)]);
@@ -151,7 +209,10 @@ export class SqlRoles {
 
   private async findOrganization(named: string): Promise<{ id: string; name: string }> {
     const found = await this.store.organizationsNamed(this.db, named);
-    if (found.length > 1) throw new Error(`more than one organisation is called ${named}: give its id (${found.map(({ id }) => id).join(', ')})`);
+    if (found.length > 1)
+      throw new Error(
+        `more than one organisation is called ${named}: give its id (${found.map(({ id }) => id).join(', ')})`,
+      );
     if (found.length === 0) throw new Error(`there is no organisation ${named}; ${await this.knownOrganizations()}`);
     return found[0]!;
   }
@@ -179,10 +240,19 @@ const boundStatements = ({ owner, database, locks, temporary, spills }: Openness
 
 function refuseExcess(name: string, { isPrivileged, creates, reads, writes }: Excess): void {
   const problems = [
-    ...(isPrivileged ? ['it is a superuser, may make roles, or is not bound by row security (BYPASSRLS, or a member of the owner of our tables)'] : []),
-    ...(creates.length > 0 ? [`it may create objects in ${creates.join(', ')}: REVOKE CREATE ON SCHEMA … FROM PUBLIC`] : []),
+    ...(isPrivileged
+      ? [
+          'it is a superuser, may make roles, or is not bound by row security (BYPASSRLS, or a member of the owner of our tables)',
+        ]
+      : []),
+    ...(creates.length > 0
+      ? [`it may create objects in ${creates.join(', ')}: REVOKE CREATE ON SCHEMA … FROM PUBLIC`]
+      : []),
     ...(reads.length > 0 ? [`it may read without row security: ${reads.join(', ')}`] : []),
     ...(writes.length > 0 ? [`it may write: ${writes.join(', ')}`] : []),
   ];
-  if (problems.length > 0) throw new Error(`the role ${name} could do more than read what it is to see, and was not taken:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
+  if (problems.length > 0)
+    throw new Error(
+      `the role ${name} could do more than read what it is to see, and was not taken:\n${problems.map((problem) => `- ${problem}`).join('\n')}`,
+    );
 }

@@ -15,8 +15,9 @@ export interface AccessNoticesDeps {
 }
 
 /**
- * Makes a change of who may do what hold on every replica at once: on a notice, what this process remembers of the user's credentials is forgotten,
- * and what ended ones have begun is ended. While the connection that listens is away, credentials are looked up again every two seconds all the same.
+ * Makes a change of who may do what hold on every replica at once: on a notice, what this process remembers of the
+ * user's credentials is forgotten, and what ended ones have begun is ended. While the connection that listens is away,
+ * credentials are looked up again every two seconds all the same.
  */
 export class AccessNotices {
   private readonly listener: Listener;
@@ -37,7 +38,11 @@ export class AccessNotices {
         await ends.look();
       },
       onLost: (error) => logger.warn({ err: error }, 'the connection that listens for changes of access was lost'),
-      onRefused: (error) => logger.warn({ err: error }, 'changes of access cannot be listened for: those of other replicas come with a delay of two seconds'),
+      onRefused: (error) =>
+        logger.warn(
+          { err: error },
+          'access notifications cannot be received: changes on other replicas take effect up to two seconds later',
+        ),
     });
   }
 

@@ -17,7 +17,10 @@ export interface AuthServiceDeps {
   plans: Pick<Plans, 'list' | 'byId'>;
 }
 
-/** Milliseconds for which a good credential is not looked up again: how long a revocation on another replica may take to be seen while its notice cannot be heard. */
+/**
+ * Milliseconds for which a good credential is not looked up again: how long a revocation on another replica may take to
+ * be seen while its notice cannot be heard.
+ */
 const CACHE_MS = 2_000;
 const CACHED = 20_000;
 /** Milliseconds: `lastUsedAt` is this exact. */
@@ -26,7 +29,11 @@ const TOUCH_EVERY_MS = 60_000;
 const TOUCH_DELAY_MS = 500;
 
 /** `notice`: what a change of the user is announced by. */
-interface Cached { viewer: Viewer; notice: string; until: number }
+interface Cached {
+  viewer: Viewer;
+  notice: string;
+  until: number;
+}
 
 /** Turns a credential into the viewer: API tokens by their hash, JWTs of the identity provider by their signature. */
 export class AuthService {
@@ -54,10 +61,12 @@ export class AuthService {
     const isToken = isTokenForm(secret);
     if (!isToken && !(this.verifier && secret.split('.').length === 3)) throw new AppError('UNAUTHENTICATED');
 
-    // Within the cache a token is its own key: it is in memory anyway, and hashing it would be a twentieth of a small request. JWTs are long.
+    // Within the cache a token is its own key: it is in memory anyway, and hashing it would be a twentieth of a small
+    // request. JWTs are long.
     const key = isToken ? secret : hashOfSecret(secret).toString('base64');
     const cached = this.cache.get(key);
-    if (cached && performance.now() < cached.until && (cached.viewer.expiresAtMs ?? Infinity) > Date.now()) return cached.viewer;
+    if (cached && performance.now() < cached.until && (cached.viewer.expiresAtMs ?? Infinity) > Date.now())
+      return cached.viewer;
 
     const running = this.loading.get(key);
     if (running) return running;
@@ -73,7 +82,10 @@ export class AuthService {
     return lookup;
   }
 
-  /** Those of the viewers whose credential or user has ended since (revoked, expired, blocked, deleted): asked of the database. */
+  /**
+   * Those of the viewers whose credential or user has ended since (revoked, expired, blocked, deleted): asked of the
+   * database.
+   */
   async ended(viewers: Viewer[]): Promise<Set<Viewer>> {
     if (viewers.length === 0) return new Set();
     const tokenIds = viewers.flatMap((viewer) => viewer.tokenId ?? []);
@@ -86,7 +98,9 @@ export class AuthService {
     return new Set(
       viewers.filter((viewer) => {
         if (!good.users.has(viewer.userId)) return true;
-        return viewer.tokenId === null ? (viewer.expiresAtMs ?? Infinity) <= Date.now() : !good.tokens.has(viewer.tokenId);
+        return viewer.tokenId === null
+          ? (viewer.expiresAtMs ?? Infinity) <= Date.now()
+          : !good.tokens.has(viewer.tokenId);
       }),
     );
   }
@@ -135,14 +149,30 @@ export class AuthService {
     if (!owner) throw new AppError('UNAUTHENTICATED');
     if (owner.lastUsedAt === null || Date.now() - owner.lastUsedAt.getTime() > TOUCH_EVERY_MS) this.markUsed(owner);
     const { userId, organizationId, role, planId, tokenId, expiresAt } = owner;
-    return { userId, organizationId, role, planId, tokenId, sessionId: null, expiresAtMs: expiresAt?.getTime() ?? null };
+    return {
+      userId,
+      organizationId,
+      role,
+      planId,
+      tokenId,
+      sessionId: null,
+      expiresAtMs: expiresAt?.getTime() ?? null,
+    };
   }
 
   private async jwtViewer(token: string): Promise<Viewer> {
     const identity = await this.verifier!.verify(token);
     const user = await this.users.find(identity);
     const { id: userId, organizationId, role, planId } = user;
-    return { userId, organizationId, role, planId, tokenId: null, sessionId: identity.sessionId, expiresAtMs: identity.expiresAtMs };
+    return {
+      userId,
+      organizationId,
+      role,
+      planId,
+      tokenId: null,
+      sessionId: identity.sessionId,
+      expiresAtMs: identity.expiresAtMs,
+    };
   }
 
   private markUsed({ tokenId, organizationId }: TokenOwner): void {

@@ -11,8 +11,24 @@ export interface TokenOwner {
   role: Role;
   planId: string;
 }
-export interface KnownUser { id: string; organizationId: string; name: string; email: string | null; role: Role; planId: string; blocked: boolean }
-interface UserRow { id: string; organization_id: string; name: string; email: string | null; role: Role; plan_id: string; blocked: boolean }
+export interface KnownUser {
+  id: string;
+  organizationId: string;
+  name: string;
+  email: string | null;
+  role: Role;
+  planId: string;
+  blocked: boolean;
+}
+interface UserRow {
+  id: string;
+  organization_id: string;
+  name: string;
+  email: string | null;
+  role: Role;
+  plan_id: string;
+  blocked: boolean;
+}
 
 /** Only credentials that are good now: not revoked, not expired, of a user who is neither blocked nor deleted. */
 const GOOD_TOKEN = 't.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > weir.now())';
@@ -20,7 +36,15 @@ const GOOD_USER = 'NOT u.blocked AND u.deleted_at IS NULL';
 
 export class AuthStore {
   async ownerOf(db: Pick<Db, 'hot'>, hash: Buffer): Promise<TokenOwner | null> {
-    const [row] = await db.hot<{ token_id: string; last_used_at: Date | null; expires_at: Date | null; user_id: string; organization_id: string; role: Role; plan_id: string }>(
+    const [row] = await db.hot<{
+      token_id: string;
+      last_used_at: Date | null;
+      expires_at: Date | null;
+      user_id: string;
+      organization_id: string;
+      role: Role;
+      plan_id: string;
+    }>(
       'weir_auth_token',
       `SELECT t.id AS token_id, t.last_used_at, t.expires_at, u.id AS user_id, u.organization_id, u.role, u.plan_id
        FROM token_directory d
@@ -29,11 +53,26 @@ export class AuthStore {
        WHERE d.hash = $1 AND ${GOOD_TOKEN} AND ${GOOD_USER}`,
       [hash],
     );
-    return row ? { tokenId: row.token_id, lastUsedAt: row.last_used_at, expiresAt: row.expires_at, userId: row.user_id, organizationId: row.organization_id, role: row.role, planId: row.plan_id } : null;
+    return row
+      ? {
+          tokenId: row.token_id,
+          lastUsedAt: row.last_used_at,
+          expiresAt: row.expires_at,
+          userId: row.user_id,
+          organizationId: row.organization_id,
+          role: row.role,
+          planId: row.plan_id,
+        }
+      : null;
   }
 
   /** Users that are still good, each with those of the tokens that are. */
-  async stillGood(db: Pick<Db, 'hot'>, organizationIds: string[], userIds: string[], tokenIds: string[]): Promise<{ users: Set<string>; tokens: Set<string> }> {
+  async stillGood(
+    db: Pick<Db, 'hot'>,
+    organizationIds: string[],
+    userIds: string[],
+    tokenIds: string[],
+  ): Promise<{ users: Set<string>; tokens: Set<string> }> {
     const rows = await db.hot<{ user_id: string; token_ids: string[] }>(
       'weir_auth_still_good',
       `SELECT u.id AS user_id, ARRAY(
@@ -63,7 +102,10 @@ export class AuthStore {
     const rows =
       idOrName === null
         ? await tx.query<{ id: string }>('SELECT id FROM organizations ORDER BY id LIMIT 2')
-        : await tx.query<{ id: string; exact: boolean }>('SELECT id FROM organizations WHERE id = $1 OR name = $1 ORDER BY id <> $1 LIMIT 2', [idOrName]);
+        : await tx.query<{ id: string; exact: boolean }>(
+            'SELECT id FROM organizations WHERE id = $1 OR name = $1 ORDER BY id <> $1 LIMIT 2',
+            [idOrName],
+          );
     return rows.length === 1 || (idOrName !== null && rows[0]?.id === idOrName) ? rows[0]!.id : null;
   }
 
@@ -72,7 +114,17 @@ export class AuthStore {
       'SELECT id, organization_id, name, email, role, plan_id, blocked FROM users WHERE organization_id = $1 AND external_id = $2 AND deleted_at IS NULL',
       [organizationId, externalId],
     );
-    return row ? { id: row.id, organizationId: row.organization_id, name: row.name, email: row.email, role: row.role, planId: row.plan_id, blocked: row.blocked } : null;
+    return row
+      ? {
+          id: row.id,
+          organizationId: row.organization_id,
+          name: row.name,
+          email: row.email,
+          role: row.role,
+          planId: row.plan_id,
+          blocked: row.blocked,
+        }
+      : null;
   }
 
   /** Was this subject deleted after the time? (milliseconds) */
@@ -86,9 +138,25 @@ export class AuthStore {
   }
 
   /** The first writer wins: several first calls at once make one user. */
-  async insertUser(tx: Tx, user: { organizationId: string; externalId: string; name: string; email: string | null; role: Role; planId: string }): Promise<void> {
+  async insertUser(
+    tx: Tx,
+    user: {
+      organizationId: string;
+      externalId: string;
+      name: string;
+      email: string | null;
+      role: Role;
+      planId: string;
+    },
+  ): Promise<void> {
     await tx.query('SELECT weir.put_user($1, $2, $3, $4, $5, $6, $7)', [
-      user.organizationId, newId('user'), user.name, user.email, user.externalId, user.role, user.planId,
+      user.organizationId,
+      newId('user'),
+      user.name,
+      user.email,
+      user.externalId,
+      user.role,
+      user.planId,
     ]);
   }
 

@@ -11,7 +11,8 @@ export const isTokenForm = (text: string): boolean => TOKEN_FORM.test(text);
 export const hashOfSecret = (secret: string): Buffer => createHash('sha256').update(secret).digest();
 
 /** Remembers that a subject of an organisation was erased, without keeping the subject. */
-export const erasedSubject = (organizationId: string, externalId: string): Buffer => createHash('sha256').update(`${organizationId}\n${externalId}`).digest();
+export const erasedSubject = (organizationId: string, externalId: string): Buffer =>
+  createHash('sha256').update(`${organizationId}\n${externalId}`).digest();
 
 /** The credential of an `Authorization` header, or of the same value in `connection_init`; null: there is none. */
 export function bearerOf(authorization: string | null | undefined): string | null {

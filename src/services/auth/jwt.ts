@@ -25,7 +25,9 @@ export interface JwtIdentity {
   expiresAtMs: number;
 }
 
-/** The identity provider whose tokens count, and what its claims say. null for `jwksUrl`: API tokens alone are taken. */
+/**
+ * The identity provider whose tokens count, and what its claims say. null for `jwksUrl`: API tokens alone are taken.
+ */
 export interface AuthConfig {
   jwksUrl: string | null;
   issuer: string | null;
@@ -55,7 +57,12 @@ export class JwtVerifier {
         issuer: this.config.issuer ?? undefined,
         audience: this.config.audience ?? undefined,
         clockTolerance: CLOCK_SKEW_SECONDS,
-        requiredClaims: ['sub', 'exp', ...(this.config.issuer ? ['iss'] : []), ...(this.config.audience ? ['aud'] : [])],
+        requiredClaims: [
+          'sub',
+          'exp',
+          ...(this.config.issuer ? ['iss'] : []),
+          ...(this.config.audience ? ['aud'] : []),
+        ],
       })
       .catch((error: unknown) => {
         throw refusal(error);
@@ -66,8 +73,16 @@ export class JwtVerifier {
   private async load(): Promise<{ jose: Jose; keys: JWTVerifyGetKey }> {
     // An ES module: this is the only way to it from CommonJS on every supported Node.
     const jose = await import('jose');
-    // Unknown key ids make it look again, but not more often than the cooldown: forged ones must not become load for the provider.
-    return { jose, keys: jose.createRemoteJWKSet(new URL(this.config.jwksUrl!), { timeoutDuration: 5_000, cooldownDuration: 30_000, cacheMaxAge: 600_000 }) };
+    // Unknown key ids make it look again, but not more often than the cooldown: forged ones must not become load for
+    // the provider.
+    return {
+      jose,
+      keys: jose.createRemoteJWKSet(new URL(this.config.jwksUrl!), {
+        timeoutDuration: 5_000,
+        cooldownDuration: 30_000,
+        cacheMaxAge: 600_000,
+      }),
+    };
   }
 }
 
@@ -76,13 +91,29 @@ function refusal(error: unknown): AppError {
   const code = (error as { code?: string }).code ?? '';
   const tokenFault = /^ERR_(JWT|JWS_|JOSE_ALG|JOSE_NOT_SUPPORTED|JWKS_NO_MATCHING|JWKS_MULTIPLE)/.test(code);
   const internal = `JWT: ${error instanceof Error ? error.message : String(error)}`;
-  return tokenFault ? new AppError('UNAUTHENTICATED', { internal }) : new AppError('SERVICE_UNAVAILABLE', { public: 'The keys of the identity provider cannot be read right now.', internal, cause: error });
+  return tokenFault
+    ? new AppError('UNAUTHENTICATED', { internal })
+    : new AppError('SERVICE_UNAVAILABLE', {
+        public: 'The keys of the identity provider cannot be read right now.',
+        internal,
+        cause: error,
+      });
 }
 
-export function readClaims(payload: JWTPayload, config: Pick<AuthConfig, 'roleClaim' | 'organizationClaim'>): JwtIdentity {
+export function readClaims(
+  payload: JWTPayload,
+  config: Pick<AuthConfig, 'roleClaim' | 'organizationClaim'>,
+): JwtIdentity {
   const subject = payload.sub;
   // Half a surrogate pair would be stored as a replacement character, and two subjects would be one user.
-  if (typeof subject !== 'string' || !subject || subject.length > MAX_SUBJECT || subject.includes('\0') || !subject.isWellFormed()) throw new AppError('UNAUTHENTICATED', { internal: 'JWT: no usable subject' });
+  if (
+    typeof subject !== 'string' ||
+    !subject ||
+    subject.length > MAX_SUBJECT ||
+    subject.includes('\0') ||
+    !subject.isWellFormed()
+  )
+    throw new AppError('UNAUTHENTICATED', { internal: 'JWT: no usable subject' });
   const organization = config.organizationClaim ? claim(payload, config.organizationClaim) : undefined;
   const email = text(payload.email);
   return {
@@ -110,21 +141,35 @@ function claim(payload: JWTPayload, path: string): unknown {
 
 const RANK: Role[] = ['MEMBER', 'ANALYST', 'ADMIN', 'OPERATOR'];
 
-/** The highest role that the claim names; other words mean nothing. OPERATOR rules the installation: only the exact word gives it. */
+/**
+ * The highest role that the claim names; other words mean nothing. OPERATOR rules the installation: only the exact word
+ * gives it.
+ */
 function readRole(value: unknown): Role {
   const words = (Array.isArray(value) ? value : [value]).filter((word): word is string => typeof word === 'string');
-  const named = words.map((word) => (word === 'OPERATOR' ? word : RANK.slice(0, 3).find((role) => role === word.toUpperCase())));
+  const named = words.map((word) =>
+    word === 'OPERATOR' ? word : RANK.slice(0, 3).find((role) => role === word.toUpperCase()),
+  );
   return RANK.reduce((highest, role) => (named.includes(role) ? role : highest), 'MEMBER' as Role);
 }
 
 /** As it is or not at all: two that were cut to the same text would be one session. */
 function session(value: unknown): string | null {
-  const usable = typeof value === 'string' && value !== '' && value.length <= MAX_SESSION && !/\p{Cc}/u.test(value) && value.isWellFormed();
+  const usable =
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= MAX_SESSION &&
+    !/\p{Cc}/u.test(value) &&
+    value.isWellFormed();
   return usable ? value : null;
 }
 
 function text(value: unknown): string | null {
   if (typeof value !== 'string') return null;
-  const clean = value.replace(/[\u0000-\u001f\u007f]/g, ' ').trim().slice(0, MAX_TEXT).toWellFormed();
+  const clean = value
+    .replace(/[\u0000-\u001f\u007f]/g, ' ')
+    .trim()
+    .slice(0, MAX_TEXT)
+    .toWellFormed();
   return clean || null;
 }

@@ -7,7 +7,10 @@ import type { AuthService } from './auth.service';
 /** Where viewers are connected: the doors of the server. */
 export interface ConnectedPrincipals {
   principals(): Viewer[];
-  /** What these viewers look at and does not end by itself within `graceMs` (milliseconds) ends with an error; then they are disconnected. */
+  /**
+   * What these viewers look at and does not end by itself within `graceMs` (milliseconds) ends with an error; then they
+   * are disconnected.
+   */
   endPrincipals(match: (viewer: Viewer) => boolean, reason: string, graceMs: number): void;
 }
 export interface SessionRevocationDeps {
@@ -16,16 +19,23 @@ export interface SessionRevocationDeps {
   logger: Logger;
 }
 
-/** How soon revoked and expired credentials end what they have begun; then the last words are waited for. The acceptance limit is 5 s for both. Milliseconds. */
+/**
+ * How soon revoked and expired credentials end what they have begun; then the last words are waited for. The acceptance
+ * limit is 5 s for both. Milliseconds.
+ */
 const LOOK_EVERY_MS = 1_000;
-/** How long a stream has to be stopped, by the replica that runs it and looks at other moments than this one, to be booked, and to tell its viewers so. Milliseconds. */
+/**
+ * How long a stream has to be stopped, by the replica that runs it and looks at other moments than this one, to be
+ * booked, and to tell its viewers so. Milliseconds.
+ */
 const GRACE_MS = LOOK_EVERY_MS + 1_000;
 
 /**
- * Ends what credentials have begun when they end: their streams first, watched or not, so that viewers are told and the answer is kept; then their
- * connections. A stream belongs to the credential that began it: another one of the same user does not keep it alive. Each process looks after the
- * streams that it runs and the viewers that it has. A whole answer was admitted and is finished, except where this process
- * itself is told that its user may do nothing any more.
+ * Ends what credentials have begun when they end: their streams first, watched or not, so that viewers are told and the
+ * answer is kept; then their connections. A stream belongs to the credential that began it: another one of the same
+ * user does not keep it alive.
+ * Each process looks after the streams that it runs and the viewers that it has. A whole answer was admitted and is
+ * finished, except where this process itself is told that its user may do nothing any more.
  */
 export class SessionRevocation {
   private timer: NodeJS.Timeout | null = null;
@@ -33,7 +43,10 @@ export class SessionRevocation {
   private readonly looks: Coalesced;
 
   constructor(private readonly deps: SessionRevocationDeps) {
-    this.looks = new Coalesced(() => this.endEnded(), (error) => deps.logger.warn({ err: error }, 'ended credentials could not be looked for'));
+    this.looks = new Coalesced(
+      () => this.endEnded(),
+      (error) => deps.logger.warn({ err: error }, 'revoked and expired credentials could not be looked up'),
+    );
   }
 
   start(doors: ConnectedPrincipals): void {
@@ -48,7 +61,11 @@ export class SessionRevocation {
 
   /** The user may do nothing any more. */
   endUser(userId: string): void {
-    this.end((viewer) => viewer.userId === userId, () => true, 'The credentials are no longer valid.');
+    this.end(
+      (viewer) => viewer.userId === userId,
+      () => true,
+      'The credentials are no longer valid.',
+    );
   }
 
   /** Ends what belongs to credentials that have ended. Never rejects: what fails is found by the next look. */

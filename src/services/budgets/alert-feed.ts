@@ -21,8 +21,9 @@ export interface AlertFeedDeps {
 const BATCH = 500;
 
 /**
- * Brings the alerts of all replicas to the subscribers of this one. One connection per process listens; whatever it misses (it was cut, a notification
- * was lost) is found by looking every few seconds, because what is new is asked of the table and not of the notification.
+ * Brings the alerts of all replicas to the subscribers of this one. One connection per process listens; whatever it
+ * misses (it was cut, a notification was lost) is found by looking every few seconds, because what is new is asked of
+ * the table and not of the notification.
  */
 export class AlertFeed {
   private readonly subscriptions = new Set<AlertSubscription>();
@@ -35,7 +36,10 @@ export class AlertFeed {
 
   constructor(private readonly deps: AlertFeedDeps) {
     const { databaseUrl, logger, reconnectMs } = deps;
-    this.looks = new Coalesced(() => this.handOut(), (error) => logger.warn({ err: error }, 'budget alerts could not be read'));
+    this.looks = new Coalesced(
+      () => this.handOut(),
+      (error) => logger.warn({ err: error }, 'budget alerts could not be read'),
+    );
     this.listener = new Listener({
       databaseUrl,
       applicationName: 'weir-alerts',
@@ -44,7 +48,11 @@ export class AlertFeed {
       onNotification: () => void this.looks.run(),
       onListening: () => this.looks.run(),
       onLost: (error) => logger.warn({ err: error }, 'the connection that listens for budget alerts was lost'),
-      onRefused: (error) => logger.warn({ err: error }, 'budget alerts cannot be listened for: they come with a delay of seconds'),
+      onRefused: (error) =>
+        logger.warn(
+          { err: error },
+          'budget alert notifications cannot be received: alerts are delayed by some seconds',
+        ),
     });
   }
 
@@ -92,7 +100,10 @@ export class AlertFeed {
   private async handOut(): Promise<boolean> {
     const alerts = await this.deps.store.after(this.last, BATCH);
     if (alerts.length === 0) return false;
-    const lookers = this.subscriptions.size > 0 ? await this.deps.store.lookers([...new Set([...this.subscriptions].map(({ userId }) => userId))]) : new Map();
+    const lookers =
+      this.subscriptions.size > 0
+        ? await this.deps.store.lookers([...new Set([...this.subscriptions].map(({ userId }) => userId))])
+        : new Map();
     // From here to the end without a pause: a subscription that begins sees either the time before or the one after.
     this.last = alerts.at(-1)!.at;
     for (const subscription of this.subscriptions) subscription.offer(alerts, lookers.get(subscription.userId));

@@ -4,7 +4,10 @@ import type { AlertStore } from './alert.store';
 import type { OwnedAlert } from './budget-row.store';
 import type { BudgetAlert } from '../../domain/budget';
 
-/** Alerts of one page of the past, and those that may wait for a slow client: beyond that they are read from the table again when it has taken those. */
+/**
+ * Alerts of one page of the past, and those that may wait for a slow client: beyond that they are read from the table
+ * again when it has taken those.
+ */
 const PAGE = 100;
 
 export interface SubscriptionDeps {
@@ -16,8 +19,9 @@ export interface SubscriptionDeps {
 }
 
 /**
- * One client's alerts, in their order and each once. It is live, and takes what the feed offers; or behind, and reads the table from where it stands
- * until it has come up to the feed. It begins behind where it has something to catch up with, and falls behind where its client is slow.
+ * One client's alerts, in their order and each once. It is live, and takes what the feed offers; or behind, and reads
+ * the table from where it stands until it has come up to the feed. It begins behind where it has something to catch up
+ * with, and falls behind where its client is slow.
  */
 export class AlertSubscription {
   readonly events: AbortableIterator<BudgetAlert>;

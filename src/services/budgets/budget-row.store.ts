@@ -3,14 +3,40 @@ import type { Viewer } from '../../domain/principal';
 import type { Budget, BudgetAlert, BudgetPeriod, BudgetScope } from '../../domain/budget';
 
 export interface BudgetRow {
-  id: string; organization_id: string; scope: BudgetScope; subject_id: string; period: BudgetPeriod; limit_amount: string; soft_limit: string | null; time_zone: string;
-  alert_at_percent: number[]; plan_id: string | null; by_operator: boolean; spent: string; held: string; overage: string; starts_at: Date; ends_at: Date;
+  id: string;
+  organization_id: string;
+  scope: BudgetScope;
+  subject_id: string;
+  period: BudgetPeriod;
+  limit_amount: string;
+  soft_limit: string | null;
+  time_zone: string;
+  alert_at_percent: number[];
+  plan_id: string | null;
+  by_operator: boolean;
+  spent: string;
+  held: string;
+  overage: string;
+  starts_at: Date;
+  ends_at: Date;
 }
 export interface AlertRow {
-  id: string; budget_id: string; organization_id: string; scope: BudgetScope; subject_id: string; owner_id: string | null; percent: number; spent: string; limit_amount: string; at: Date;
+  id: string;
+  budget_id: string;
+  organization_id: string;
+  scope: BudgetScope;
+  subject_id: string;
+  owner_id: string | null;
+  percent: number;
+  spent: string;
+  limit_amount: string;
+  at: Date;
 }
 
-/** Budgets with their period of now: the row where there is one, else what the clock says. A condition on `b` and an order follow. */
+/**
+ * Budgets with their period of now: the row where there is one, else what the clock says. A condition on `b` and an
+ * order follow.
+ */
 export const BUDGETS = `
   SELECT b.id, b.organization_id, b.scope, b.subject_id, b.period, b.limit_amount, b.soft_limit, b.time_zone, b.alert_at_percent, b.plan_id, b.by_operator,
     coalesce(p.spent, 0) AS spent, coalesce(p.held, 0) AS held, coalesce(p.overage, 0) AS overage,
@@ -30,7 +56,11 @@ export const VISIBLE = `($1 = 'OPERATOR' OR (b.organization_id = $2 AND CASE
     WHEN $1 <> 'MEMBER' OR b.scope IN ('ORGANIZATION', 'PROJECT') THEN true
     WHEN b.scope = 'USER' THEN b.subject_id = $3
     ELSE EXISTS (SELECT FROM api_tokens own WHERE own.organization_id = b.organization_id AND own.id = b.subject_id AND own.user_id = $3) END))`;
-export const VIEWER = ({ role, organizationId, userId }: Pick<Viewer, 'role' | 'organizationId' | 'userId'>): string[] => [role, organizationId, userId];
+export const VIEWER = ({
+  role,
+  organizationId,
+  userId,
+}: Pick<Viewer, 'role' | 'organizationId' | 'userId'>): string[] => [role, organizationId, userId];
 
 export function toBudget(row: BudgetRow): Budget {
   return {
@@ -60,7 +90,9 @@ function remaining(row: BudgetRow): string {
 }
 
 /** An alert, with the user whose token it is about: what the rule asks for. */
-export interface OwnedAlert extends BudgetAlert { ownerId: string | null }
+export interface OwnedAlert extends BudgetAlert {
+  ownerId: string | null;
+}
 
 export const toAlert = (row: AlertRow): OwnedAlert => ({
   id: row.id,

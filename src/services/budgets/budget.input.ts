@@ -8,15 +8,24 @@ const MAX_THRESHOLDS = 10;
 /** Digits: what is summed up and compared stays far within `numeric`. */
 const AMOUNT = /^\d{1,12}(\.\d{1,12})?$/;
 
-const KINDS: Record<BudgetScope, IdKind> = { ORGANIZATION: 'organization', PROJECT: 'project', USER: 'user', API_TOKEN: 'apiToken' };
+const KINDS: Record<BudgetScope, IdKind> = {
+  ORGANIZATION: 'organization',
+  PROJECT: 'project',
+  USER: 'user',
+  API_TOKEN: 'apiToken',
+};
 
-/** What of an edit can be said without asking the database; amounts in their one written form. Throws BAD_USER_INPUT. */
+/**
+ * What of an edit can be said without asking the database; amounts in their one written form. Throws BAD_USER_INPUT.
+ */
 export function readBudgetEdit(input: BudgetEdit): BudgetEdit {
   const kind = kindOfId(input.subjectId);
-  if (kind !== null && kind !== KINDS[input.scope]) throw badInput('subjectId', `is the id of something else than scope ${input.scope} is about`);
+  if (kind !== null && kind !== KINDS[input.scope])
+    throw badInput('subjectId', `is the id of something else than scope ${input.scope} is about`);
   const limit = readAmount(input.limit, 'limit');
   const softLimit = input.softLimit == null ? null : readAmount(input.softLimit, 'softLimit');
-  if (softLimit !== null && Decimal.parse(softLimit).compare(Decimal.parse(limit)) > 0) throw badInput('softLimit', 'must not be above the limit');
+  if (softLimit !== null && Decimal.parse(softLimit).compare(Decimal.parse(limit)) > 0)
+    throw badInput('softLimit', 'must not be above the limit');
   if (!isZoneName(input.timeZone)) throw badInput('timeZone', ZONE_PROBLEM);
   checkThresholds(input.alertAtPercent);
   return { ...input, limit, softLimit };
@@ -40,7 +49,8 @@ function readAmount(text: string, argument: string): string {
 function checkThresholds(percents: readonly number[]): void {
   if (percents.length > MAX_THRESHOLDS) throw badInput('alertAtPercent', `at most ${MAX_THRESHOLDS} thresholds`);
   percents.forEach((percent, index) => {
-    if (!Number.isInteger(percent) || percent < 1 || percent > 100) throw badInput(`alertAtPercent[${index}]`, 'a whole number from 1 to 100');
+    if (!Number.isInteger(percent) || percent < 1 || percent > 100)
+      throw badInput(`alertAtPercent[${index}]`, 'a whole number from 1 to 100');
     if (percents.indexOf(percent) !== index) throw badInput(`alertAtPercent[${index}]`, 'is there twice');
   });
 }

@@ -27,7 +27,10 @@ export class BudgetService {
   constructor(private readonly deps: BudgetServiceDeps) {}
 
   /** In the order organisation, project, user, token, and then the fullest first; at most a thousand. */
-  list(viewer: Viewer, { scope, subjectId }: { scope?: BudgetScope | null; subjectId?: string | null }): Promise<Budget[]> {
+  list(
+    viewer: Viewer,
+    { scope, subjectId }: { scope?: BudgetScope | null; subjectId?: string | null },
+  ): Promise<Budget[]> {
     const subjectIds = subjectId != null ? [subjectId] : scope != null ? null : subjectsOf(viewer);
     return this.deps.store.list(viewer, scope ?? null, subjectIds);
   }
@@ -41,7 +44,10 @@ export class BudgetService {
     return this.deps.alerts.find(viewer, id);
   }
 
-  /** Alerts of budgets that the caller may see: those after `after`, then what comes, from every replica. Ends by `return()`. */
+  /**
+   * Alerts of budgets that the caller may see: those after `after`, then what comes, from every replica. Ends by
+   * `return()`.
+   */
   alerts(viewer: Viewer, after: Date | null): AsyncIterableIterator<BudgetAlert> {
     return this.deps.alerts.subscribe(viewer.userId, after);
   }
@@ -51,12 +57,18 @@ export class BudgetService {
     return this.deps.store.anyOf(viewer.organizationId, subjectsOf(viewer));
   }
 
-  /** In the order of the budgets. Who may see them is the caller's to know. Throws RATE_LIMITED where too many sums are asked for at once. */
+  /**
+   * In the order of the budgets. Who may see them is the caller's to know. Throws RATE_LIMITED where too many sums are
+   * asked for at once.
+   */
   async spentToday(budgets: readonly Budget[]): Promise<string[]> {
     // A day that is the budget's period has been summed up already.
     const others = budgets.filter(({ period }) => period !== 'DAY');
     const sum = (): Promise<Map<string, string>> => this.deps.store.spentToday(others);
-    const spent = others.length === 0 ? new Map<string, string>() : await (this.deps.limiter ? this.deps.limiter.run('', sum) : sum());
+    const spent =
+      others.length === 0
+        ? new Map<string, string>()
+        : await (this.deps.limiter ? this.deps.limiter.run('', sum) : sum());
     return budgets.map((budget) => (budget.period === 'DAY' ? budget.spent : (spent.get(budget.id) ?? '0')));
   }
 
@@ -65,7 +77,10 @@ export class BudgetService {
     requireEditor(viewer);
     const edit = readBudgetEdit(input);
     if (!(await this.deps.store.knowsZone(edit.timeZone))) throw badInput('timeZone', ZONE_PROBLEM);
-    const { before, after } = edit.id == null ? { before: null, after: await this.create(viewer, edit) } : await this.change(viewer, edit.id, edit);
+    const { before, after } =
+      edit.id == null
+        ? { before: null, after: await this.create(viewer, edit) }
+        : await this.change(viewer, edit.id, edit);
     this.log(viewer, before ? 'budget.update' : 'budget.create', before, after);
     return after;
   }
@@ -85,11 +100,30 @@ export class BudgetService {
     return id;
   }
 
-  private log(viewer: Viewer, action: 'budget.create' | 'budget.update' | 'budget.delete', before: Budget | null, after: Budget | null): void {
+  private log(
+    viewer: Viewer,
+    action: 'budget.create' | 'budget.update' | 'budget.delete',
+    before: Budget | null,
+    after: Budget | null,
+  ): void {
     const { id, organizationId } = (after ?? before)!;
     const shown = (budget: Budget | null): object | null =>
-      budget && { scope: budget.scope, subjectId: budget.subjectId, period: budget.period, limit: budget.limit, softLimit: budget.softLimit, timeZone: budget.timeZone, alertAtPercent: budget.alertAtPercent };
-    logAct(this.deps.logger, { actor: viewer.userId, action, target: { id, organizationId }, before: shown(before), after: shown(after) });
+      budget && {
+        scope: budget.scope,
+        subjectId: budget.subjectId,
+        period: budget.period,
+        limit: budget.limit,
+        softLimit: budget.softLimit,
+        timeZone: budget.timeZone,
+        alertAtPercent: budget.alertAtPercent,
+      };
+    logAct(this.deps.logger, {
+      actor: viewer.userId,
+      action,
+      target: { id, organizationId },
+      before: shown(before),
+      after: shown(after),
+    });
   }
 
   private async create(viewer: Viewer, edit: BudgetEdit): Promise<Budget> {
@@ -99,7 +133,8 @@ export class BudgetService {
     const id = newId('budget');
     return store.transaction(async (tx) => {
       await store.lock(tx, organizationId);
-      if ((await store.countOf(tx, organizationId, edit.subjectId)) >= MAX_BUDGETS) throw badInput('subjectId', `has ${MAX_BUDGETS} budgets already: change or remove one`);
+      if ((await store.countOf(tx, organizationId, edit.subjectId)) >= MAX_BUDGETS)
+        throw badInput('subjectId', `has ${MAX_BUDGETS} budgets already: change or remove one`);
       await store.insert(tx, { ...edit, id, organizationId, byOperator: viewer.role === 'OPERATOR' });
       await store.fill(tx, organizationId, id);
       return (await store.find(viewer, id, tx))!;
@@ -121,11 +156,20 @@ export class BudgetService {
     });
   }
 
-  private async editable(viewer: Viewer, id: string, argument: string, tx?: Parameters<BudgetStore['find']>[2]): Promise<Budget> {
+  private async editable(
+    viewer: Viewer,
+    id: string,
+    argument: string,
+    tx?: Parameters<BudgetStore['find']>[2],
+  ): Promise<Budget> {
     const { store } = this.deps;
     const budget = await store.find(viewer, id, tx);
     if (!budget) throw notFound(argument);
-    if (budget.planId !== null) throw badInput(argument, `made by the plan ${await store.planName(budget.planId)}: change the plan's monthlyBudget with upsertPlan`);
+    if (budget.planId !== null)
+      throw badInput(
+        argument,
+        `made by the plan ${await store.planName(budget.planId)}: change the plan's monthlyBudget with upsertPlan`,
+      );
     requireEditable(viewer, budget);
     return budget;
   }
@@ -149,4 +193,8 @@ export class BudgetService {
 }
 
 /** What budgets can apply to whatever the viewer does. */
-const subjectsOf = (viewer: Viewer): string[] => [viewer.organizationId, viewer.userId, ...(viewer.tokenId === null ? [] : [viewer.tokenId])];
+const subjectsOf = (viewer: Viewer): string[] => [
+  viewer.organizationId,
+  viewer.userId,
+  ...(viewer.tokenId === null ? [] : [viewer.tokenId]),
+];

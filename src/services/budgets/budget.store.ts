@@ -15,7 +15,10 @@ export type NewBudget = Pick<Budget, 'id' | 'organizationId' | 'byOperator'> & O
 /** What budgets were told of a row: of a reversal, what they had been told before, whatever prices are by now. */
 const TOLD = 'sum(coalesce(budget_cost, cost))';
 
-/** Sums of today, by scope: the rows of the budgets' subjects since a moment. $1: subjects, $2: their organisations, $3: the moment. */
+/**
+ * Sums of today, by scope: the rows of the budgets' subjects since a moment. $1: subjects, $2: their organisations, $3:
+ * the moment.
+ */
 const SPENT_SINCE: Record<BudgetScope, string> = {
   ORGANIZATION: `SELECT organization_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE organization_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
   PROJECT: `SELECT project_id AS subject, ${TOLD} AS cost FROM llm_usage WHERE project_id = ANY($1) AND organization_id = ANY($2) AND occurred_at >= $3 GROUP BY 1`,
@@ -48,17 +51,26 @@ export class BudgetStore {
 
   /** Whether any of the subjects has a budget. */
   async anyOf(organizationId: string, subjectIds: readonly string[]): Promise<boolean> {
-    const [row] = await this.db.query<{ found: boolean }>('SELECT EXISTS (SELECT FROM budgets WHERE organization_id = $1 AND subject_id = ANY($2)) AS found', [organizationId, subjectIds]);
+    const [row] = await this.db.query<{ found: boolean }>(
+      'SELECT EXISTS (SELECT FROM budgets WHERE organization_id = $1 AND subject_id = ANY($2)) AS found',
+      [organizationId, subjectIds],
+    );
     return row!.found;
   }
 
-  /** Until the transaction ends nothing of the organisation is admitted or settled, and nobody else edits its budgets. To be called first. */
+  /**
+   * Until the transaction ends nothing of the organisation is admitted or settled, and nobody else edits its budgets.
+   * To be called first.
+   */
   async lock(tx: Tx, organizationId: string): Promise<void> {
     await tx.query('SELECT weir.lock_budgets($1)', [organizationId]);
   }
 
   async countOf(tx: Tx, organizationId: string, subjectId: string): Promise<number> {
-    const [row] = await tx.query<{ count: string }>('SELECT count(*) FROM budgets WHERE organization_id = $1 AND subject_id = $2', [organizationId, subjectId]);
+    const [row] = await tx.query<{ count: string }>(
+      'SELECT count(*) FROM budgets WHERE organization_id = $1 AND subject_id = $2',
+      [organizationId, subjectId],
+    );
     return Number(row!.count);
   }
 
@@ -81,7 +93,10 @@ export class BudgetStore {
     await tx.query('DELETE FROM budgets WHERE organization_id = $1 AND id = $2', [organizationId, id]);
   }
 
-  /** The period of now is made anew: with what was spent in it and is held. Alerts that are due are written. Behind `lock`. */
+  /**
+   * The period of now is made anew: with what was spent in it and is held. Alerts that are due are written. Behind
+   * `lock`.
+   */
   async fill(tx: Tx, organizationId: string, id: string): Promise<void> {
     await tx.query(`SELECT ${notifyAlerts('weir.fill_budgets($1, $2)')}`, [organizationId, [id]]);
   }
@@ -109,7 +124,9 @@ export class BudgetStore {
   }
 
   /** Dollars that were booked since midnight in each budget's zone, by budget. */
-  async spentToday(budgets: readonly Pick<Budget, 'id' | 'scope' | 'subjectId' | 'organizationId' | 'timeZone'>[]): Promise<Map<string, string>> {
+  async spentToday(
+    budgets: readonly Pick<Budget, 'id' | 'scope' | 'subjectId' | 'organizationId' | 'timeZone'>[],
+  ): Promise<Map<string, string>> {
     const zones = [...new Set(budgets.map(({ timeZone }) => timeZone))];
     const midnights = await this.db.query<{ zone: string; since: string }>(
       'SELECT zone, weir.local_midnight((weir.now() AT TIME ZONE zone)::date, zone)::text AS since FROM unnest($1::text[]) AS zone',
@@ -128,7 +145,11 @@ export class BudgetStore {
     for (const { scope, since, budgets: members } of groups.values()) {
       const subjects = [...new Set(members.map(({ subjectId }) => subjectId))];
       const organizations = [...new Set(members.map(({ organizationId }) => organizationId))];
-      const rows = await this.db.query<{ subject: string; cost: string | null }>(SPENT_SINCE[scope], [subjects, organizations, since]);
+      const rows = await this.db.query<{ subject: string; cost: string | null }>(SPENT_SINCE[scope], [
+        subjects,
+        organizations,
+        since,
+      ]);
       const bySubject = new Map(rows.map(({ subject, cost }) => [subject, canonicalDecimal(cost ?? '0')]));
       for (const { id, subjectId } of members) spent.set(id, bySubject.get(subjectId) ?? '0');
     }
@@ -136,4 +157,10 @@ export class BudgetStore {
   }
 }
 
-const termsOf = (edit: Omit<BudgetEdit, 'id'>): unknown[] => [edit.period, edit.limit, edit.softLimit ?? null, edit.timeZone, edit.alertAtPercent];
+const termsOf = (edit: Omit<BudgetEdit, 'id'>): unknown[] => [
+  edit.period,
+  edit.limit,
+  edit.softLimit ?? null,
+  edit.timeZone,
+  edit.alertAtPercent,
+];

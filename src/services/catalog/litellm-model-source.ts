@@ -14,7 +14,10 @@ export interface ProxyLists {
   routing(): Promise<ProxyRouting>;
 }
 
-/** The proxy's models: which there are from /v1/models, what they can do from /model_group/info, what they cost from /v1/model/info, what stands in for them from /router/settings. */
+/**
+ * The proxy's models: which there are from /v1/models, what they can do from /model_group/info, what they cost from
+ * /v1/model/info, what stands in for them from /router/settings.
+ */
 export class LitellmModelSource implements ModelSourceClient {
   readonly upstream = 'LITELLM';
 
@@ -27,16 +30,29 @@ export class LitellmModelSource implements ModelSourceClient {
       fallbacksUnknown = error;
       return {};
     });
-    const [listed, groups, deployments, rules] = await Promise.all([admin.models(), admin.modelGroups(), admin.deployments(), routing.then(readRouting)]);
+    const [listed, groups, deployments, rules] = await Promise.all([
+      admin.models(),
+      admin.modelGroups(),
+      admin.deployments(),
+      routing.then(readRouting),
+    ]);
     const groupOf = new Map(groups.map((group) => [group.model_group, group]));
     const deploymentsOf = new Map<string, ProxyDeployment[]>();
-    for (const deployment of deployments) deploymentsOf.set(deployment.model_name, [...(deploymentsOf.get(deployment.model_name) ?? []), deployment]);
+    for (const deployment of deployments)
+      deploymentsOf.set(deployment.model_name, [...(deploymentsOf.get(deployment.model_name) ?? []), deployment]);
 
     const models: CatalogModel[] = [];
     const prices: ObservedPrice[] = [];
     for (const model of uniqueById(listed)) {
       const own = deploymentsOf.get(model.id) ?? [];
-      models.push({ ...mapModel(model, groupOf.get(model.id), own.map((deployment) => deployment.model_info ?? {})), fallbacks: fallbacksOf(model.id, rules) });
+      models.push({
+        ...mapModel(
+          model,
+          groupOf.get(model.id),
+          own.map((deployment) => deployment.model_info ?? {}),
+        ),
+        fallbacks: fallbacksOf(model.id, rules),
+      });
       prices.push(...pricesOf(model.id, own, groupOf.get(model.id)));
     }
     return fallbacksUnknown === undefined ? { models, prices } : { models, prices, fallbacksUnknown };
@@ -44,10 +60,19 @@ export class LitellmModelSource implements ModelSourceClient {
 }
 
 // A pattern such as `openai/*` is a rule of the proxy's configuration, not a model that can be asked for.
-const uniqueById = (models: ProxyModel[]): ProxyModel[] =>
-  [...new Map(models.filter((model) => typeof model.id === 'string' && model.id !== '' && !model.id.includes('*')).map((model) => [model.id, model])).values()];
+const uniqueById = (models: ProxyModel[]): ProxyModel[] => [
+  ...new Map(
+    models
+      .filter((model) => typeof model.id === 'string' && model.id !== '' && !model.id.includes('*'))
+      .map((model) => [model.id, model]),
+  ).values(),
+];
 
-function mapModel(model: ProxyModel, group: ProxyModelGroup | undefined, infos: ModelInfo[]): Omit<CatalogModel, 'fallbacks'> {
+function mapModel(
+  model: ProxyModel,
+  group: ProxyModelGroup | undefined,
+  infos: ModelInfo[],
+): Omit<CatalogModel, 'fallbacks'> {
   const facts: ModelInfo[] = [...(group ? [group as ModelInfo] : []), ...infos];
   const mode = modeOf(text(facts, 'mode') ?? model.mode ?? null);
   return {
@@ -58,7 +83,9 @@ function mapModel(model: ProxyModel, group: ProxyModelGroup | undefined, infos: 
     contextWindow: count(facts, 'max_input_tokens') ?? positive(model.max_input_tokens),
     maxOutputTokens: count(facts, 'max_output_tokens') ?? positive(model.max_output_tokens),
     capabilities: [
-      ...CAPABILITIES.filter(([field]) => facts.some((fact) => fact[field] === true)).map(([, capability]) => capability),
+      ...CAPABILITIES.filter(([field]) => facts.some((fact) => fact[field] === true)).map(
+        ([, capability]) => capability,
+      ),
       ...(mode === 'CHAT' || mode === 'COMPLETION' ? (['STREAMING'] as const) : []),
     ],
   };
@@ -66,7 +93,8 @@ function mapModel(model: ProxyModel, group: ProxyModelGroup | undefined, infos: 
 
 /** One entry per deployment; for an alias that /v1/model/info does not have, what its group says. */
 function pricesOf(model: string, deployments: ProxyDeployment[], group: ProxyModelGroup | undefined): ObservedPrice[] {
-  if (deployments.length === 0) return [{ model, deployment: null, rates: group ? ratesOfModelInfo(group as ModelInfo) : null, knownAs: [model] }];
+  if (deployments.length === 0)
+    return [{ model, deployment: null, rates: group ? ratesOfModelInfo(group as ModelInfo) : null, knownAs: [model] }];
   return deployments.map((deployment) => {
     const info = deployment.model_info ?? {};
     const params = deployment.litellm_params ?? {};
@@ -108,4 +136,5 @@ const count = (facts: ModelInfo[], field: string): number | null => {
   const found = facts.map((fact) => positive(fact[field])).filter((value) => value !== null);
   return found.length > 0 ? Math.min(...found) : null;
 };
-const positive = (value: unknown): number | null => (Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : null);
+const positive = (value: unknown): number | null =>
+  Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : null;

@@ -14,14 +14,20 @@ export interface ModelCatalogDeps {
   /** Milliseconds between two refreshes, give or take a tenth. */
   refreshMs: number;
   logger: Logger;
-  /** Gets every good answer, after it is served and before `refresh` settles: prices and teams follow from it. What it throws is logged. */
+  /**
+   * Gets every good answer, after it is served and before `refresh` settles: prices and teams follow from it. What it
+   * throws is logged.
+   */
   onRefreshed?: (answer: ModelSourceAnswer) => Promise<void> | void;
 }
 
 // After a failure the upstream is asked again after this long, then twice as long, up to `refreshMs`.
 const FIRST_RETRY_MS = 1_000;
 
-/** What the upstream serves, in memory: asked in the background, never by a request. The last good answer is kept in the database. */
+/**
+ * What the upstream serves, in memory: asked in the background, never by a request. The last good answer is kept in the
+ * database.
+ */
 export class ModelCatalog {
   private readonly store: ModelListStore;
   private models: CatalogModel[] = [];
@@ -40,7 +46,9 @@ export class ModelCatalog {
     this.serve(deps.safeModeModels.map(safeModeModel), new Date(), 'SAFE_MODE');
   }
 
-  /** Serves the last known list, then asks the upstream once; one that is away does not keep the product from starting. */
+  /**
+   * Serves the last known list, then asks the upstream once; one that is away does not keep the product from starting.
+   */
   async start(): Promise<void> {
     this.stopped = false;
     const known = await this.store.load(this.deps.source.upstream);
@@ -55,7 +63,10 @@ export class ModelCatalog {
     await this.running;
   }
 
-  /** Asks the upstream now, or waits for the question that is already under way. False: it could not be asked; never rejects. */
+  /**
+   * Asks the upstream now, or waits for the question that is already under way. False: it could not be asked; never
+   * rejects.
+   */
   refresh(): Promise<boolean> {
     this.running ??= this.ask().finally(() => {
       this.running = null;
@@ -67,7 +78,13 @@ export class ModelCatalog {
   snapshot(): CatalogSnapshot {
     const tooOld = this.lastSuccessMs === null || Date.now() - this.lastSuccessMs > 3 * this.deps.refreshMs;
     const stale = tooOld || this.failures > 0;
-    return { models: this.models, byId: this.byId, asOf: this.asOf, stale, source: stale && this.origin !== 'SAFE_MODE' ? 'LAST_KNOWN' : this.origin };
+    return {
+      models: this.models,
+      byId: this.byId,
+      asOf: this.asOf,
+      stale,
+      source: stale && this.origin !== 'SAFE_MODE' ? 'LAST_KNOWN' : this.origin,
+    };
   }
 
   find(id: string): CatalogModel | null {
@@ -83,7 +100,10 @@ export class ModelCatalog {
       if (answer.models.length === 0) throw new Error('the upstream lists no models');
     } catch (error) {
       this.failures += 1;
-      logger.warn({ err: error, upstream: source.upstream, failures: this.failures, source: this.snapshot().source }, 'model list could not be refreshed');
+      logger.warn(
+        { err: error, upstream: source.upstream, failures: this.failures, source: this.snapshot().source },
+        'model list could not be refreshed',
+      );
       return false;
     }
     if (answer.fallbacksUnknown !== undefined) answer = this.withLastFallbacks(answer);
@@ -93,22 +113,31 @@ export class ModelCatalog {
     } catch (error) {
       logger.error({ err: error }, 'model list could not be stored');
     }
-    if (this.failures > 0 || this.lastSuccessMs === null) logger.info({ upstream: source.upstream, models: answer.models.length }, 'model list refreshed');
+    if (this.failures > 0 || this.lastSuccessMs === null)
+      logger.info({ upstream: source.upstream, models: answer.models.length }, 'model list refreshed');
     this.failures = 0;
     this.lastSuccessMs = Date.now();
     this.serve(answer.models, asOf, source.upstream === 'LITELLM' ? 'PROXY' : 'DIRECT');
     try {
       await this.deps.onRefreshed?.(answer);
     } catch (error) {
-      logger.error({ err: error }, 'what follows from a new model list failed');
+      logger.error({ err: error }, 'prices or keys could not be updated after the model list was refreshed');
     }
     return true;
   }
 
-  /** A budget holds the dearest of a model's fallbacks: not to know them for a minute must not make calls look cheaper. */
+  /**
+   * A budget holds the dearest of a model's fallbacks: not to know them for a minute must not make calls look cheaper.
+   */
   private withLastFallbacks(answer: ModelSourceAnswer): ModelSourceAnswer {
-    this.deps.logger.warn({ err: answer.fallbacksUnknown, upstream: this.deps.source.upstream }, 'the upstream does not say its fallbacks: the last known ones hold');
-    return { ...answer, models: answer.models.map((model) => ({ ...model, fallbacks: this.byId.get(model.id)?.fallbacks ?? [] })) };
+    this.deps.logger.warn(
+      { err: answer.fallbacksUnknown, upstream: this.deps.source.upstream },
+      'the upstream does not say its fallbacks: the last known ones hold',
+    );
+    return {
+      ...answer,
+      models: answer.models.map((model) => ({ ...model, fallbacks: this.byId.get(model.id)?.fallbacks ?? [] })),
+    };
   }
 
   private serve(models: CatalogModel[], asOf: Date, origin: ModelSource): void {
@@ -122,7 +151,8 @@ export class ModelCatalog {
     if (this.stopped) return;
     if (this.timer) clearTimeout(this.timer);
     const { refreshMs } = this.deps;
-    const base = this.failures === 0 ? refreshMs : Math.min(refreshMs, FIRST_RETRY_MS * 2 ** Math.min(this.failures - 1, 20));
+    const base =
+      this.failures === 0 ? refreshMs : Math.min(refreshMs, FIRST_RETRY_MS * 2 ** Math.min(this.failures - 1, 20));
     // Replicas that started together do not go on asking together.
     this.timer = setTimeout(() => void this.refresh(), base * (0.9 + Math.random() * 0.2));
     this.timer.unref();

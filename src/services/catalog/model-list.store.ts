@@ -6,9 +6,14 @@ export class ModelListStore {
   constructor(private readonly db: Db) {}
 
   async load(upstream: string): Promise<{ models: CatalogModel[]; asOf: Date } | null> {
-    const [row] = await this.db.query<{ models: CatalogModel[]; as_of: Date }>('SELECT models, as_of FROM model_lists WHERE upstream = $1', [upstream]);
+    const [row] = await this.db.query<{ models: CatalogModel[]; as_of: Date }>(
+      'SELECT models, as_of FROM model_lists WHERE upstream = $1',
+      [upstream],
+    );
     // Lists of earlier releases have no fallbacks.
-    return row ? { models: row.models.map((model) => ({ ...model, fallbacks: model.fallbacks ?? [] })), asOf: row.as_of } : null;
+    return row
+      ? { models: row.models.map((model) => ({ ...model, fallbacks: model.fallbacks ?? [] })), asOf: row.as_of }
+      : null;
   }
 
   /** Answers with the time of the list. */

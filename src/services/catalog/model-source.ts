@@ -5,7 +5,10 @@ import type { CatalogModel } from '../../domain/model';
 export interface ModelSourceAnswer {
   models: CatalogModel[];
   prices: ObservedPrice[];
-  /** Why the upstream did not say what it falls back to: the models' `fallbacks` are then empty, and those that were known last hold on. Left out: it said. */
+  /**
+   * Why the upstream did not say what it falls back to: the models' `fallbacks` are then empty, and those that were
+   * known last hold on. Left out: it said.
+   */
   fallbacksUnknown?: unknown;
 }
 

@@ -18,13 +18,26 @@ export class ModelService {
     },
   ) {}
 
-  /** With `includeUnavailable` also what the plan does not allow, and what the plan names but the upstream does not serve (GONE). */
+  /**
+   * With `includeUnavailable` also what the plan does not allow, and what the plan names but the upstream does not
+   * serve (GONE).
+   */
   async list(viewer: Viewer, includeUnavailable: boolean): Promise<ModelListing> {
     const { models, byId, asOf, stale, source } = this.deps.catalog.snapshot();
     const plan = await this.deps.plans.byId(viewer.planId);
-    const items = await this.priced(viewer, models.map((model) => listed(model, plan)));
-    const gone = exactIds(plan).filter((id) => !byId.has(id)).map(goneModel);
-    return { items: includeUnavailable ? [...items, ...gone] : items.filter((model) => model.available), asOf, stale, source };
+    const items = await this.priced(
+      viewer,
+      models.map((model) => listed(model, plan)),
+    );
+    const gone = exactIds(plan)
+      .filter((id) => !byId.has(id))
+      .map(goneModel);
+    return {
+      items: includeUnavailable ? [...items, ...gone] : items.filter((model) => model.available),
+      asOf,
+      stale,
+      source,
+    };
   }
 
   async get(viewer: Viewer, id: string): Promise<ListedModel | null> {
@@ -34,11 +47,17 @@ export class ModelService {
     return exactIds(plan).includes(id) ? goneModel(id) : null;
   }
 
-  /** Under a budget, what nobody knows the price of cannot be used: unknown is not free. Asks the database only where that makes a difference. */
+  /**
+   * Under a budget, what nobody knows the price of cannot be used: unknown is not free. Asks the database only where
+   * that makes a difference.
+   */
   private async priced(viewer: Viewer, items: ListedModel[]): Promise<ListedModel[]> {
-    const isUnpriced = (model: ListedModel): boolean => model.available && this.deps.prices.current(model.id, viewer.organizationId) === null;
+    const isUnpriced = (model: ListedModel): boolean =>
+      model.available && this.deps.prices.current(model.id, viewer.organizationId) === null;
     if (!items.some(isUnpriced) || !(await this.deps.budgets.applyTo(viewer))) return items;
-    return items.map((model) => (isUnpriced(model) ? { ...model, available: false, unavailableReason: 'UNPRICED_UNDER_BUDGET' } : model));
+    return items.map((model) =>
+      isUnpriced(model) ? { ...model, available: false, unavailableReason: 'UNPRICED_UNDER_BUDGET' } : model,
+    );
   }
 
   /** Empty for a model that nobody serves. */
@@ -53,7 +72,8 @@ function listed(model: CatalogModel, plan: Plan | null): ListedModel {
   return { ...model, available, unavailableReason: available ? null : 'NOT_ON_PLAN' };
 }
 
-const exactIds = (plan: Plan | null): string[] => [...new Set(plan?.models ?? [])].filter((entry) => !entry.endsWith('*'));
+const exactIds = (plan: Plan | null): string[] =>
+  [...new Set(plan?.models ?? [])].filter((entry) => !entry.endsWith('*'));
 
 const goneModel = (id: string): ListedModel => ({
   id,

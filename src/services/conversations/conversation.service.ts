@@ -13,8 +13,18 @@ export class ConversationService {
   /** Throws NOT_FOUND for a project that the caller may not see. */
   async create(viewer: Viewer, input: { title?: string | null; projectId?: string | null }): Promise<Conversation> {
     // An operator sees the projects of others, too.
-    if (input.projectId && (await this.deps.people.visibleProject(viewer, input.projectId))?.organizationId !== viewer.organizationId) throw notFound('projectId');
-    return this.deps.store.insert({ id: newId('conversation'), organizationId: viewer.organizationId, userId: viewer.userId, projectId: input.projectId ?? null, title: input.title ?? null });
+    if (
+      input.projectId &&
+      (await this.deps.people.visibleProject(viewer, input.projectId))?.organizationId !== viewer.organizationId
+    )
+      throw notFound('projectId');
+    return this.deps.store.insert({
+      id: newId('conversation'),
+      organizationId: viewer.organizationId,
+      userId: viewer.userId,
+      projectId: input.projectId ?? null,
+      title: input.title ?? null,
+    });
   }
 
   async rename(viewer: Viewer, id: string, title: string): Promise<Conversation> {
@@ -39,7 +49,13 @@ export class ConversationService {
     const key = after == null ? null : decodeTimeCursor(after);
     if (after != null && !key) throw badInput('after', 'is not a cursor of this list');
     const rows = await this.deps.store.page(viewer, first, key);
-    return pageOf(rows, first, key !== null, (row) => row.key, (row) => row.conversation);
+    return pageOf(
+      rows,
+      first,
+      key !== null,
+      (row) => row.key,
+      (row) => row.conversation,
+    );
   }
 
   message(viewer: Viewer, id: string): Promise<Message | null> {
@@ -51,13 +67,24 @@ export class ConversationService {
     const key = after == null ? null : decodeCursor(after, 1);
     if (after != null && !Number.isSafeInteger(key?.[0])) throw badInput('after', 'is not a cursor of this list');
     const { rows, found } = await this.deps.store.messages(viewer, conversationId, first, key ? Number(key[0]) : null);
-    return { ...pageOf(rows, first, key !== null, (row) => [row.position], (row) => row.message), hasNextPage: found > rows.length };
+    return {
+      ...pageOf(
+        rows,
+        first,
+        key !== null,
+        (row) => [row.position],
+        (row) => row.message,
+      ),
+      hasNextPage: found > rows.length,
+    };
   }
 
   /** What a call continues. Throws NOT_FOUND. */
   async branch(viewer: Viewer, conversationId: string, afterMessageId: string | null): Promise<Branch> {
     const branch = await this.deps.store.branch(viewer, conversationId, afterMessageId);
     if (branch) return branch;
-    throw notFound(afterMessageId && (await this.deps.store.find(viewer, conversationId)) ? 'afterMessageId' : 'conversationId');
+    throw notFound(
+      afterMessageId && (await this.deps.store.find(viewer, conversationId)) ? 'afterMessageId' : 'conversationId',
+    );
   }
 }

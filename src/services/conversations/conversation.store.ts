@@ -2,18 +2,56 @@ import type { Db } from '../../database/pool';
 import type { Viewer } from '../../domain/principal';
 import type { ContentPart, Conversation, Message, MessageRole, ToolCall } from '../../domain/conversation';
 
-interface ConversationSql { id: string; organization_id: string; user_id: string; project_id: string | null; title: string | null; head_id: string | null; created_at: Date; updated_at: Date }
+interface ConversationSql {
+  id: string;
+  organization_id: string;
+  user_id: string;
+  project_id: string | null;
+  title: string | null;
+  head_id: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
 interface MessageSql {
-  id: string; conversation_id: string; position: string; role: MessageRole; content: string | null; reasoning: string | null; parts: ContentPart[] | null; tool_calls: ToolCall[] | null;
-  tool_call_id: string | null; name: string | null; complete: boolean; superseded: boolean; call_id: string | null; created_at: Date;
+  id: string;
+  conversation_id: string;
+  position: string;
+  role: MessageRole;
+  content: string | null;
+  reasoning: string | null;
+  parts: ContentPart[] | null;
+  tool_calls: ToolCall[] | null;
+  tool_call_id: string | null;
+  name: string | null;
+  complete: boolean;
+  superseded: boolean;
+  call_id: string | null;
+  created_at: Date;
 }
 
 const mapConversation = (row: ConversationSql): Conversation => ({
-  id: row.id, organizationId: row.organization_id, userId: row.user_id, projectId: row.project_id, title: row.title, createdAt: row.created_at, updatedAt: row.updated_at,
+  id: row.id,
+  organizationId: row.organization_id,
+  userId: row.user_id,
+  projectId: row.project_id,
+  title: row.title,
+  createdAt: row.created_at,
+  updatedAt: row.updated_at,
 });
 const mapMessage = (row: MessageSql): Message => ({
-  id: row.id, conversationId: row.conversation_id, role: row.role, content: row.content, reasoning: row.reasoning, parts: row.parts ?? [], toolCalls: row.tool_calls ?? [],
-  toolCallId: row.tool_call_id, name: row.name, createdAt: row.created_at, complete: row.complete, superseded: row.superseded, callId: row.call_id,
+  id: row.id,
+  conversationId: row.conversation_id,
+  role: row.role,
+  content: row.content,
+  reasoning: row.reasoning,
+  parts: row.parts ?? [],
+  toolCalls: row.tool_calls ?? [],
+  toolCallId: row.tool_call_id,
+  name: row.name,
+  createdAt: row.created_at,
+  complete: row.complete,
+  superseded: row.superseded,
+  callId: row.call_id,
 });
 
 /** A conversation with the branch that a call continues. */
@@ -22,7 +60,10 @@ export interface Branch {
   headId: string | null;
   /** The whole way from the first message to the one that the call follows. */
   ids: string[];
-  /** Of the way, oldest first: system messages, then the newest, as far as `MAX_BRANCH_MESSAGES` and `MAX_BYTES` go. No tool result is without its call. */
+  /**
+   * Of the way, oldest first: system messages, then the newest, as far as `MAX_BRANCH_MESSAGES` and `MAX_BYTES` go. No
+   * tool result is without its call.
+   */
   messages: Message[];
   /** How many of the way are not in `messages`. */
   omitted: number;
@@ -32,7 +73,8 @@ export interface Branch {
 const MAX_BYTES = 8 * 1024 * 1024;
 const MAX_BRANCH_MESSAGES = 2_000;
 
-// Postgres knows the length of a stored text without reading it. Of JSON it knows the compressed size only: that bounds how much is read for the real one.
+// Postgres knows the length of a stored text without reading it. Of JSON it knows the compressed size only: that bounds
+// how much is read for the real one.
 const TEXT = `octet_length(coalesce(content, '')) + octet_length(coalesce(reasoning, ''))`;
 const STORED_BYTES = `${TEXT} + coalesce(pg_column_size(parts), 0) + coalesce(pg_column_size(tool_calls), 0)`;
 const BYTES = `${TEXT} + coalesce(octet_length(parts::text), 0) + coalesce(octet_length(tool_calls::text), 0)`;
@@ -50,7 +92,13 @@ type Owner = Pick<Viewer, 'organizationId' | 'userId'>;
 export class ConversationStore {
   constructor(private readonly db: Db) {}
 
-  async insert(conversation: { id: string; organizationId: string; userId: string; projectId: string | null; title: string | null }): Promise<Conversation> {
+  async insert(conversation: {
+    id: string;
+    organizationId: string;
+    userId: string;
+    projectId: string | null;
+    title: string | null;
+  }): Promise<Conversation> {
     const [row] = await this.db.query<ConversationSql>(
       'INSERT INTO conversations (organization_id, id, user_id, project_id, title) VALUES ($1, $2, $3, $4, $5) RETURNING *',
       [conversation.organizationId, conversation.id, conversation.userId, conversation.projectId, conversation.title],
@@ -66,7 +114,10 @@ export class ConversationStore {
     return row ? mapConversation(row) : null;
   }
 
-  /** With the answers of its calls that are kept for repetitions; those that still run find their key gone, and keep nothing. */
+  /**
+   * With the answers of its calls that are kept for repetitions; those that still run find their key gone, and keep
+   * nothing.
+   */
   async remove({ organizationId, userId }: Owner, id: string): Promise<boolean> {
     return this.db.transaction(async (tx) => {
       // The lock keeps new calls out, and comes before that of the keys, as in admission and settlement.
@@ -121,7 +172,10 @@ export class ConversationStore {
     return row ? mapMessage(row) : null;
   }
 
-  /** In order of writing, at most `first`, fewer where they are big. `found`: how many there are, up to one more than `first`. */
+  /**
+   * In order of writing, at most `first`, fewer where they are big. `found`: how many there are, up to one more than
+   * `first`.
+   */
   async messages(
     { organizationId, userId }: Owner,
     conversationId: string,
@@ -138,10 +192,16 @@ export class ConversationStore {
       )} ORDER BY position LIMIT $4`,
       [organizationId, conversationId, userId, first, afterPosition ?? 0],
     );
-    return { rows: rows.map((row) => ({ message: mapMessage(row), position: Number(row.position) })), found: Number(rows[0]?.found ?? 0) };
+    return {
+      rows: rows.map((row) => ({ message: mapMessage(row), position: Number(row.position) })),
+      found: Number(rows[0]?.found ?? 0),
+    };
   }
 
-  /** The branch to continue: the current one, or the way to `afterMessageId`. null: no such conversation, or no such message in it. */
+  /**
+   * The branch to continue: the current one, or the way to `afterMessageId`. null: no such conversation, or no such
+   * message in it.
+   */
   async branch({ organizationId, userId }: Owner, id: string, afterMessageId: string | null): Promise<Branch | null> {
     const [row] = await this.db.query<ConversationSql & { ids: string[]; system_ids: string[] }>(
       `SELECT c.*, way.* FROM conversations c, LATERAL (
@@ -159,19 +219,29 @@ export class ConversationStore {
         )
       : [];
     const messages = fromWholeTurn(newest, newest.length < row.ids.length).map(mapMessage);
-    return { conversation: mapConversation(row), headId: row.head_id, ids: row.ids, messages, omitted: row.ids.length - messages.length };
+    return {
+      conversation: mapConversation(row),
+      headId: row.head_id,
+      ids: row.ids,
+      messages,
+      omitted: row.ids.length - messages.length,
+    };
   }
 }
 
 /** What is not superseded is the current branch, and a message is always written after the one that it follows. */
-const CURRENT = 'SELECT id, role, position FROM messages WHERE organization_id = $1 AND conversation_id = c.id AND NOT superseded';
+const CURRENT =
+  'SELECT id, role, position FROM messages WHERE organization_id = $1 AND conversation_id = c.id AND NOT superseded';
 const WAY = `
   WITH RECURSIVE steps AS (
     SELECT id, parent_id, role, position FROM messages WHERE organization_id = $1 AND id = $4 AND conversation_id = c.id
     UNION ALL SELECT m.id, m.parent_id, m.role, m.position FROM messages m JOIN steps ON m.organization_id = $1 AND m.id = steps.parent_id)
   SELECT id, role, position FROM steps`;
 
-/** Where the start was cut off, what remains begins with a question; within one endless turn at least not with a tool's result. */
+/**
+ * Where the start was cut off, what remains begins with a question; within one endless turn at least not with a tool's
+ * result.
+ */
 function fromWholeTurn<M extends { role: MessageRole }>(messages: M[], cut: boolean): M[] {
   if (!cut) return messages;
   const question = messages.findIndex(({ role }) => role === 'USER');

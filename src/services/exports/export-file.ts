@@ -28,7 +28,8 @@ export interface ExportFileDeps {
 /** Calls of a page: about two megabytes, a tenth of a second. Lengths alone are smaller. */
 const PAGE_ROWS = 5_000;
 const MEASURED_ROWS = 20_000;
-// A page looks at a span of time that should hold as many calls as it takes: more are sorted in vain, fewer cost statements.
+// A page looks at a span of time that should hold as many calls as it takes: more are sorted in vain, fewer cost
+// statements.
 const FIRST_SPAN_MS = 3_600_000;
 const MIN_SPAN_MS = 1_000;
 const MAX_SPAN_MS = 64 * 86_400_000;
@@ -41,7 +42,10 @@ const STATEMENT_TIMEOUT = '57014';
 const HEADER = Buffer.from(HEADER_LINE);
 export const HEADER_BYTES = HEADER.length;
 
-/** The file behind a link: made of pages, from any byte on, the same bytes whenever and by whomever it is made. Holds one page at a time. */
+/**
+ * The file behind a link: made of pages, from any byte on, the same bytes whenever and by whomever it is made. Holds
+ * one page at a time.
+ */
 export class ExportFile {
   constructor(private readonly deps: ExportFileDeps) {}
 
@@ -69,13 +73,17 @@ export class ExportFile {
     if (header) yield header;
   }
 
-  /** Counts the bytes that nobody has counted yet, until there are none or the time is over (milliseconds). Gives the length of the file, or null. */
+  /**
+   * Counts the bytes that nobody has counted yet, until there are none or the time is over (milliseconds). Gives the
+   * length of the file, or null.
+   */
   async measure(limitMs: number): Promise<number | null> {
     const { index, check } = this.deps;
     const deadline = performance.now() + limitMs;
     while (index.total === null && performance.now() < deadline) {
       await check();
-      // Several who ask for parts of one file at the same time count it once. Whoever counts may leave: then the next one goes on.
+      // Several who ask for parts of one file at the same time count it once. Whoever counts may leave: then the next
+      // one goes on.
       if (index.measuring) await index.measuring.catch(() => undefined);
       else await (index.measuring = this.countUntil(deadline).finally(() => (index.measuring = null)));
     }
@@ -100,11 +108,17 @@ export class ExportFile {
     // What lies before is in the file already.
     let done: Date | null = after ? dateOf(after.at) : (link.filter.from ?? null);
     let from: Date | null = after ? done : await this.next(done);
-    for (let spanMs = FIRST_SPAN_MS; from; ) {
+    for (let spanMs = FIRST_SPAN_MS; from;) {
       await check();
       const before: Date = new Date(Math.min(from.getTime() + spanMs, END_OF_TIME.getTime()));
       const begun = performance.now();
-      const page: ExportPage | null = await this.page({ after, from, before }, done, limit, lengthOnly, spanMs > MIN_SPAN_MS);
+      const page: ExportPage | null = await this.page(
+        { after, from, before },
+        done,
+        limit,
+        lengthOnly,
+        spanMs > MIN_SPAN_MS,
+      );
       if (!page) {
         spanMs = Math.max(MIN_SPAN_MS, spanMs / 8);
         continue;
@@ -135,7 +149,13 @@ export class ExportFile {
   }
 
   /** null: it took too long, and a shorter span may not. */
-  private async page(span: ExportSpan, done: Date | null, limit: number, lengthOnly: boolean, mayTimeOut: boolean): Promise<ExportPage | null> {
+  private async page(
+    span: ExportSpan,
+    done: Date | null,
+    limit: number,
+    lengthOnly: boolean,
+    mayTimeOut: boolean,
+  ): Promise<ExportPage | null> {
     const { store, link, changes, turn } = this.deps;
     let page: ExportPage;
     try {
@@ -150,16 +170,24 @@ export class ExportFile {
   }
 }
 
-const changed = (why: string): ExportLinkError => new ExportLinkError('CHANGED', `This file can no longer be made as it was: ${why}. Ask for a new link with exportUsage.`);
+const changed = (why: string): ExportLinkError =>
+  new ExportLinkError(
+    'CHANGED',
+    `This file can no longer be made as it was: ${why}. Ask for a new link with exportUsage.`,
+  );
 
-/** A line has the names that people, projects and organisations have when it is made, and each making has to give the same lines. */
+/**
+ * A line has the names that people, projects and organisations have when it is made, and each making has to give the
+ * same lines.
+ */
 export function refuseRenamed(names: string, link: ExportLink): void {
   if (names !== link.names) throw changed('names of people, projects or organisations in it were changed');
 }
 
 /** Throws where calls were removed that come after what is done (null: nothing is). */
 export function refuseDropped(droppedBefore: Date | null, done: Date | null): void {
-  if (droppedBefore !== null && (done === null || done < droppedBefore)) throw changed('some of its calls are no longer kept');
+  if (droppedBefore !== null && (done === null || done < droppedBefore))
+    throw changed('some of its calls are no longer kept');
 }
 
 /** To the millisecond, cut. */

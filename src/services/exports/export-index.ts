@@ -1,12 +1,18 @@
 import type { ExportKey } from './export.store';
 
 /** The line after `key` begins at byte `offset` of the file. null: the first line behind the header. */
-export interface ExportPoint { offset: number; key: ExportKey | null }
+export interface ExportPoint {
+  offset: number;
+  key: ExportKey | null;
+}
 
 /** Places of one file. More than these are thinned out: a place is then twice as far from the next. */
 const MAX_POINTS = 512;
 
-/** What this process has seen of a file while it wrote or measured it: where to begin in the middle, and how long it is. The same for everybody, since a file never changes. */
+/**
+ * What this process has seen of a file while it wrote or measured it: where to begin in the middle, and how long it is.
+ * The same for everybody, since a file never changes.
+ */
 export class ExportIndex {
   private readonly points: ExportPoint[];
   private stride = 0;

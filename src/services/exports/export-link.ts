@@ -14,7 +14,9 @@ export interface ExportLink {
   /** Cut to what the user could see then. */
   filter: ScopedFilter;
   asOf: Date;
-  /** Of the organisations, users and projects that may be named in the file, as one sum: another one makes other bytes. */
+  /**
+   * Of the organisations, users and projects that may be named in the file, as one sum: another one makes other bytes.
+   */
   names: string;
   madeAt: Date;
 }
@@ -26,14 +28,18 @@ const VERSION = '1';
 const MAX_TOKEN = 6_000;
 const DATES = new Set(['from', 'to', 'asOf', 'madeAt']);
 
-/** Signs and reads links. A token is version, content (deflated JSON) and HMAC-SHA256 of both; everybody may read it, and nobody but us can make one. */
+/**
+ * Signs and reads links. A token is version, content (deflated JSON) and HMAC-SHA256 of both; everybody may read it,
+ * and nobody but us can make one.
+ */
 export class ExportLinks {
   private readonly key: Buffer;
   private readonly tagKey: Buffer;
 
   /** `secretKey`: the base64 of 32 bytes. What is used here is derived from it, and says nothing about it. */
   constructor(secretKey: string) {
-    const derived = (purpose: string): Buffer => Buffer.from(hkdfSync('sha256', Buffer.from(secretKey, 'base64'), '', purpose, KEY_BYTES));
+    const derived = (purpose: string): Buffer =>
+      Buffer.from(hkdfSync('sha256', Buffer.from(secretKey, 'base64'), '', purpose, KEY_BYTES));
     this.key = derived('weir export link');
     this.tagKey = derived('weir export tag');
   }
@@ -56,7 +62,9 @@ export class ExportLinks {
     if (dot < 1 || given.length !== right.length || !timingSafeEqual(given, right) || body[0] !== VERSION) return null;
     // Signed by us, so that it is neither broken nor a bomb.
     const json = inflateRawSync(Buffer.from(body.slice(1), 'base64url')).toString('utf8');
-    return JSON.parse(json, (key, value) => (DATES.has(key) && typeof value === 'string' ? new Date(value) : value)) as ExportLink;
+    return JSON.parse(json, (key, value) =>
+      DATES.has(key) && typeof value === 'string' ? new Date(value) : value,
+    ) as ExportLink;
   }
 
   /** The entity tag of the file: only who has begun a download knows it, since the link does not tell. */

@@ -6,9 +6,17 @@ import type { ScopedFilter } from '../usage/usage-scope';
 import { allOf, CALL_ID, Parameters, whereOf } from '../usage/usage-where.store';
 
 /** Where a page ends: time with microseconds as text, then organisation and call. */
-export interface ExportKey { at: string; organizationId: string; callId: string }
+export interface ExportKey {
+  at: string;
+  organizationId: string;
+  callId: string;
+}
 /** A page is of calls after a key, or from a time on, and before another time. */
-export interface ExportSpan { after: ExportKey | null; from: Date; before: Date }
+export interface ExportSpan {
+  after: ExportKey | null;
+  from: Date;
+  before: Date;
+}
 export interface ExportPage {
   rows: number;
   /** Its lines; only their length where that alone was asked for. */
@@ -22,7 +30,12 @@ export interface ExportPage {
   droppedBefore: Date | null;
 }
 /** A price change that the file knows: what it may concern. */
-export interface KnownChange { book: string; model: string; startsAt: Date; endsAt: Date }
+export interface KnownChange {
+  book: string;
+  model: string;
+  startsAt: Date;
+  endsAt: Date;
+}
 
 const KEY_COLUMNS = `to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at, organization_id, call_id`;
 const DROPPED = `(SELECT nullif(dropped_before, '-infinity') FROM usage_retention)`;
@@ -31,38 +44,61 @@ const BEGINNING_OF_TIME = new Date('0001-01-01T00:00:00Z');
 export const END_OF_TIME = new Date('9999-12-31T23:59:59.999Z');
 const ORDER = 'occurred_at, organization_id, call_id';
 
-/** Single calls as lines of a file, a page at a time: each page is a statement of its own, and no connection waits for a client. */
+/**
+ * Single calls as lines of a file, a page at a time: each page is a statement of its own, and no connection waits for a
+ * client.
+ */
 export class ExportStore {
   constructor(private readonly db: Db) {}
 
   /** This moment of the database, to the next whole millisecond; and what is no longer there. */
   async clock(): Promise<{ now: Date; droppedBefore: Date | null }> {
-    const [row] = await this.db.query<{ now: Date; dropped_before: Date | null }>(`SELECT date_trunc('milliseconds', weir.clock() + interval '999 microseconds') AS now, ${DROPPED} AS dropped_before`);
+    const [row] = await this.db.query<{ now: Date; dropped_before: Date | null }>(
+      `SELECT date_trunc('milliseconds', weir.clock() + interval '999 microseconds') AS now, ${DROPPED} AS dropped_before`,
+    );
     return { now: row!.now, droppedBefore: row!.dropped_before };
   }
 
   /** The sum of all names that the file may have: of those who were there at its time. */
   async names(filter: ScopedFilter, asOf: Date): Promise<string> {
     const parameters = new Parameters();
-    const [row] = await this.db.query<{ names: string }>(`SELECT ${namesOf(filter, parameters.add(asOf), parameters)} AS names`, parameters.values);
+    const [row] = await this.db.query<{ names: string }>(
+      `SELECT ${namesOf(filter, parameters.add(asOf), parameters)} AS names`,
+      parameters.values,
+    );
     return row!.names;
   }
 
   /** Price changes of a time and before: none can come to these later. */
   async changes(asOf: Date): Promise<KnownChange[]> {
-    const rows = await this.db.query<{ book: string; model: string; starts_at: Date | number; ends_at: Date | number }>('SELECT book, model, starts_at, ends_at FROM price_changes WHERE recorded_at <= $1', [asOf]);
+    const rows = await this.db.query<{ book: string; model: string; starts_at: Date | number; ends_at: Date | number }>(
+      'SELECT book, model, starts_at, ends_at FROM price_changes WHERE recorded_at <= $1',
+      [asOf],
+    );
     // Infinity is no date.
-    const within = (time: Date | number): Date => (time instanceof Date ? time : time < 0 ? BEGINNING_OF_TIME : END_OF_TIME);
-    return rows.map((row) => ({ book: row.book, model: row.model, startsAt: within(row.starts_at), endsAt: within(row.ends_at) }));
+    const within = (time: Date | number): Date =>
+      time instanceof Date ? time : time < 0 ? BEGINNING_OF_TIME : END_OF_TIME;
+    return rows.map((row) => ({
+      book: row.book,
+      model: row.model,
+      startsAt: within(row.starts_at),
+      endsAt: within(row.ends_at),
+    }));
   }
 
-  /** When the first call at or after a time was made, of whoever the filter is about; what else it asks is not looked at. null: none. */
+  /**
+   * When the first call at or after a time was made, of whoever the filter is about; what else it asks is not looked
+   * at. null: none.
+   */
   async next(filter: ScopedFilter, from: Date | null): Promise<{ at: Date | null; droppedBefore: Date | null }> {
     const parameters = new Parameters();
     const span = whereOf({ organizationIds: null, userIds: null, from, to: filter.to }, parameters);
-    // An index has the calls of one organisation, or of one user, in the order of time: each of them is asked for its first one.
+    // An index has the calls of one organisation, or of one user, in the order of time: each of them is asked for its
+    // first one.
     const { userIds, organizationIds } = filter;
-    const organizations = organizationIds ? `unnest(${parameters.add(organizationIds)}::text[])` : '(SELECT id FROM organizations)';
+    const organizations = organizationIds
+      ? `unnest(${parameters.add(organizationIds)}::text[])`
+      : '(SELECT id FROM organizations)';
     const users = userIds ? `unnest(${parameters.add(userIds)}::text[])` : `(SELECT NULL::text)`;
     const [row] = await this.db.query<{ at: Date | null; dropped_before: Date | null }>(
       `SELECT min(first.occurred_at) AS at, ${DROPPED} AS dropped_before FROM ${organizations} AS o(id) CROSS JOIN ${users} AS u(id) CROSS JOIN LATERAL (
@@ -72,16 +108,34 @@ export class ExportStore {
     return { at: row!.at, droppedBefore: row!.dropped_before };
   }
 
-  /** At most `limit` calls of the span, as they were true at the link's time and at the costs of that time, in the order of `(occurred_at, organization_id, call_id)`. */
-  async page({ filter, asOf }: Pick<ExportLink, 'filter' | 'asOf'>, changes: readonly KnownChange[], span: ExportSpan, limit: number, lengthOnly: boolean): Promise<ExportPage> {
+  /**
+   * At most `limit` calls of the span, as they were true at the link's time and at the costs of that time, in the order
+   * of `(occurred_at, organization_id, call_id)`.
+   */
+  async page(
+    { filter, asOf }: Pick<ExportLink, 'filter' | 'asOf'>,
+    changes: readonly KnownChange[],
+    span: ExportSpan,
+    limit: number,
+    lengthOnly: boolean,
+  ): Promise<ExportPage> {
     const parameters = new Parameters();
     const at = `${parameters.add(asOf)}::timestamptz`;
     const from = `${parameters.add(span.after?.at ?? span.from)}::timestamptz`;
     const before = `${parameters.add(span.before)}::timestamptz`;
-    const conditions = [...whereOf(filter, parameters), `occurred_at >= ${from}`, `occurred_at < ${before}`, `kind <> 'REVERSAL'`, `settled_at <= ${at}`];
+    const conditions = [
+      ...whereOf(filter, parameters),
+      `occurred_at >= ${from}`,
+      `occurred_at < ${before}`,
+      `kind <> 'REVERSAL'`,
+      `settled_at <= ${at}`,
+    ];
     if (filter.providers) conditions.push(`provider = ANY (${parameters.add(filter.providers)}::text[])`);
     if (filter.statuses) conditions.push(`status = ANY (${parameters.add(filter.statuses)}::text[])`);
-    if (span.after) conditions.push(`(occurred_at, organization_id, ${CALL_ID}) > (${from}, ${parameters.add(span.after.organizationId)}::text, ${parameters.add(span.after.callId)}::text)`);
+    if (span.after)
+      conditions.push(
+        `(occurred_at, organization_id, ${CALL_ID}) > (${from}, ${parameters.add(span.after.organizationId)}::text, ${parameters.add(span.after.callId)}::text)`,
+      );
     // What was true then: nothing later was known of the call.
     conditions.push(`NOT EXISTS (SELECT FROM llm_usage AS later WHERE later.corrects_id = ${CALL_ID} AND later.organization_id = llm_usage.organization_id
       AND later.occurred_at = llm_usage.occurred_at AND later.correction > llm_usage.correction AND later.settled_at <= ${at} AND later.occurred_at >= ${from} AND later.occurred_at < ${before})`);
@@ -99,8 +153,23 @@ export class ExportStore {
           LEFT JOIN ${named('projects', 'project_id')} AS j ON j.organization_id = c.organization_id AND j.id = c.project_id OFFSET 0) AS named) AS lines
       LEFT JOIN (SELECT ${KEY_COLUMNS} FROM (SELECT ${ORDER} FROM page ORDER BY occurred_at DESC, organization_id DESC, call_id DESC LIMIT 1) AS key) AS last ON true`;
     // Not of a snapshot that is taken before the statement: that could have lost a partition, and not know it.
-    const [row] = await this.db.query<{ rows: number; bytes: number; text: string | null; at: string | null; organization_id: string; call_id: string; dropped_before: Date | null; names: string }>(sql, parameters.values);
-    const { at: lastAt, organization_id: organizationId, call_id: callId, dropped_before: droppedBefore, ...page } = row!;
+    const [row] = await this.db.query<{
+      rows: number;
+      bytes: number;
+      text: string | null;
+      at: string | null;
+      organization_id: string;
+      call_id: string;
+      dropped_before: Date | null;
+      names: string;
+    }>(sql, parameters.values);
+    const {
+      at: lastAt,
+      organization_id: organizationId,
+      call_id: callId,
+      dropped_before: droppedBefore,
+      ...page
+    } = row!;
     return { ...page, droppedBefore, last: lastAt === null ? null : { at: lastAt, organizationId, callId } };
   }
 }
@@ -109,12 +178,22 @@ export class ExportStore {
 const named = (table: string, column: string, more = ''): string => `(SELECT n.organization_id, n.id, n.name
   FROM (SELECT DISTINCT organization_id, ${column} AS id FROM page OFFSET 0) AS i JOIN ${table} AS n ON n.organization_id = i.organization_id AND n.id = i.id ${more} OFFSET 0)`;
 
-/** The page at the costs of a time. Only rows that a change may be about are priced again: it takes longer than everything else about them. */
-function repriced(changes: readonly KnownChange[], { at, from, before }: Record<'at' | 'from' | 'before', string>, parameters: Parameters): string {
-  const list = (type: string, value: (change: KnownChange) => unknown): string => `${parameters.add(changes.map(value))}::${type}[]`;
+/**
+ * The page at the costs of a time. Only rows that a change may be about are priced again: it takes longer than
+ * everything else about them.
+ */
+function repriced(
+  changes: readonly KnownChange[],
+  { at, from, before }: Record<'at' | 'from' | 'before', string>,
+  parameters: Parameters,
+): string {
+  const list = (type: string, value: (change: KnownChange) => unknown): string =>
+    `${parameters.add(changes.map(value))}::${type}[]`;
   const known = `unnest(${list('text', ({ model }) => model)}, ${list('bigint', ({ book }) => book)}, ${list('timestamptz', ({ startsAt }) => startsAt)}, ${list('timestamptz', ({ endsAt }) => endsAt)})`;
   const columns = [...ROW_COLUMNS.split(','), 'call_id'].map((name) => `touched.${name.trim()}`);
-  const costs = COST_COLUMNS.map((name) => `CASE WHEN touched.is_touched THEN (priced.parts).${name} ELSE touched.${name} END AS ${name}`);
+  const costs = COST_COLUMNS.map(
+    (name) => `CASE WHEN touched.is_touched THEN (priced.parts).${name} ELSE touched.${name} END AS ${name}`,
+  );
   return `(SELECT ${[...columns, ...costs].join(', ')}
     FROM (SELECT page.*, EXISTS (SELECT FROM ${known} AS change(model, book, starts_at, ends_at)
       WHERE change.model = page.served_model AND change.book > page.book_number AND page.occurred_at >= change.starts_at AND page.occurred_at < change.ends_at) AS is_touched FROM page OFFSET 0) AS touched
@@ -123,7 +202,10 @@ function repriced(changes: readonly KnownChange[], { at, from, before }: Record<
         AND entry.occurred_at >= ${from} AND entry.occurred_at < ${before} OFFSET 0) AS priced ON true)`;
 }
 
-/** Of organisations, users and projects that were there at a time: whoever came later has no call that was settled until then. */
+/**
+ * Of organisations, users and projects that were there at a time: whoever came later has no call that was settled until
+ * then.
+ */
 function namesOf({ organizationIds, userIds }: ScopedFilter, at: string, parameters: Parameters): string {
   const organizations = organizationIds && parameters.add(organizationIds);
   const users = userIds && parameters.add(userIds);
@@ -131,7 +213,12 @@ function namesOf({ organizationIds, userIds }: ScopedFilter, at: string, paramet
     `coalesce((SELECT sum(hashtextextended(id || E'\\x01' || ${name}, 0)) FROM ${table} WHERE created_at <= ${at} AND ${organizations ? `${id} = ANY (${organizations}::text[])` : 'true'} AND ${more}), 0)`;
   return `concat(${[
     sum('organizations', 'name', 'id'),
-    sum('users', `CASE WHEN deleted_at IS NULL THEN name ELSE '' END`, 'organization_id', users ? `id = ANY (${users}::text[])` : 'true'),
+    sum(
+      'users',
+      `CASE WHEN deleted_at IS NULL THEN name ELSE '' END`,
+      'organization_id',
+      users ? `id = ANY (${users}::text[])` : 'true',
+    ),
     sum('projects', 'name', 'organization_id'),
   ].join(`, '/', `)})`;
 }

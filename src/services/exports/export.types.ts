@@ -24,7 +24,10 @@ export interface ExportDownload {
   close(): void;
 }
 
-/** One range of bytes. null for everything else (RFC 9110: a server may ignore the header), and several ranges at once are everything else, too. */
+/**
+ * One range of bytes. null for everything else (RFC 9110: a server may ignore the header), and several ranges at once
+ * are everything else, too.
+ */
 export function rangeOf(header: string | undefined): AskedRange | null {
   const match = /^bytes=[ \t]*(\d{0,15})-(\d{0,15})[ \t]*$/i.exec(header ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return null;
@@ -37,6 +40,7 @@ export function rangeOf(header: string | undefined): AskedRange | null {
 /** The bytes of a file of this length that were asked for. */
 export function partOf(asked: AskedRange, total: number): { from: number; to: number } {
   // The last no bytes of a file are none.
-  if ('last' in asked) return asked.last === 0 ? { from: total, to: total - 1 } : { from: Math.max(0, total - asked.last), to: total - 1 };
+  if ('last' in asked)
+    return asked.last === 0 ? { from: total, to: total - 1 } : { from: Math.max(0, total - asked.last), to: total - 1 };
   return { from: asked.from, to: Math.min(asked.to ?? total - 1, total - 1) };
 }

@@ -1,7 +1,11 @@
 import type { Db } from '../../database/pool';
 
 /** A key is its user's: nobody else's means the same. */
-export interface KeyName { organizationId: string; userId: string; key: string }
+export interface KeyName {
+  organizationId: string;
+  userId: string;
+  key: string;
+}
 /** What admission (weir.admit) and settlement (weir.settle) wrote of a key. */
 export interface KeyRow {
   callId: string;
@@ -28,7 +32,11 @@ export class IdempotencyStore {
          k.expires_at IS NOT NULL AS ended, coalesce(k.expires_at <= weir.now(), false) AS expired, k.stored
        FROM unnest($1::text[], $2::text[], $3::text[]) AS asked(organization_id, user_id, key)
        JOIN idempotency_keys AS k ON k.organization_id = asked.organization_id AND k.user_id = asked.user_id AND k.key = asked.key`,
-      [asked.map(({ organizationId }) => organizationId), asked.map(({ userId }) => userId), asked.map(({ key }) => key)],
+      [
+        asked.map(({ organizationId }) => organizationId),
+        asked.map(({ userId }) => userId),
+        asked.map(({ key }) => key),
+      ],
     );
     const found = new Map(rows.map((row) => [idOf(row), row]));
     return names.map((name) => found.get(idOf(name)) ?? null);

@@ -3,7 +3,7 @@ import type { Logger } from '../../lib/logger';
 import type { RunningRegister } from '../../domain/running-call';
 import type { Viewer } from '../../domain/principal';
 import type { IdempotencyStore, KeyName, KeyRow } from './idempotency.store';
-import { KeyWaits } from './waiters';
+import { IdempotencyWaiters } from './waiters';
 import type { CallOutcome } from '../../domain/outcome';
 import type { Upstream } from '../../domain/call';
 import type { Refusal } from '../../domain/refusal';
@@ -29,19 +29,28 @@ export interface IdempotencyDeps {
 const RECOVERY_MS = 600_000;
 
 /**
- * What an idempotency key was used for. One name space per user, for whole answers and streams alike. This only reads: a key is claimed in the
- * admission's transaction, and its end is stored in the settlement's. Elsewhere, a crash between the two would be billed twice.
+ * What an idempotency key was used for. One name space per user, for whole answers and streams alike. This only reads:
+ * a key is claimed in the admission's transaction, and its end is stored in the settlement's. Elsewhere, a crash
+ * between the two would be billed twice.
  */
 export class Idempotency {
   private readonly rows: Grouped<KeyName, KeyRow | null>;
-  private readonly waits: KeyWaits;
+  private readonly waits: IdempotencyWaiters;
 
   constructor({ store, running, logger, totalMs }: IdempotencyDeps) {
     this.rows = new Grouped((names) => store.read(names));
-    this.waits = new KeyWaits({ read: (name) => this.rows.add(name), running, logger, maxMs: totalMs + RECOVERY_MS });
+    this.waits = new IdempotencyWaiters({
+      read: (name) => this.rows.add(name),
+      running,
+      logger,
+      maxMs: totalMs + RECOVERY_MS,
+    });
   }
 
-  /** To be asked before the call is prepared: a repetition is answered also when plan, models or conversation have moved on. null: the key is free. */
+  /**
+   * To be asked before the call is prepared: a repetition is answered also when plan, models or conversation have moved
+   * on. null: the key is free.
+   */
   async find(viewer: Viewer, key: string, inputHash: string): Promise<KeyUse | null> {
     const row = await this.rows.add(nameOf(viewer, key));
     if (!row || row.expired) return null;
@@ -50,13 +59,24 @@ export class Idempotency {
     return row.ended ? { kind: 'REPLAY', callId, stored } : { kind: 'RUNNING', callId };
   }
 
-  /** Waits for the end of the key's running call, and gives what is stored of it. RELEASED: nothing was spent, and the key is free. Throws SERVICE_UNAVAILABLE: see KeyWaits. */
-  async follow(viewer: Viewer, key: string, callId: string, signal?: AbortSignal): Promise<{ outcome: unknown } | 'RELEASED'> {
+  /**
+   * Waits for the end of the key's running call, and gives what is stored of it. RELEASED: nothing was spent, and the
+   * key is free. Throws SERVICE_UNAVAILABLE: see IdempotencyWaiters.
+   */
+  async follow(
+    viewer: Viewer,
+    key: string,
+    callId: string,
+    signal?: AbortSignal,
+  ): Promise<{ outcome: unknown } | 'RELEASED'> {
     const row = await this.waits.wait(nameOf(viewer, key), callId, signal);
     return row ? { outcome: row.stored } : 'RELEASED';
   }
 
-  /** The server shuts down: nobody waits for calls of other processes any more. Resolves when those who wait for calls of this one have been told their end. */
+  /**
+   * The server shuts down: nobody waits for calls of other processes any more. Resolves when those who wait for calls
+   * of this one have been told their end.
+   */
   stop(): Promise<void> {
     return this.waits.stop();
   }
@@ -65,15 +85,30 @@ export class Idempotency {
 const nameOf = ({ organizationId, userId }: Viewer, key: string): KeyName => ({ organizationId, userId, key });
 
 export const idempotencyConflict = (firstUsedAt: Date): Refusal => ({
-  kind: 'IdempotencyConflict', code: 'IDEMPOTENCY_CONFLICT', message: 'This idempotency key was used with other input.', retryable: false, retryAfterMs: null, firstUsedAt,
+  kind: 'IdempotencyConflict',
+  code: 'IDEMPOTENCY_CONFLICT',
+  message: 'This idempotency key was used with other input.',
+  retryable: false,
+  retryAfterMs: null,
+  firstUsedAt,
 });
 
-/** For streams that were told of a call which then ended without having spent anything: the key is free, and its own next call would be another stream. */
+/**
+ * For streams that were told of a call which then ended without having spent anything: the key is free, and its own
+ * next call would be another stream.
+ */
 export const releasedOutcome = (callId: string, upstream: Upstream): CallOutcome<never> => ({
   status: 'FAILED',
   refusal: {
-    kind: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', message: 'The call with this idempotency key ended before anything was spent: repeat the request with the same key.',
-    retryable: true, retryAfterMs: 1_000, upstream, attempts: 1, callId,
+    kind: 'UpstreamFailed',
+    code: 'STREAM_INTERRUPTED',
+    message:
+      'The call with this idempotency key ended before anything was spent: repeat the request with the same key.',
+    retryable: true,
+    retryAfterMs: 1_000,
+    upstream,
+    attempts: 1,
+    callId,
   },
   partial: null,
 });

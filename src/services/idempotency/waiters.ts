@@ -3,11 +3,14 @@ import type { Logger } from '../../lib/logger';
 import type { RunningRegister } from '../../domain/running-call';
 import type { KeyName, KeyRow } from './idempotency.store';
 
-/** How often calls of other processes are asked for: soon after a wait has begun, then more and more seldom. Milliseconds. */
+/**
+ * How often calls of other processes are asked for: soon after a wait has begun, then more and more seldom.
+ * Milliseconds.
+ */
 const FIRST_LOOK_MS = 100;
 const LAST_LOOK_MS = 1_000;
 
-export interface KeyWaitsDeps {
+export interface IdempotencyWaitersDeps {
   read(name: KeyName): Promise<KeyRow | null>;
   running: Pick<RunningRegister, 'find'>;
   logger: Logger;
@@ -15,7 +18,10 @@ export interface KeyWaitsDeps {
   maxMs: number;
 }
 
-interface Follower { resolve(row: KeyRow | null): void; reject(error: unknown): void }
+interface Follower {
+  resolve(row: KeyRow | null): void;
+  reject(error: unknown): void;
+}
 interface Wait {
   name: KeyName;
   callId: string;
@@ -24,8 +30,11 @@ interface Wait {
   followers: Set<Follower>;
 }
 
-/** Everybody in this process who waits for the end of a call that another request has begun. However many wait, the database is asked by one loop. */
-export class KeyWaits {
+/**
+ * Everybody in this process who waits for the end of a call that another request has begun. However many wait, the
+ * database is asked by one loop.
+ */
+export class IdempotencyWaiters {
   private readonly waits = new Map<string, Wait>();
   private timer: NodeJS.Timeout | null = null;
   private looking = false;
@@ -35,9 +44,13 @@ export class KeyWaits {
   private dueAt = 0;
   private onIdle = (): void => {};
 
-  constructor(private readonly deps: KeyWaitsDeps) {}
+  constructor(private readonly deps: IdempotencyWaitersDeps) {}
 
-  /** Resolves when the call has ended, with the key's row; null: the key is free, or another call's. Throws SERVICE_UNAVAILABLE when the server shuts down, when `maxMs` are over, and when the signal says that the client has left. */
+  /**
+   * Resolves when the call has ended, with the key's row; null: the key is free, or another call's. Throws
+   * SERVICE_UNAVAILABLE when the server shuts down, when `maxMs` are over, and when the signal says that the client has
+   * left.
+   */
   wait(name: KeyName, callId: string, signal?: AbortSignal): Promise<KeyRow | null> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return void reject(gone());
@@ -51,14 +64,20 @@ export class KeyWaits {
         if (this.waits.size === 0) this.onIdle();
       };
       const leave = (): void => end(() => reject(gone()));
-      const follower: Follower = { resolve: (row) => end(() => resolve(row)), reject: (error) => end(() => reject(error)) };
+      const follower: Follower = {
+        resolve: (row) => end(() => resolve(row)),
+        reject: (error) => end(() => reject(error)),
+      };
       const timer = setTimeout(() => follower.reject(tooLong()), this.deps.maxMs).unref();
       signal?.addEventListener('abort', leave, { once: true });
       wait.followers.add(follower);
     });
   }
 
-  /** Nobody waits for other processes any more. Calls of this one are being ended, and who waits for them is told how: resolves when everybody knows. */
+  /**
+   * Nobody waits for other processes any more. Calls of this one are being ended, and who waits for them is told how:
+   * resolves when everybody knows.
+   */
   async stop(): Promise<void> {
     this.stopped = true;
     if (this.timer) clearTimeout(this.timer);
@@ -120,13 +139,26 @@ export class KeyWaits {
       if (isOver || row.ended) for (const follower of wait.followers) follower.resolve(isOver ? null : row);
     }
     const failed = rows.find((row) => row.status === 'rejected');
-    if (failed) this.deps.logger.warn({ err: failed.reason as unknown }, 'idempotency keys could not be read, and are read again');
+    if (failed)
+      this.deps.logger.warn(
+        { err: failed.reason as unknown },
+        'idempotency keys could not be read and will be read again',
+      );
   }
 }
 
 function rejectAll(wait: Wait, error: AppError): void {
   for (const follower of wait.followers) follower.reject(error);
 }
-const shuttingDown = (): AppError => new AppError('SERVICE_UNAVAILABLE', { public: 'The server is shutting down: repeat the request with the same key.', retryAfterMs: 1_000 });
-const tooLong = (): AppError => new AppError('SERVICE_UNAVAILABLE', { public: 'The call with this idempotency key has not ended in time: repeat the request with the same key.', retryAfterMs: 5_000 });
-const gone = (): AppError => new AppError('SERVICE_UNAVAILABLE', { internal: 'the client that waited for the end of a call has left' });
+const shuttingDown = (): AppError =>
+  new AppError('SERVICE_UNAVAILABLE', {
+    public: 'The server is shutting down: repeat the request with the same key.',
+    retryAfterMs: 1_000,
+  });
+const tooLong = (): AppError =>
+  new AppError('SERVICE_UNAVAILABLE', {
+    public: 'The call with this idempotency key has not ended in time: repeat the request with the same key.',
+    retryAfterMs: 5_000,
+  });
+const gone = (): AppError =>
+  new AppError('SERVICE_UNAVAILABLE', { internal: 'the client that waited for the end of a call has left' });

@@ -7,8 +7,9 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Secrets at rest: AES-256-GCM with a random nonce, bound to a subject (the user's id), so that a row copied to another user does not open.
- * Layout: version, nonce, tag, ciphertext.
+ * Secrets at rest: AES-256-GCM with a random nonce, bound to a subject (the user's id), so that a row copied to another
+ * user does not open.
+ * QueryShape: version, nonce, tag, ciphertext.
  */
 export class SecretCipher {
   private readonly key: Buffer;
@@ -31,12 +32,19 @@ export class SecretCipher {
   decrypt(value: Buffer, subject: string): string {
     try {
       if (value[0] !== VERSION) throw new Error(`unknown version ${value[0]}`);
-      const decipher = createDecipheriv('aes-256-gcm', this.key, value.subarray(1, 1 + NONCE_BYTES), { authTagLength: TAG_BYTES });
+      const decipher = createDecipheriv('aes-256-gcm', this.key, value.subarray(1, 1 + NONCE_BYTES), {
+        authTagLength: TAG_BYTES,
+      });
       decipher.setAAD(Buffer.from(subject));
       decipher.setAuthTag(value.subarray(1 + NONCE_BYTES, 1 + NONCE_BYTES + TAG_BYTES));
-      return Buffer.concat([decipher.update(value.subarray(1 + NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString('utf8');
+      return Buffer.concat([decipher.update(value.subarray(1 + NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString(
+        'utf8',
+      );
     } catch (error) {
-      throw new AppError('INTERNAL_SERVER_ERROR', { internal: `a virtual key could not be decrypted: was WEIR_SECRET_KEY changed? (${subject})`, cause: error });
+      throw new AppError('INTERNAL_SERVER_ERROR', {
+        internal: `a virtual key could not be decrypted: was WEIR_SECRET_KEY changed? (${subject})`,
+        cause: error,
+      });
     }
   }
 }

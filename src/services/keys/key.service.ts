@@ -28,12 +28,15 @@ export interface KeyServiceDeps {
 const CATCH_UP_EVERY_MS = 60_000;
 const FIRST_RETRY_MS = 1_000;
 const CACHED_KEYS = 50_000;
-/** Milliseconds in which the same user's key is not repaired twice: a model that the proxy really refuses would ask for it with every call. */
+/**
+ * Milliseconds in which the same user's key is not repaired twice: a model that the proxy really refuses would ask for
+ * it with every call.
+ */
 const REPAIR_EVERY_MS = 5_000;
 
 /**
- * The users' keys at the proxy. A user's row in the database says what the key should be; `follow` makes the proxy agree, and what could not
- * be done is repeated in the background until it is.
+ * The users' keys at the proxy. A user's row in the database says what the key should be; `follow` makes the proxy
+ * agree, and what could not be done is repeated in the background until it is.
  */
 export class KeyService {
   private readonly store = new KeyStore();
@@ -51,7 +54,16 @@ export class KeyService {
   constructor(private readonly deps: KeyServiceDeps) {
     this.secrets = new KeySecrets(deps.secretKey);
     const { db, admin, modelsOf } = deps;
-    this.teams = admin && new TeamSync({ db, admin, store: this.store, modelsOf: (plan) => modelsOf(plan), teamId: (planId) => this.nameOf(planId), alone: this.alone });
+    this.teams =
+      admin &&
+      new TeamSync({
+        db,
+        admin,
+        store: this.store,
+        modelsOf: (plan) => modelsOf(plan),
+        teamId: (planId) => this.nameOf(planId),
+        alone: this.alone,
+      });
     this.loop = new BackgroundLoop({
       what: 'telling the proxy of users, plans and keys',
       everyMs: CATCH_UP_EVERY_MS,
@@ -70,14 +82,17 @@ export class KeyService {
     await this.loop.stop();
   }
 
-  /** The secret for the user's calls. Made at the proxy on the first call. Throws SERVICE_UNAVAILABLE, UNAUTHENTICATED (the user is gone). */
+  /**
+   * The secret for the user's calls. Made at the proxy on the first call. Throws SERVICE_UNAVAILABLE, UNAUTHENTICATED
+   * (the user is gone).
+   */
   async keyFor(viewer: KeyOwner): Promise<string> {
     return this.keys.get(viewer.userId) ?? this.once(viewer.userId, () => this.load(viewer));
   }
 
   /**
-   * For a key that the proxy has refused although the plan allows the call: checks key, team and models at the proxy and puts right what
-   * differs. Call it once, then repeat the call once. Throws SERVICE_UNAVAILABLE.
+   * For a key that the proxy has refused although the plan allows the call: checks key, team and models at the proxy
+   * and puts right what differs. Call it once, then repeat the call once. Throws SERVICE_UNAVAILABLE.
    */
   async repair(viewer: KeyOwner): Promise<void> {
     if (Date.now() - (this.repairedAt.get(viewer.userId) ?? 0) < REPAIR_EVERY_MS) return;
@@ -94,7 +109,9 @@ export class KeyService {
 
   /** Tells the proxy what a plan's team may use, if that changed. Never throws: a failure is logged and repeated. */
   async syncPlan(plan: Plan): Promise<void> {
-    await this.orLater('the team of a plan could not be brought to the proxy', { planId: plan.id }, async () => this.teams?.sync(plan));
+    await this.orLater('the team of a plan could not be brought to the proxy', { planId: plan.id }, async () =>
+      this.teams?.sync(plan),
+    );
   }
 
   /** All plans: after the list of models has changed. Never throws. */
@@ -102,7 +119,10 @@ export class KeyService {
     for (const plan of await this.deps.plans.list()) await this.syncPlan(plan);
   }
 
-  /** Makes the user's key at the proxy what the user's row says: plan, blocked, deleted. Never throws: a failure is logged and repeated. */
+  /**
+   * Makes the user's key at the proxy what the user's row says: plan, blocked, deleted. Never throws: a failure is
+   * logged and repeated.
+   */
   async follow(owner: KeyOwner): Promise<void> {
     const { userId } = owner;
     this.forget(userId);
@@ -127,7 +147,8 @@ export class KeyService {
     }
     if (!row || row.wanted.deleted) throw new AppError('UNAUTHENTICATED');
     const secret = this.secrets.read(row);
-    if (!row.confirmed || (check && !(await this.inspect(admin, row, secret)))) row = await this.create(admin, row, secret);
+    if (!row.confirmed || (check && !(await this.inspect(admin, row, secret))))
+      row = await this.create(admin, row, secret);
     if (row.planId !== row.wanted.planId || row.blocked !== row.wanted.blocked) await this.follow(row);
     this.keys.set(row.userId, secret);
     return secret;
@@ -140,7 +161,8 @@ export class KeyService {
     const hash = hashOf(secret);
     const alias = await this.nameOf(row.userId);
     const teamId = await this.nameOf(plan.id);
-    const create = (): Promise<boolean> => admin.createKey({ key: secret, alias, teamId, metadata: metadataOf(row.userId, plan.id) });
+    const create = (): Promise<boolean> =>
+      admin.createKey({ key: secret, alias, teamId, metadata: metadataOf(row.userId, plan.id) });
     const ours = async (): Promise<boolean> => {
       const info = await admin.keyInfo(hash);
       if (info?.alias !== alias) return false;
@@ -189,7 +211,8 @@ export class KeyService {
     const { userId } = owner;
     const before = await this.store.read(db, owner);
     // Before the lock below: it takes one of its own.
-    if (before?.confirmed && !before.wanted.deleted && before.planId !== before.wanted.planId) await this.teams!.sync(await this.planOf(before));
+    if (before?.confirmed && !before.wanted.deleted && before.planId !== before.wanted.planId)
+      await this.teams!.sync(await this.planOf(before));
     await this.alone(db, `weir.key.${userId}`, async (tx) => {
       const row = await this.store.read(tx, owner);
       if (!row) return;
@@ -209,7 +232,8 @@ export class KeyService {
       }
       const hash = hashOf(secret);
       let known = true;
-      if (row.planId !== wanted.planId) known = await admin.moveKey(hash, await this.nameOf(wanted.planId), metadataOf(userId, wanted.planId));
+      if (row.planId !== wanted.planId)
+        known = await admin.moveKey(hash, await this.nameOf(wanted.planId), metadataOf(userId, wanted.planId));
       if (known && row.blocked !== wanted.blocked) known = await admin.blockKey(hash, wanted.blocked);
       if (known) await this.store.told(tx, owner, wanted);
       // The proxy has lost it: the next call makes it again.
@@ -252,7 +276,8 @@ export class KeyService {
     return started;
   }
 
-  private readonly alone: KeyStore['alone'] = (db, subject, work) => this.limiter.run('', () => this.store.alone(db, subject, work));
+  private readonly alone: KeyStore['alone'] = (db, subject, work) =>
+    this.limiter.run('', () => this.store.alone(db, subject, work));
 
   private admin(): LitellmAdmin {
     if (!this.deps.admin) throw new Error('there are no virtual keys without a proxy');
@@ -261,7 +286,8 @@ export class KeyService {
 
   private async planOf(row: KeyRow): Promise<Plan> {
     const plan = await this.deps.plans.byId(row.wanted.planId);
-    if (!plan) throw new AppError('SERVICE_UNAVAILABLE', { internal: `the plan ${row.wanted.planId} is not known here yet` });
+    if (!plan)
+      throw new AppError('SERVICE_UNAVAILABLE', { internal: `the plan ${row.wanted.planId} is not known here yet` });
     return plan;
   }
 
@@ -283,11 +309,18 @@ export class KeyService {
   /** A new secret for one that cannot be read; `create` then takes the alias from the old key at the proxy. */
   private async replace(tx: Tx, row: KeyRow): Promise<void> {
     const { userId } = row;
-    if (!this.unreadable.get(userId)) this.deps.logger.warn({ userId }, 'the key of a user cannot be decrypted, and is replaced by a new one: was WEIR_SECRET_KEY changed?');
+    if (!this.unreadable.get(userId))
+      this.deps.logger.warn(
+        { userId },
+        'the key of a user cannot be decrypted, and is replaced by a new one: was WEIR_SECRET_KEY changed?',
+      );
     this.unreadable.set(userId, true);
     const fresh = this.secrets.make(userId);
     await this.store.replace(tx, row, row.secret, fresh.encrypted, fresh.hint);
   }
 }
 
-const metadataOf = (userId: string, planId: string): Record<string, string> => ({ weir_user_id: userId, weir_plan_id: planId });
+const metadataOf = (userId: string, planId: string): Record<string, string> => ({
+  weir_user_id: userId,
+  weir_plan_id: planId,
+});

@@ -16,7 +16,17 @@ export interface KeyRow {
   wanted: { planId: string; blocked: boolean; deleted: boolean };
 }
 
-interface Row { organization_id: string; user_id: string; secret: Buffer; confirmed: boolean; plan_id: string; blocked: boolean; wanted_plan_id: string; wanted_blocked: boolean; deleted: boolean }
+interface Row {
+  organization_id: string;
+  user_id: string;
+  secret: Buffer;
+  confirmed: boolean;
+  plan_id: string;
+  blocked: boolean;
+  wanted_plan_id: string;
+  wanted_blocked: boolean;
+  deleted: boolean;
+}
 const COLUMNS = `k.organization_id, k.user_id, k.secret, k.confirmed, k.plan_id, k.blocked, u.plan_id AS wanted_plan_id, u.blocked AS wanted_blocked, u.deleted_at IS NOT NULL AS deleted`;
 const toKeyRow = (row: Row): KeyRow => ({
   organizationId: row.organization_id,
@@ -54,7 +64,13 @@ export class KeyStore {
   }
 
   /** Another secret, which the proxy does not have yet. The first to replace `old` wins. */
-  async replace(tx: Tx, { organizationId, userId }: KeyOwner, old: Buffer, secret: Buffer, hint: string): Promise<void> {
+  async replace(
+    tx: Tx,
+    { organizationId, userId }: KeyOwner,
+    old: Buffer,
+    secret: Buffer,
+    hint: string,
+  ): Promise<void> {
     await tx.query(
       `UPDATE virtual_keys SET secret = $4, hint = $5, confirmed = false, rotated_at = weir.now()
        WHERE organization_id = $1 AND user_id = $2 AND secret = $3`,
@@ -62,7 +78,10 @@ export class KeyStore {
     );
   }
 
-  /** The proxy has the key in this plan's team, not blocked. Returns the row as it is now; null: it was removed meanwhile. */
+  /**
+   * The proxy has the key in this plan's team, not blocked. Returns the row as it is now; null: it was removed
+   * meanwhile.
+   */
   async confirm(tx: Tx, owner: KeyOwner, planId: string): Promise<KeyRow | null> {
     await tx.query(
       `UPDATE virtual_keys SET confirmed = true, plan_id = $3, blocked = false
@@ -73,15 +92,20 @@ export class KeyStore {
   }
 
   async told(tx: Tx, { organizationId, userId }: KeyOwner, state: { planId: string; blocked: boolean }): Promise<void> {
-    await tx.query(
-      'UPDATE virtual_keys SET plan_id = $3, blocked = $4 WHERE organization_id = $1 AND user_id = $2',
-      [organizationId, userId, state.planId, state.blocked],
-    );
+    await tx.query('UPDATE virtual_keys SET plan_id = $3, blocked = $4 WHERE organization_id = $1 AND user_id = $2', [
+      organizationId,
+      userId,
+      state.planId,
+      state.blocked,
+    ]);
   }
 
   /** The proxy does not have the key. */
   async unconfirm(tx: Tx, { organizationId, userId }: KeyOwner): Promise<void> {
-    await tx.query('UPDATE virtual_keys SET confirmed = false WHERE organization_id = $1 AND user_id = $2', [organizationId, userId]);
+    await tx.query('UPDATE virtual_keys SET confirmed = false WHERE organization_id = $1 AND user_id = $2', [
+      organizationId,
+      userId,
+    ]);
   }
 
   async remove(tx: Tx, { organizationId, userId }: KeyOwner): Promise<void> {
@@ -101,12 +125,23 @@ export class KeyStore {
   }
 
   async infoOf(tx: Tx, users: readonly UserRef[]): Promise<Map<string, VirtualKeyInfo>> {
-    const rows = await tx.query<{ user_id: string; hint: string; created_at: Date; rotated_at: Date | null; blocked: boolean }>(
+    const rows = await tx.query<{
+      user_id: string;
+      hint: string;
+      created_at: Date;
+      rotated_at: Date | null;
+      blocked: boolean;
+    }>(
       `SELECT user_id, hint, created_at, rotated_at, blocked FROM virtual_keys
        WHERE organization_id = ANY($1) AND user_id = ANY($2) AND confirmed`,
       [[...new Set(users.map(({ organizationId }) => organizationId))], users.map(({ id }) => id)],
     );
-    return new Map(rows.map((row) => [row.user_id, { hint: row.hint, createdAt: row.created_at, rotatedAt: row.rotated_at, blocked: row.blocked }]));
+    return new Map(
+      rows.map((row) => [
+        row.user_id,
+        { hint: row.hint, createdAt: row.created_at, rotatedAt: row.rotated_at, blocked: row.blocked },
+      ]),
+    );
   }
 
   /** Models that the proxy was last told for a plan's team, sorted; null: it was told nothing yet. */
@@ -124,8 +159,8 @@ export class KeyStore {
   }
 
   /**
-   * Work that only one replica does at a time, for each subject. The lock is held while the proxy answers: administration is rare, and two
-   * replicas that tell the proxy different things must not overtake each other.
+   * Work that only one replica does at a time, for each subject. The lock is held while the proxy answers:
+   * administration is rare, and two replicas that tell the proxy different things must not overtake each other.
    */
   async alone<T>(db: Db, subject: string, work: (tx: Tx) => Promise<T>): Promise<T> {
     return db.transaction(async (tx) => {

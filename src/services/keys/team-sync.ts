@@ -6,11 +6,25 @@ import type { KeyStore } from './key.store';
 /** Stands for "no model": an empty list means all of them to the proxy. */
 export const NO_MODEL = 'weir-no-model';
 
-/** Keeps the proxy's team of each plan in line with the models that the plan allows: one call to the proxy per change, none without. */
+/**
+ * Keeps the proxy's team of each plan in line with the models that the plan allows: one call to the proxy per change,
+ * none without.
+ */
 export class TeamSync {
-  constructor(private readonly deps: { db: Db; store: KeyStore; admin: LitellmAdmin; modelsOf(plan: Plan): string[]; teamId(planId: string): Promise<string>; alone: KeyStore['alone'] }) {}
+  constructor(
+    private readonly deps: {
+      db: Db;
+      store: KeyStore;
+      admin: LitellmAdmin;
+      modelsOf(plan: Plan): string[];
+      teamId(planId: string): Promise<string>;
+      alone: KeyStore['alone'];
+    },
+  ) {}
 
-  /** Also with `force` where the proxy is thought to know: it may have lost its database. Throws SERVICE_UNAVAILABLE. */
+  /**
+   * Also with `force` where the proxy is thought to know: it may have lost its database. Throws SERVICE_UNAVAILABLE.
+   */
   async sync(plan: Plan, force = false): Promise<void> {
     const { db, store, admin, alone } = this.deps;
     const models = this.modelsFor(plan);
@@ -19,7 +33,9 @@ export class TeamSync {
     await alone(db, `weir.team.${plan.id}`, async (tx) => {
       const told = await store.teamModels(tx, plan.id);
       if (!force && same(told, models)) return;
-      const done = told ? (await admin.updateTeam(teamId, models)) || (await admin.createTeam(teamId, models)) : (await admin.createTeam(teamId, models)) || (await admin.updateTeam(teamId, models));
+      const done = told
+        ? (await admin.updateTeam(teamId, models)) || (await admin.createTeam(teamId, models))
+        : (await admin.createTeam(teamId, models)) || (await admin.updateTeam(teamId, models));
       if (!done) throw new Error(`the proxy neither makes nor changes the team ${teamId}`);
       await store.writeTeam(tx, plan.id, models);
     });
@@ -31,4 +47,5 @@ export class TeamSync {
   }
 }
 
-const same = (told: string[] | null, models: string[]): boolean => told !== null && told.length === models.length && told.every((model, index) => model === models[index]);
+const same = (told: string[] | null, models: string[]): boolean =>
+  told !== null && told.length === models.length && told.every((model, index) => model === models[index]);

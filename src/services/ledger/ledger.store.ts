@@ -1,7 +1,14 @@
 import { notifyAlerts } from '../../database/alert-notice';
 import type { Db } from '../../database/pool';
 import { Grouped } from '../../lib/grouped';
-import { codeOf, isDatabaseAway, isLockTaken, mayPass, SQLSTATE, violatedConstraint } from '../../database/postgres-errors';
+import {
+  codeOf,
+  isDatabaseAway,
+  isLockTaken,
+  mayPass,
+  SQLSTATE,
+  violatedConstraint,
+} from '../../database/postgres-errors';
 import { doublingWaits, retry } from '../../lib/retry';
 import type { Prices } from '../pricing/price-usage';
 import { admitJson, arrayOf, placed, settleJson } from './call-json';
@@ -9,7 +16,10 @@ import type { Admission, CallName, NewCall, Settlement, StopReason } from '../..
 import { readAdmissions, type AdmissionSql } from './read-admissions';
 import { reprice } from './reprice';
 
-/** Waits, bounded, while somebody makes a budget or records a price (weir.share_budgets, weir.share_prices): a matter of milliseconds, mostly. */
+/**
+ * Waits, bounded, while somebody makes a budget or records a price (weir.share_budgets, weir.share_prices): a matter of
+ * milliseconds, mostly.
+ */
 const whenFree = <T>(work: () => Promise<T>): Promise<T> =>
   retry(work, { waitsMs: doublingWaits({ first: 10, longest: 500, total: ADMIT_WITHIN_MS }), when: isLockTaken });
 
@@ -31,8 +41,11 @@ const MAX_PRICINGS = 5;
 const MOVE_MS = 3_000;
 /** NOTIFY with an owner's name: somebody wants a call of it stopped. */
 export const STOPS_CHANNEL = 'weir_stops';
-/** Asked again, the call is written once: the first try may have come to its end meanwhile, and then its row is there. */
-const mayBeAskedAgain = (error: unknown): boolean => mayPass(error) || violatedConstraint(error) === 'calls_in_flight_pkey';
+/**
+ * Asked again, the call is written once: the first try may have come to its end meanwhile, and then its row is there.
+ */
+const mayBeAskedAgain = (error: unknown): boolean =>
+  mayPass(error) || violatedConstraint(error) === 'calls_in_flight_pkey';
 
 /** How long the statement took until here, inside Postgres. Its commit comes after that. */
 const STATEMENT_MS = `extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 * 1000 AS "statementMs"`;
@@ -41,7 +54,12 @@ const ADMIT = `SELECT weir.admit($1::json) AS answer, ${STATEMENT_MS}`;
 const SETTLE = `SELECT settled, stale, extract(epoch FROM waited)::float8 * 1000 AS "waitedMs", ${STATEMENT_MS}, ${notifyAlerts('alerted')} FROM weir.settle($1::json)`;
 const CORRECT = `SELECT corrected, ${notifyAlerts('alerted')} FROM weir.correct($1::json, $2)`;
 
-interface SettlementSql { settled: string[]; stale: string[] | null; waitedMs: number | null; statementMs: number }
+interface SettlementSql {
+  settled: string[];
+  stale: string[] | null;
+  waitedMs: number | null;
+  statementMs: number;
+}
 
 /** A group of calls that shared one commit. Milliseconds. */
 export interface CallGroup {
@@ -54,14 +72,17 @@ export interface CallGroup {
 }
 
 /**
- * Two groups of each kind are under way while whole ones wait: Postgres writes one, and this process reads the answer of the other and prepares
- * the next. Calls of a group are granted in the order of arrival; of two groups the later one may be first. 128 calls are written in some 8 ms,
- * which bounds what others wait behind them (`npm run bench stalls`).
+ * Two groups of each kind are under way while whole ones wait: Postgres writes one, and this process reads the answer
+ * of the other and prepares the next. Calls of a group are granted in the order of arrival; of two groups the later one
+ * may be first. 128 calls are written in some 8 ms, which bounds what others wait behind them (`npm run bench stalls`).
  */
 const GROUPS = { isForAll: isDatabaseAway, lanes: 2, maxItems: 128 };
 
 /** With its text for the database. */
-interface Written<T> { item: T; json: string }
+interface Written<T> {
+  item: T;
+  json: string;
+}
 
 /** The only writer of calls in flight and of usage rows. What comes at the same time shares a commit. */
 export class LedgerStore {
@@ -79,20 +100,27 @@ export class LedgerStore {
   ) {}
 
   /**
-   * Admits calls, each alone or not at all: claims its idempotency key, holds its worst case at every budget that applies, writes it down, with
-   * its question where it belongs to a conversation. Answers in the order of the calls, which is the order in which they are granted.
+   * Admits calls, each alone or not at all: claims its idempotency key, holds its worst case at every budget that
+   * applies, writes it down, with its question where it belongs to a conversation. Answers in the order of the calls,
+   * which is the order in which they are granted.
    */
   async admit(calls: readonly NewCall[]): Promise<Admission[]> {
     return Promise.all(calls.map((call) => this.admitOne(call)));
   }
 
-  /** Writes usage rows and answers, books costs, releases what was held, removes the calls in flight. Gives the ids of those that were not settled before. */
+  /**
+   * Writes usage rows and answers, books costs, releases what was held, removes the calls in flight. Gives the ids of
+   * those that were not settled before.
+   */
   async settle(ends: readonly Settlement[]): Promise<string[]> {
     const isNew = await Promise.all(ends.map((end) => this.settleOne(end)));
     return ends.filter((_, i) => isNew[i]).map((end) => end.id);
   }
 
-  /** Later knowledge about settled calls: a reversal and a new row each. Gives the ids of those where something differed. */
+  /**
+   * Later knowledge about settled calls: a reversal and a new row each. Gives the ids of those where something
+   * differed.
+   */
   async correct(ends: readonly Settlement[], reason: string): Promise<string[]> {
     return whenFree(async () => {
       for (let tries = 1; ; tries += 1) {
@@ -107,7 +135,10 @@ export class LedgerStore {
     });
   }
 
-  /** Asks whoever runs a call to stop it, and tells its process so; of several reasons the first one counts. false: it is not in flight. */
+  /**
+   * Asks whoever runs a call to stop it, and tells its process so; of several reasons the first one counts. false: it
+   * is not in flight.
+   */
   async requestStop({ organizationId, id }: CallName, reason: StopReason): Promise<boolean> {
     const asked = await this.db.query(
       `WITH asked AS (UPDATE calls_in_flight SET stop_reason = coalesce(stop_reason, $2) WHERE organization_id = $3 AND id = $1 RETURNING owner) SELECT pg_notify('${STOPS_CHANNEL}', owner) FROM asked`,
@@ -118,28 +149,44 @@ export class LedgerStore {
 
   /** What others have asked this owner to stop. */
   async requestedStops(owner: string): Promise<{ id: string; reason: StopReason }[]> {
-    return this.db.query('SELECT id, stop_reason AS reason FROM calls_in_flight WHERE owner = $1 AND stop_reason IS NOT NULL', [owner]);
+    return this.db.query(
+      'SELECT id, stop_reason AS reason FROM calls_in_flight WHERE owner = $1 AND stop_reason IS NOT NULL',
+      [owner],
+    );
   }
 
   /** What all running calls have reserved, of everybody. Dollars, decimal string. */
   async reserved(): Promise<string> {
-    const [row] = await this.db.query<{ dollars: string }>('SELECT coalesce(sum(hold), 0) AS dollars FROM calls_in_flight');
+    const [row] = await this.db.query<{ dollars: string }>(
+      'SELECT coalesce(sum(hold), 0) AS dollars FROM calls_in_flight',
+    );
     return row!.dollars;
   }
 
   async isInFlight({ organizationId, id }: CallName): Promise<boolean> {
-    return (await this.db.query('SELECT FROM calls_in_flight WHERE organization_id = $1 AND id = $2', [organizationId, id])).length > 0;
+    return (
+      (await this.db.query('SELECT FROM calls_in_flight WHERE organization_id = $1 AND id = $2', [organizationId, id]))
+        .length > 0
+    );
   }
 
-  /** Monthly partitions of `llm_usage`, the current month's and the following ones. Gives how many were made; null: the table was in use. */
+  /**
+   * Monthly partitions of `llm_usage`, the current month's and the following ones. Gives how many were made; null: the
+   * table was in use.
+   */
   async ensurePartitions(monthsAhead: number): Promise<number | null> {
     return unlessInUse(async () => {
-      const [row] = await this.db.query<{ made: number }>('SELECT weir.ensure_usage_partitions($1) AS made', [monthsAhead]);
+      const [row] = await this.db.query<{ made: number }>('SELECT weir.ensure_usage_partitions($1) AS made', [
+        monthsAhead,
+      ]);
       return row!.made;
     });
   }
 
-  /** Gives rows of the default partition the partitions of their months. Gives those that it made; null: the table was in use. */
+  /**
+   * Gives rows of the default partition the partitions of their months. Gives those that it made; null: the table was
+   * in use.
+   */
   async moveDefaultUsage(): Promise<string[] | null> {
     return unlessInUse(() =>
       this.db.transaction(async (tx) => {
@@ -153,15 +200,17 @@ export class LedgerStore {
   private async admitOne(call: NewCall): Promise<Admission> {
     const startedAt = performance.now();
     const written = { item: call, json: admitJson(call) };
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       try {
         const admission = await this.admissions.add(written);
         // What went first in its group has ended with that group: the next round decides.
         if (admission) return admission;
       } catch (error) {
         const waitMs = ADMIT_AGAIN_AFTER_MS[failures];
-        // The connection is gone, and nobody knows whether the call is written: asked for again, it is not written twice.
-        if (waitMs === undefined || !mayBeAskedAgain(error) || performance.now() - startedAt > ADMIT_WITHIN_MS) throw error;
+        // The connection is gone, and nobody knows whether the call is written: asked for again, it is not written
+        // twice.
+        if (waitMs === undefined || !mayBeAskedAgain(error) || performance.now() - startedAt > ADMIT_WITHIN_MS)
+          throw error;
         failures += 1;
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
@@ -182,7 +231,8 @@ export class LedgerStore {
       for (let tries = 1; ; tries += 1) {
         const settled = await this.settlements.add({ item: end, json: settleJson(end) });
         if (settled !== 'STALE') return settled;
-        if (tries === MAX_PRICINGS) throw new Error(`call ${end.id} was priced ${tries} times, and each time the price book had changed`);
+        if (tries === MAX_PRICINGS)
+          throw new Error(`call ${end.id} was priced ${tries} times, and each time the price book had changed`);
         await this.repriceAll([end]);
       }
     });
@@ -194,9 +244,18 @@ export class LedgerStore {
     for (const { item } of calls) this.asked.add(item);
     const startedAt = performance.now();
     const [row] = await this.db.hot<{ answer: AdmissionSql; statementMs: number }>('admit', ADMIT, [json]);
-    this.report({ what: 'admission', calls: calls.length, startedAt, statementMs: row!.statementMs, waitedMs: row!.answer.waitedMs });
+    this.report({
+      what: 'admission',
+      calls: calls.length,
+      startedAt,
+      statementMs: row!.statementMs,
+      waitedMs: row!.answer.waitedMs,
+    });
     for (const { item } of calls) this.asked.delete(item);
-    return readAdmissions(row!.answer, calls.map(({ item }) => item));
+    return readAdmissions(
+      row!.answer,
+      calls.map(({ item }) => item),
+    );
   }
 
   private report({ startedAt, ...group }: Omit<CallGroup, 'elapsedMs'> & { startedAt: number }): void {
@@ -208,7 +267,10 @@ export class LedgerStore {
     return { admission: this.admissions.waiting, settlement: this.settlements.waiting };
   }
 
-  /** Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was not the first. */
+  /**
+   * Two ends of one call in a group, as of a slow owner and of recovery: the first one is settled, and the other was
+   * not the first.
+   */
   private async writeEnds(all: Written<Settlement>[]): Promise<(boolean | 'STALE')[]> {
     const firsts = new Map<string, Written<Settlement>>();
     for (const end of all) if (!firsts.has(end.item.id)) firsts.set(end.item.id, end);

@@ -17,7 +17,9 @@ export interface PartitionsDeps {
   retryMs?: number;
 }
 
-/** Keeps partitions of `llm_usage` for the coming months, and moves rows that came before the partition of their month. */
+/**
+ * Keeps partitions of `llm_usage` for the coming months, and moves rows that came before the partition of their month.
+ */
 export class Partitions {
   private readonly loop: BackgroundLoop;
 
@@ -33,7 +35,10 @@ export class Partitions {
     });
   }
 
-  /** Does not wait for the table: a call without the partition of its month is written to the default one, and moved later. */
+  /**
+   * Does not wait for the table: a call without the partition of its month is written to the default one, and moved
+   * later.
+   */
   async start(): Promise<void> {
     await this.deps.store.ensurePartitions(MONTHS_AHEAD);
     this.loop.start();

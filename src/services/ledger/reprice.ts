@@ -11,7 +11,10 @@ export function reprice(settlement: Settlement, prices: Pick<Prices, 'forCall' |
 }
 
 /** A reply with the cost that its call was booked with. */
-export function withCost<R extends ReplyBase>(reply: R, { cost, proxyCost }: Pick<Settlement, 'cost' | 'proxyCost'>): R {
+export function withCost<R extends ReplyBase>(
+  reply: R,
+  { cost, proxyCost }: Pick<Settlement, 'cost' | 'proxyCost'>,
+): R {
   const shown = cost && { ...cost, reportedByProxy: proxyCost };
   return { ...reply, cost: shown, call: { ...reply.call, cost: shown } };
 }

@@ -18,7 +18,9 @@ export interface CallUpstream {
   readonly kind: Upstream;
   readonly client: ModelUpstream;
   readonly keys: CallerKeys;
-  /** A refusal of the key or the model may only mean that it knows less than we do: it is told once, and asked again. */
+  /**
+   * A refusal of the key or the model may only mean that it knows less than we do: it is told once, and asked again.
+   */
   readonly mayBeRepaired: boolean;
 }
 

@@ -93,7 +93,10 @@ export async function admit<R extends ReplyBase>(
     case 'ADMITTED': {
       const { id, traceId, projectId } = call;
       const { occurredAt, heldOn } = admission;
-      return { kind: 'ADMITTED', call: { ...prepared, id, occurredAt, traceId, projectId, streamed, promptBound, heldOn, facts } };
+      return {
+        kind: 'ADMITTED',
+        call: { ...prepared, id, occurredAt, traceId, projectId, streamed, promptBound, heldOn, facts },
+      };
     }
     case 'BUDGET_EXCEEDED':
       return {
@@ -140,7 +143,10 @@ function rowOf(prepared: PreparedCall, deps: AdmitDeps, streamed: boolean): Omit
   };
 }
 
-function factsOf({ caller, operation, context, prompt, maxTokens, idempotency }: PreparedCall, hold: string | null): CallFacts {
+function factsOf(
+  { caller, operation, context, prompt, maxTokens, idempotency }: PreparedCall,
+  hold: string | null,
+): CallFacts {
   const { viewer } = caller;
   return {
     door: context.door,

@@ -47,12 +47,20 @@ export async function send<R extends ReplyBase>(
     await keys.repair(viewer);
   } catch (cause) {
     const text = 'the proxy could not be told about the plan or the key';
-    return new UpstreamError('MODEL_UNAVAILABLE', text, { retryable: true, retryAfterMs: 2_000, origin: 'PROXY', cause });
+    return new UpstreamError('MODEL_UNAVAILABLE', text, {
+      retryable: true,
+      retryAfterMs: 2_000,
+      origin: 'PROXY',
+      cause,
+    });
   }
   return ask();
 }
 
-function spendMetadata({ id, caller: { viewer }, operation, projectId, facts, traceId }: AdmittedCall, installation: string): SpendMetadata {
+function spendMetadata(
+  { id, caller: { viewer }, operation, projectId, facts, traceId }: AdmittedCall,
+  installation: string,
+): SpendMetadata {
   return {
     weir: {
       installation,

@@ -21,14 +21,18 @@ export interface EndState {
   errorCode: string | null;
   refusal: Refusal | null;
   stopReason: StopReason | null;
-  /** We hung up, so that an upstream that had said nothing yet may have read the prompt all the same, and may charge for it. */
+  /**
+   * We hung up, so that an upstream that had said nothing yet may have read the prompt all the same, and may charge for
+   * it.
+   */
   hungUp: boolean;
   /** The provider did not take the request, however the upstream says so: nothing was used. */
   refused: boolean;
 }
 
 /**
- * Prices the call and writes its settlement down (usage row, costs at its budgets, answer, key, and no longer in flight:
+ * Prices the call and writes its settlement down (usage row, costs at its budgets, answer, key, and no longer in
+ * flight:
  * one transaction), on every end state. Throws SERVICE_UNAVAILABLE when it can be written nowhere.
  */
 export async function settle<R extends ReplyBase>(
@@ -97,7 +101,8 @@ function settlementOf<R extends ReplyBase>(
     // With an answer from its cache the proxy repeats what the first one cost, and charges nothing.
     proxyCost: cacheUse === 'HIT' ? '0' : (answer.usageSeen?.cost ?? head?.cost ?? null),
     latencyMs: Math.round(endedAt - call.startedAt),
-    timeToFirstTokenMs: call.streamed && answer.firstPieceAt !== null ? Math.round(answer.firstPieceAt - call.startedAt) : null,
+    timeToFirstTokenMs:
+      call.streamed && answer.firstPieceAt !== null ? Math.round(answer.firstPieceAt - call.startedAt) : null,
     omittedMessages: call.prompt.omittedMessages,
     answer: cameToNothing ? null : answer.stored(end.status === 'COMPLETED'),
     facts: call.facts,
@@ -108,13 +113,21 @@ function settlementOf<R extends ReplyBase>(
 type Usage = Pick<Settlement, 'tokens' | 'cacheUse' | 'cachedTokens'> & { source: Settlement['usageSource'] };
 
 /** Of an answer from the proxy's cache nothing was used; what the first one used stands beside it. */
-function usageOf<R extends ReplyBase>(call: AdmittedCall<R>, answer: Collector<R>, end: EndState, served: CatalogModel): Usage {
+function usageOf<R extends ReplyBase>(
+  call: AdmittedCall<R>,
+  answer: Collector<R>,
+  end: EndState,
+  served: CatalogModel,
+): Usage {
   const counted = countOf(call, answer, end, served);
   if (!answer.headSeen?.fromCache) return { ...counted, cacheUse: 'NO', cachedTokens: null };
   return { tokens: NO_TOKENS, source: 'CACHE', cacheUse: 'HIT', cachedTokens: counted.tokens };
 }
 
-/** What the provider said, unless it cannot be; else what can be counted here. Nothing was used where the upstream refused before it began. */
+/**
+ * What the provider said, unless it cannot be; else what can be counted here. Nothing was used where the upstream
+ * refused before it began.
+ */
 function countOf<R extends ReplyBase>(
   call: AdmittedCall<R>,
   answer: Collector<R>,
@@ -123,11 +136,15 @@ function countOf<R extends ReplyBase>(
 ): Pick<Usage, 'tokens' | 'source'> {
   const seen = answer.usageSeen;
   const bounds = { promptBound: call.promptBound, maxTokens: call.maxTokens, contextWindow: served.contextWindow };
-  if (seen && plausible(seen.tokens, bounds)) return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
+  if (seen && plausible(seen.tokens, bounds))
+    return { tokens: seen.tokens, source: seen.fromProvider ? 'PROVIDER' : 'ESTIMATED' };
   if (end.refused && answer.firstPieceAt === null) return { tokens: NO_TOKENS, source: 'NONE' };
   if (!answer.headSeen && !seen && !(answer.wasAsked && end.hungUp)) return { tokens: NO_TOKENS, source: 'NONE' };
   const [output, reasoning] = countEach(answer.texts) as [number, number];
-  return { tokens: { ...NO_TOKENS, uncachedPrompt: call.prompt.countTokens(), output, reasoning }, source: 'ESTIMATED' };
+  return {
+    tokens: { ...NO_TOKENS, uncachedPrompt: call.prompt.countTokens(), output, reasoning },
+    source: 'ESTIMATED',
+  };
 }
 
 function finishOf(answer: { finishReason: FinishReason | null }, end: EndState): FinishReason {

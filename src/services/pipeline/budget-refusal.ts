@@ -31,7 +31,10 @@ export interface NotAdmitted {
 /** Another try may succeed this soon where calls that still run hold the money: most cost less than they hold. */
 const RETRY_AFTER_MS = 1_000;
 
-/** What a caller who was refused for a budget can do: ask for less, ask another model, wait for running calls, wait for the next period. */
+/**
+ * What a caller who was refused for a budget can do: ask for less, ask another model, wait for running calls, wait for
+ * the next period.
+ */
 export function budgetExceeded(call: NotAdmitted): Refusal {
   const { budget } = call.admission;
   const heldByOthers = call.admission.onlyHeld;
@@ -51,13 +54,19 @@ export function budgetExceeded(call: NotAdmitted): Refusal {
 
 /** A budget applies, and what the call may cost is not known: unknown is not free. */
 export const modelUnpriced = (model: string): Refusal => ({
-  kind: 'ModelUnpriced', code: 'MODEL_UNPRICED', message: `A budget applies, and no price is known for the model ${model}. An operator can enter one (setModelPrice).`, retryable: false, retryAfterMs: null, model,
+  kind: 'ModelUnpriced',
+  code: 'MODEL_UNPRICED',
+  message: `A budget applies, and no price is known for the model ${model}. An operator can enter one (setModelPrice).`,
+  retryable: false,
+  retryAfterMs: null,
+  model,
 });
 
 const ratesOf = (model: CatalogModel, { prepared, prices }: NotAdmitted, promptBound: number): WorstRates | null =>
   prices.worstRates([model.id, ...model.fallbacks], prepared.caller.viewer.organizationId, promptBound);
 
-const fits = (promptBound: number, maxTokens: number, rates: WorstRates, room: Decimal): boolean => Decimal.parse(worstCaseCost(promptBound, maxTokens, rates)).compare(room) <= 0;
+const fits = (promptBound: number, maxTokens: number, rates: WorstRates, room: Decimal): boolean =>
+  Decimal.parse(worstCaseCost(promptBound, maxTokens, rates)).compare(room) <= 0;
 
 /** The longest answer that there is room for with the same prompt; null: not one token. */
 function maxTokensThatFit(call: NotAdmitted): number | null {
@@ -79,7 +88,10 @@ function maxTokensThatFit(call: NotAdmitted): number | null {
   return least;
 }
 
-/** Other models of the plan that could take the same call now: they can do what it needs, their context holds it, and there is room for it. In the catalogue's order. */
+/**
+ * Other models of the plan that could take the same call now: they can do what it needs, their context holds it, and
+ * there is room for it. In the catalogue's order.
+ */
 function modelsThatFit(call: NotAdmitted): string[] {
   const { catalog } = call;
   const { caller, operation, model: asked, maxTokens, prompt } = call.prepared;
@@ -98,7 +110,12 @@ function modelsThatFit(call: NotAdmitted): string[] {
 }
 
 const PERIODS = { DAY: 'daily', WEEK: 'weekly', MONTH: 'monthly' } as const;
-const SUBJECTS = { ORGANIZATION: 'the organisation', PROJECT: 'the project', USER: 'the user', API_TOKEN: 'the API token' } as const;
+const SUBJECTS = {
+  ORGANIZATION: 'the organisation',
+  PROJECT: 'the project',
+  USER: 'the user',
+  API_TOKEN: 'the API token',
+} as const;
 
 function messageOf(budget: Budget, call: NotAdmitted, heldByOthers: boolean): string {
   const subject = budget.planId === null ? SUBJECTS[budget.scope] : `the plan ${call.prepared.caller.plan.name}`;
@@ -106,13 +123,19 @@ function messageOf(budget: Budget, call: NotAdmitted, heldByOthers: boolean): st
   return `The ${PERIODS[budget.period]} budget of ${subject} has ${dollars(budget.remaining, false)} left; this call may cost up to ${dollars(call.needed, true)}.${running}`;
 }
 
-/** Cents, or two digits of what is less than one. What is left is cut and what it costs rounded up, so that the sentence is never wrong by the rounding. */
+/**
+ * Cents, or two digits of what is less than one. What is left is cut and what it costs rounded up, so that the sentence
+ * is never wrong by the rounding.
+ */
 function dollars(amount: string, up: boolean): string {
   const [whole = '0', fraction = ''] = amount.split('.');
   const zeros = /^0*/.exec(fraction)![0].length;
   const digits = whole === '0' && zeros >= 2 && zeros < fraction.length ? zeros + 2 : 2;
   const cut = `${whole}.${fraction.slice(0, digits).padEnd(digits, '0')}`;
   if (!up || !/[1-9]/.test(fraction.slice(digits))) return `$${cut}`;
-  const [more, cents = ''] = Decimal.parse(cut).plus(Decimal.parse(`1e-${digits}`)).toString().split('.');
+  const [more, cents = ''] = Decimal.parse(cut)
+    .plus(Decimal.parse(`1e-${digits}`))
+    .toString()
+    .split('.');
   return `$${more}.${cents.padEnd(2, '0')}`;
 }

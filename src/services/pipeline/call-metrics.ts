@@ -26,7 +26,8 @@ export function countCall(metrics: Metrics, { name, call, answer, error, askedAt
   };
   const errorType = error?.kind ?? '';
   metrics.upstreamSeconds.observe({ ...genAi, error_type: errorType }, (endedAt - askedAt) / 1_000);
-  if (call.streamed && answer.firstPieceAt !== null) metrics.firstChunkSeconds.observe({ ...genAi, error_type: errorType }, (answer.firstPieceAt - askedAt) / 1_000);
+  if (call.streamed && answer.firstPieceAt !== null)
+    metrics.firstChunkSeconds.observe({ ...genAi, error_type: errorType }, (answer.firstPieceAt - askedAt) / 1_000);
   if (error && error.kind !== 'ABORTED') metrics.upstreamErrors.add({ upstream, kind: error.kind });
 
   metrics.calls.add({ model, provider, status: call.status, upstream, scenario: call.scenario });

@@ -55,8 +55,7 @@ export interface Material<R extends ReplyBase> {
   fit(model: CatalogModel, maxTokens: number): Fitted<R>;
 }
 export type Fitted<R extends ReplyBase> =
-  | { kind: 'FITS'; prompt: Prompt<R> }
-  | { kind: 'TOO_LONG'; countedTokens: number; allowedTokens: number };
+  { kind: 'FITS'; prompt: Prompt<R> } | { kind: 'TOO_LONG'; countedTokens: number; allowedTokens: number };
 
 type Models = ReadonlyMap<string, CatalogModel>;
 
@@ -71,7 +70,10 @@ export interface Prompt<R extends ReplyBase = ReplyBase> {
   readonly question: Question | null;
   /** Below the upstream's base URL. */
   readonly path: string;
-  /** The most prompt tokens that the model or one of its fallbacks can charge: by bytes, and by counting where that says less. */
+  /**
+   * The most prompt tokens that the model or one of its fallbacks can charge: by bytes, and by counting where that says
+   * less.
+   */
   bytesBound(model: CatalogModel, models?: Models): number;
   tokensBound(model: CatalogModel, models?: Models): number;
   /** Its tokens by the local tokenizer: an estimate. */

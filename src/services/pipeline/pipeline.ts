@@ -10,7 +10,7 @@ import { callIdOfStream, kindOfId } from '../../lib/ids';
 import type { Metrics } from '../../lib/metrics';
 import type { PeopleService } from '../accounts/people.service';
 import { idempotencyConflict, type Idempotency, type KeyUse } from '../idempotency/idempotency';
-import type { StreamViewer } from '../streams/stream-viewer';
+import type { Subscriber } from '../streams/subscriber';
 import { isTold, isUnclear } from '../streams/told-answer';
 import { identify } from './1-identify';
 import { route, type CallUpstream } from './2-route';
@@ -46,7 +46,7 @@ export interface PipelineDeps {
   admit: AdmitDeps;
   run: CallRunDeps;
   streams: StreamStepDeps['streams'] & {
-    view(start: (watching: StreamViewer) => Promise<void>, after?: number): StreamViewer;
+    view(start: (watching: Subscriber) => Promise<void>, after?: number): Subscriber;
   };
   /** Where a call to this model is sent. */
   upstreamOf(model: CatalogModel): CallUpstream;
@@ -65,17 +65,21 @@ interface Asked<R extends ReplyBase> {
 }
 /** What is known of a request before anything is spent for it. */
 type Prepared<R extends ReplyBase> =
-  | { kind: 'PREPARED'; prepared: PreparedCall<R> }
-  | { kind: 'REFUSED'; refusal: Refusal }
-  | KeyUse;
+  { kind: 'PREPARED'; prepared: PreparedCall<R> } | { kind: 'REFUSED'; refusal: Refusal } | KeyUse;
 
 /** How an answer reaches the caller. */
 interface Delivery<R extends ReplyBase> {
   streamed: boolean;
   start(call: AdmittedCall<R>): CallRun<R>;
-  /** The answer is that of a call that another request has begun: its events, where they can be had; with `isKept` also as far as only the database has them. */
+  /**
+   * The answer is that of a call that another request has begun: its events, where they can be had; with `isKept` also
+   * as far as only the database has them.
+   */
   follow(callId: string, isKept: boolean): Promise<boolean>;
-  /** The events cannot be had: shows that the call runs, and gives what shows its end. null: nothing was shown, and another call can take its place. */
+  /**
+   * The events cannot be had: shows that the call runs, and gives what shows its end. null: nothing was shown, and
+   * another call can take its place.
+   */
   announce(callId: string): Promise<((outcome: CallOutcome<R> | 'RELEASED') => void) | null>;
   /** Aborts when the client has left. */
   signal?: AbortSignal;
@@ -90,7 +94,10 @@ type Ended<R extends ReplyBase> =
 /** How many calls a request follows that end without having spent anything, before it gives up. */
 const MAX_ROUNDS = 4;
 
-/** The data path: identify → route → authorize → limit → admit → send → settle. Everything that reaches a model goes through here. */
+/**
+ * The data path: identify → route → authorize → limit → admit → send → settle. Everything that reaches a model goes
+ * through here.
+ */
 export class Pipeline {
   private readonly streamStep: StreamStep;
 
@@ -99,12 +106,18 @@ export class Pipeline {
     this.streamStep = new StreamStep({ streams, run, call: (viewer, id) => records.call(viewer, id), conversation });
   }
 
-  /** A whole answer. It is finished and settled also when the client has hung up: it is paid for by then. Throws BAD_USER_INPUT, NOT_FOUND, SERVICE_UNAVAILABLE. */
+  /**
+   * A whole answer. It is finished and settled also when the client has hung up: it is paid for by then. Throws
+   * BAD_USER_INPUT, NOT_FOUND, SERVICE_UNAVAILABLE.
+   */
   call<R extends ReplyBase>(viewer: Viewer, operation: () => Operation<R>, context: CallContext): Promise<R | Refusal> {
     return underField(context.fieldsAt, this.answerWhole(viewer, operation, context));
   }
 
-  /** A streamed answer. What is wrong with the request is thrown here, before anything is spent; the rest happens on the first `next()` and is told in events. */
+  /**
+   * A streamed answer. What is wrong with the request is thrown here, before anything is spent; the rest happens on the
+   * first `next()` and is told in events.
+   */
   async stream(
     viewer: Viewer,
     operation: () => Operation<StreamReply>,
@@ -115,15 +128,20 @@ export class Pipeline {
     return this.deps.streams.view((watching) => underField(fieldsAt, this.runStream(asked, prepared, watching))).events;
   }
 
-  /** The rest of a stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, also for streams of others; BAD_USER_INPUT; SERVICE_UNAVAILABLE while its events cannot be reached. */
+  /**
+   * The rest of a stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, also for streams of others;
+   * BAD_USER_INPUT; SERVICE_UNAVAILABLE while its events cannot be reached.
+   */
   async resume(viewer: Viewer, streamId: string, afterSeq: number): Promise<AsyncIterableIterator<StreamEvent>> {
-    if (afterSeq < 0) throw wrongPlace('BAD_USER_INPUT', '`afterSeq` is the `seq` of the last event that arrived, or 0.');
+    if (afterSeq < 0)
+      throw wrongPlace('BAD_USER_INPUT', '`afterSeq` is the `seq` of the last event that arrived, or 0.');
     await this.streamStep.own(viewer, streamId);
     const stream = await this.deps.streams.resume(streamId, viewer);
     if (!stream) throw notFound('streamId');
     // A place in the middle of what was replayed from the stored answer.
     if (isUnclear(afterSeq)) {
-      const text = 'streamId: this stream cannot be told behind this number any more: resume it from the beginning (afterSeq 0).';
+      const text =
+        'streamId: this stream cannot be told behind this number any more: resume it from the beginning (afterSeq 0).';
       throw wrongPlace('NOT_FOUND', text, 'streamId');
     }
     if (afterSeq > (stream.maxAfter ?? stream.lastSeq) && !isTold(afterSeq)) {
@@ -171,7 +189,8 @@ export class Pipeline {
       signal: context.signal,
     });
     if (ended.kind === 'REFUSED') return ended.refusal;
-    if (ended.kind === 'FOLLOWED') throw new AppError('INTERNAL_SERVER_ERROR', { internal: 'a whole answer followed a stream' });
+    if (ended.kind === 'FOLLOWED')
+      throw new AppError('INTERNAL_SERVER_ERROR', { internal: 'a whole answer followed a stream' });
     return ended.outcome.status === 'FAILED' ? ended.outcome.refusal : ended.outcome.reply;
   }
 
@@ -219,7 +238,18 @@ export class Pipeline {
     const { conversation } = material;
     const { prompt } = fitted;
     const upstream = deps.upstreamOf(model);
-    const call = { caller, operation, context, model, upstream, maxTokens, conversation, prompt, idempotency, startedAt };
+    const call = {
+      caller,
+      operation,
+      context,
+      model,
+      upstream,
+      maxTokens,
+      conversation,
+      prompt,
+      idempotency,
+      startedAt,
+    };
     return { kind: 'PREPARED', prepared: call };
   }
 
@@ -229,7 +259,11 @@ export class Pipeline {
     if (projectId !== null && project?.organizationId !== viewer.organizationId) throw notFound('projectId');
   }
 
-  private async answer<R extends ReplyBase>(asked: Asked<R>, first: Prepared<R>, delivery: Delivery<R>): Promise<Ended<R>> {
+  private async answer<R extends ReplyBase>(
+    asked: Asked<R>,
+    first: Prepared<R>,
+    delivery: Delivery<R>,
+  ): Promise<Ended<R>> {
     const ended = await this.answerFor(asked, first, delivery);
     if (ended.kind === 'REFUSED') this.deps.metrics.refusals.add({ code: ended.refusal.code });
     return ended;
@@ -244,7 +278,8 @@ export class Pipeline {
     first: Prepared<R>,
     delivery: Delivery<R>,
   ): Promise<Ended<R>> {
-    const revive = (stored: unknown): CallOutcome<R> => reviveOutcome<R>(stored, (reply) => asked.operation.revive(reply));
+    const revive = (stored: unknown): CallOutcome<R> =>
+      reviveOutcome<R>(stored, (reply) => asked.operation.revive(reply));
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const prepared = round === 0 ? first : await this.prepare(asked);
       const step = prepared.kind === 'PREPARED' ? await this.begin(prepared.prepared, delivery) : prepared;
@@ -296,7 +331,11 @@ export class Pipeline {
     });
   }
 
-  private async runStream(asked: Asked<StreamReply>, prepared: Prepared<StreamReply>, watching: StreamViewer): Promise<void> {
+  private async runStream(
+    asked: Asked<StreamReply>,
+    prepared: Prepared<StreamReply>,
+    watching: Subscriber,
+  ): Promise<void> {
     const { streamStep } = this;
     const ended = await this.answer(asked, prepared, {
       streamed: true,
@@ -315,4 +354,6 @@ const wrongPlace = (code: 'BAD_USER_INPUT' | 'NOT_FOUND', text: string, argument
 
 /** One's own; administrators those of their organisation; operators all. */
 const mayStop = (viewer: Viewer, owner: Pick<Viewer, 'userId' | 'organizationId'>): boolean =>
-  viewer.userId === owner.userId || viewer.role === 'OPERATOR' || (viewer.role === 'ADMIN' && viewer.organizationId === owner.organizationId);
+  viewer.userId === owner.userId ||
+  viewer.role === 'OPERATOR' ||
+  (viewer.role === 'ADMIN' && viewer.organizationId === owner.organizationId);

@@ -5,7 +5,8 @@ import type { AdmittedCall } from './5-admit';
 type Produced = { output: number; reasoning: number };
 
 /**
- * What a running stream has cost so far, as settlement would price it: dollars, decimal string; null: no price is known.
+ * What a running stream has cost so far, as settlement would price it: dollars, decimal string; null: no price is
+ * known.
  * The prompt is counted once, when it is first asked for.
  */
 export function progressCost(

@@ -25,8 +25,9 @@ export interface RemoteStopsDeps {
 }
 
 /**
- * Stops that cross replicas: a request is written into the call's row, once, and the process that runs the call is notified. One connection per
- * process listens; what it misses is found by looking every second, because what is wanted is asked of the table and not of the notification.
+ * Stops that cross replicas: a request is written into the call's row, once, and the process that runs the call is
+ * notified. One connection per process listens; what it misses is found by looking every second, because what is wanted
+ * is asked of the table and not of the notification.
  */
 export class RemoteStops {
   private readonly listener: Listener;
@@ -36,7 +37,10 @@ export class RemoteStops {
 
   constructor(private readonly deps: RemoteStopsDeps) {
     const { databaseUrl, owner, logger, reconnectMs } = deps;
-    this.looks = new Coalesced(() => this.stopAsked(), (error) => logger.warn({ err: error }, 'requests to stop calls could not be looked for'));
+    this.looks = new Coalesced(
+      () => this.stopAsked(),
+      (error) => logger.warn({ err: error }, 'stop requests could not be read'),
+    );
     this.listener = new Listener({
       databaseUrl,
       applicationName: 'weir-stops',
@@ -47,7 +51,11 @@ export class RemoteStops {
       },
       onListening: () => this.looks.run(),
       onLost: (error) => logger.warn({ err: error }, 'the connection that listens for stops was lost'),
-      onRefused: (error) => logger.warn({ err: error }, 'stops cannot be listened for: those of other replicas come with a delay of a second'),
+      onRefused: (error) =>
+        logger.warn(
+          { err: error },
+          'stop notifications cannot be received: stops from other replicas are delayed by up to a second',
+        ),
     });
   }
 
@@ -67,7 +75,10 @@ export class RemoteStops {
     await looked;
   }
 
-  /** Has a call of another process stopped, and waits for its end. false: it had ended before. Throws SERVICE_UNAVAILABLE when its process does not react. */
+  /**
+   * Has a call of another process stopped, and waits for its end. false: it had ended before. Throws
+   * SERVICE_UNAVAILABLE when its process does not react.
+   */
   async stop(call: CallName, reason: StopReason): Promise<boolean> {
     const { store } = this.deps;
     if (!(await store.requestStop(call, reason))) return false;
@@ -75,10 +86,14 @@ export class RemoteStops {
       if (!(await store.isInFlight(call))) return true;
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
-    throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server that runs this stream does not answer; it is asked to stop it.', retryAfterMs: 5_000 });
+    throw new AppError('SERVICE_UNAVAILABLE', {
+      public: 'The server that runs this stream does not answer; it is asked to stop it.',
+      retryAfterMs: 5_000,
+    });
   }
 
   private async stopAsked(): Promise<void> {
-    for (const { id, reason } of await this.deps.store.requestedStops(this.deps.owner)) this.deps.running.find(id)?.stop(reason);
+    for (const { id, reason } of await this.deps.store.requestedStops(this.deps.owner))
+      this.deps.running.find(id)?.stop(reason);
   }
 }

@@ -47,7 +47,10 @@ export interface ShownStream {
 }
 type StreamProgress = Extract<StreamEvent, { kind: 'StreamProgress' }>;
 
-/** One call from its admission to its end: asks the upstream, can be stopped from anywhere, ends exactly once and is then settled. */
+/**
+ * One call from its admission to its end: asks the upstream, can be stopped from anywhere, ends exactly once and is
+ * then settled.
+ */
 export class CallRun<R extends ReplyBase = ReplyBase> implements RunningCall {
   readonly done: Promise<boolean>;
   readonly outcome: Promise<CallOutcome<R>>;
@@ -144,8 +147,16 @@ export class CallRun<R extends ReplyBase = ReplyBase> implements RunningCall {
     return new StreamMeter({
       maxTokens,
       onRunaway: ({ tokens, limit }) => {
-        const line = { requestId: context.requestId, callId: call.id, model: model.id, servedModel: head()?.servedModel ?? null };
-        deps.logger.warn({ ...line, maxTokens, tokens, limit }, 'a stream was cut: the provider has not kept to max_tokens');
+        const line = {
+          requestId: context.requestId,
+          callId: call.id,
+          model: model.id,
+          servedModel: head()?.servedModel ?? null,
+        };
+        deps.logger.warn(
+          { ...line, maxTokens, tokens, limit },
+          'a stream was cut: the provider has not kept to max_tokens',
+        );
         this.stop('BUDGET');
       },
       onProgress:
@@ -177,6 +188,9 @@ export class CallRun<R extends ReplyBase = ReplyBase> implements RunningCall {
     const { requestId } = this.call.context;
     const line = { requestId, callId, traceId, userId, model, servedModel, status, latencyMs, usageSource };
     if (!error || error.kind === 'ABORTED') return this.deps.logger.info(line, 'call ended');
-    this.deps.logger.warn({ ...line, upstreamError: error.kind, upstreamStatus: error.status, err: error }, 'call failed');
+    this.deps.logger.warn(
+      { ...line, upstreamError: error.kind, upstreamStatus: error.status, err: error },
+      'call failed',
+    );
   }
 }

@@ -24,10 +24,17 @@ export class RunningCalls implements RunningRegister {
 
   /** Throws SERVICE_UNAVAILABLE once the server is shutting down. */
   assertAccepting(): void {
-    if (!this.accepting) throw new AppError('SERVICE_UNAVAILABLE', { public: 'The server is shutting down: repeat the request.', retryAfterMs: 1_000 });
+    if (!this.accepting)
+      throw new AppError('SERVICE_UNAVAILABLE', {
+        public: 'The server is shutting down: repeat the request.',
+        retryAfterMs: 1_000,
+      });
   }
 
-  /** Runs what writes a call down and adds it here: the end of the server waits for it. Throws SERVICE_UNAVAILABLE once the server is shutting down. */
+  /**
+   * Runs what writes a call down and adds it here: the end of the server waits for it. Throws SERVICE_UNAVAILABLE once
+   * the server is shutting down.
+   */
   async begin<T>(work: () => Promise<T>): Promise<T> {
     this.assertAccepting();
     const begun = work();
@@ -64,7 +71,10 @@ export class RunningCalls implements RunningRegister {
     return matching.length;
   }
 
-  /** No new calls; those that run may finish until the deadline, then they are stopped. Resolves when every one has ended: how many of them could not be booked. */
+  /**
+   * No new calls; those that run may finish until the deadline, then they are stopped. Resolves when every one has
+   * ended: how many of them could not be booked.
+   */
   async drain(deadlineMs: number): Promise<number> {
     this.accepting = false;
     this.unbooked = 0;
@@ -78,6 +88,7 @@ export class RunningCalls implements RunningRegister {
 
   /** Looks again after each round: a call that was being written down joins late. */
   private async finished(): Promise<void> {
-    while (this.calls.size + this.beginning.size > 0) await Promise.allSettled([...[...this.calls.values()].map((call) => call.done), ...this.beginning]);
+    while (this.calls.size + this.beginning.size > 0)
+      await Promise.allSettled([...[...this.calls.values()].map((call) => call.done), ...this.beginning]);
   }
 }

@@ -3,16 +3,24 @@ import { countEach } from '../../lib/token-estimate';
 import type { Piece } from './operation';
 
 /**
- * What a stream may have beyond its `max_tokens` by our count before it is cut. For text that our vocabulary knows well others differ by
- * 20 % or so (lib/token-estimate), and counting in blocks adds a little: a quarter, and 64 for the short ones, whose ends weigh more.
+ * What a stream may have beyond its `max_tokens` by our count before it is cut. For text that our vocabulary knows well
+ * others differ by
+ * 20 % or so (lib/token-estimate), and counting in blocks adds a little: a quarter, and 64 for the short ones, whose
+ * ends weigh more.
  */
 export const fuseLimit = (maxTokens: number): number => Math.ceil(maxTokens * 1.25) + 64;
-/** Text of scripts that our vocabulary hardly knows takes a token or two for each letter, and half of that or less in others: the fuse counts no more than a token for so many letters. */
+/**
+ * Text of scripts that our vocabulary hardly knows takes a token or two for each letter, and half of that or less in
+ * others: the fuse counts no more than a token for so many letters.
+ */
 const LETTERS_A_TOKEN = 2;
 /** A tool call has an id and marks around it that are in no text. */
 const TOKENS_OF_TOOL_CALL = 4;
 
-/** Characters that are counted together: a millisecond at most for most text. Shorter answers are counted only where they come near the limit, … */
+/**
+ * Characters that are counted together: a millisecond at most for most text. Shorter answers are counted only where
+ * they come near the limit, …
+ */
 const BLOCK = 8 * 1024;
 /** … and then in steps of so many characters at least: by so much, and by one piece, a stream goes beyond the limit. */
 const SMALLEST_STEP = 256;
@@ -29,8 +37,8 @@ export interface StreamMeterOptions {
 }
 
 /**
- * Counts what a stream produces, as little as will do: to cut off a provider that does not keep to `max_tokens`, which is what was held at
- * the budgets; and to tell how far the stream is.
+ * Counts what a stream produces, as little as will do: to cut off a provider that does not keep to `max_tokens`, which
+ * is what was held at the budgets; and to tell how far the stream is.
  */
 export class StreamMeter {
   private readonly limit: number;
@@ -81,6 +89,7 @@ export class StreamMeter {
     const [output, reasoning] = countEach(texts) as [number, number];
     this.outputTokens += output;
     this.reasoningTokens += reasoning;
-    this.certain += Math.min(output, texts[0].length / LETTERS_A_TOKEN) + Math.min(reasoning, texts[1].length / LETTERS_A_TOKEN);
+    this.certain +=
+      Math.min(output, texts[0].length / LETTERS_A_TOKEN) + Math.min(reasoning, texts[1].length / LETTERS_A_TOKEN);
   }
 }

@@ -16,7 +16,7 @@ import { notFound } from '../../errors';
 import { callIdOfStream, kindOfId, streamIdOfCall } from '../../lib/ids';
 import { releasedOutcome } from '../idempotency/idempotency';
 import type { LiveStream } from '../streams/live-stream';
-import type { StreamViewer } from '../streams/stream-viewer';
+import type { Subscriber } from '../streams/subscriber';
 import type { ViewedStream } from '../streams/stream.types';
 import type { ToldStream } from '../streams/told-answer';
 import type { AdmittedCall } from './5-admit';
@@ -24,7 +24,13 @@ import { CallRun, type CallRunDeps } from './run';
 
 /** The streams of this process and what is kept of others (services/streams). */
 export interface StreamsOfProcess {
-  begin(owner: { streamId: string; callId: string; viewer: Viewer; policy: DisconnectPolicy; stop: CallRun['stop'] }): LiveStream;
+  begin(owner: {
+    streamId: string;
+    callId: string;
+    viewer: Viewer;
+    policy: DisconnectPolicy;
+    stop: CallRun['stop'];
+  }): LiveStream;
   find(streamId: string): LiveStream | null;
   open(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
   resume(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
@@ -42,16 +48,31 @@ export interface StreamStepDeps {
   conversation(viewer: Viewer, id: string): Promise<Conversation | null>;
 }
 
-/** How a stream gets to its viewer: from a call that begins here, from one that another request has begun, or from what was stored of it. */
+/**
+ * How a stream gets to its viewer: from a call that begins here, from one that another request has begun, or from what
+ * was stored of it.
+ */
 export class StreamStep {
   constructor(private readonly deps: StreamStepDeps) {}
 
   /** Runs the call as a stream that does not need its viewer any more. */
-  begin(call: AdmittedCall<StreamReply>, viewer: StreamViewer): CallRun<StreamReply> {
+  begin(call: AdmittedCall<StreamReply>, viewer: Subscriber): CallRun<StreamReply> {
     const { deps } = this;
     const streamId = streamIdOfCall(call.id);
-    const stream = deps.streams.begin({ streamId, callId: call.id, viewer: call.caller.viewer, policy: call.operation.request.onDisconnect, stop: (reason) => run.stop(reason) });
-    stream.add({ kind: 'StreamStarted', streamId, callId: call.id, model: call.model.id, conversation: call.conversation });
+    const stream = deps.streams.begin({
+      streamId,
+      callId: call.id,
+      viewer: call.caller.viewer,
+      policy: call.operation.request.onDisconnect,
+      stop: (reason) => run.stop(reason),
+    });
+    stream.add({
+      kind: 'StreamStarted',
+      streamId,
+      callId: call.id,
+      model: call.model.id,
+      conversation: call.conversation,
+    });
     const run: CallRun<StreamReply> = new CallRun(call, deps.run, stream);
     run.outcome.then(
       (outcome) => stream.end(terminalEvent(outcome)),
@@ -63,25 +84,38 @@ export class StreamStep {
     return run;
   }
 
-  /** Attaches to a stream that another request has begun, from its first piece; with `isKept` also where only the database has something of it. false: its events cannot be had. */
-  async follow(asker: Viewer, callId: string, viewer: StreamViewer, isKept: boolean): Promise<boolean> {
+  /**
+   * Attaches to a stream that another request has begun, from its first piece; with `isKept` also where only the
+   * database has something of it. false: its events cannot be had.
+   */
+  async follow(asker: Viewer, callId: string, viewer: Subscriber, isKept: boolean): Promise<boolean> {
     const { streams } = this.deps;
-    const stream = await (isKept ? streams.resume(streamIdOfCall(callId), asker) : streams.open(streamIdOfCall(callId), asker));
+    const stream = await (isKept
+      ? streams.resume(streamIdOfCall(callId), asker)
+      : streams.open(streamIdOfCall(callId), asker));
     if (stream) viewer.attach(stream, replayed);
     return stream !== null;
   }
 
-  /** A call runs whose events cannot be had: its start is told at once, and what it gives tells its answer. null: nothing is known of it. */
-  async announce(asker: Viewer, callId: string, viewer: StreamViewer): Promise<((outcome: CallOutcome | 'RELEASED') => void) | null> {
+  /**
+   * A call runs whose events cannot be had: its start is told at once, and what it gives tells its answer. null:
+   * nothing is known of it.
+   */
+  async announce(
+    asker: Viewer,
+    callId: string,
+    viewer: Subscriber,
+  ): Promise<((outcome: CallOutcome | 'RELEASED') => void) | null> {
     const call = await this.deps.call(asker, callId);
     if (!call) return null;
     const stream = this.deps.streams.told(await this.startedAs(asker, call, null));
     viewer.attach(stream, replayed);
-    return (outcome) => stream.end(terminalEvent(outcome === 'RELEASED' ? releasedOutcome(callId, call.upstream) : outcome));
+    return (outcome) =>
+      stream.end(terminalEvent(outcome === 'RELEASED' ? releasedOutcome(callId, call.upstream) : outcome));
   }
 
   /** Tells a stored answer as a stream. */
-  async replay(asker: Viewer, callId: string, outcome: CallOutcome, viewer: StreamViewer): Promise<void> {
+  async replay(asker: Viewer, callId: string, outcome: CallOutcome, viewer: Subscriber): Promise<void> {
     const reply = replyOf(outcome);
     const call = reply?.call ?? (await this.deps.call(asker, callId));
     const stream = this.deps.streams.told(call && (await this.startedAs(asker, call, reply)));
@@ -89,11 +123,14 @@ export class StreamStep {
     viewer.attach(stream);
   }
 
-  refuse(refusal: Refusal, viewer: StreamViewer): void {
+  refuse(refusal: Refusal, viewer: Subscriber): void {
     viewer.attach(this.deps.streams.fixed([{ kind: 'StreamRefused', refusal }]));
   }
 
-  /** The call of a stream that the viewer has begun. Throws NOT_FOUND, for streams of others as for those that never were. */
+  /**
+   * The call of a stream that the viewer has begun. Throws NOT_FOUND, for streams of others as for those that never
+   * were.
+   */
   async own(viewer: Viewer, streamId: string): Promise<LiveStream | CallRecord> {
     if (kindOfId(streamId) !== 'stream') throw notFound('streamId');
     const stream = this.deps.streams.find(streamId);
@@ -106,7 +143,12 @@ export class StreamStep {
   /** How far running streams are. */
   async active(calls: readonly CallRecord[]): Promise<ActiveStream[]> {
     const seen = await this.deps.streams.seen(calls.map(({ id }) => streamIdOfCall(id)));
-    return calls.map((call, i) => ({ streamId: streamIdOfCall(call.id), call, startedAt: call.occurredAt, ...seen[i]! }));
+    return calls.map((call, i) => ({
+      streamId: streamIdOfCall(call.id),
+      call,
+      startedAt: call.occurredAt,
+      ...seen[i]!,
+    }));
   }
 
   /** The first event of a call that another request has begun. */

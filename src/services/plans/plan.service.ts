@@ -10,7 +10,9 @@ import type { Plan, PlanEdit } from '../../domain/plan';
 
 export interface PlanServiceDeps {
   db: Db;
-  /** Told of every plan that is new or changed, here or on another replica. `upsert` waits for it; it must not throw. */
+  /**
+   * Told of every plan that is new or changed, here or on another replica. `upsert` waits for it; it must not throw.
+   */
   onChanged?: (plan: Plan) => void | Promise<void>;
   logger?: Logger;
   /** Milliseconds. */
@@ -34,7 +36,9 @@ export class PlanService {
     await this.refresh();
     this.timer ??= setInterval(() => {
       // The plans from before go on serving.
-      this.refresh().catch((error: unknown) => this.deps.logger?.warn({ err: error }, 'the plans could not be refreshed'));
+      this.refresh().catch((error: unknown) =>
+        this.deps.logger?.warn({ err: error }, 'the plans could not be refreshed'),
+      );
     }, this.deps.refreshMs ?? 5_000).unref();
   }
 
@@ -64,7 +68,13 @@ export class PlanService {
       if (!(await this.store.write(tx, edited))) throw badInput('name', 'another plan has this name');
       return { before, plan: edited };
     });
-    logAct(this.deps.logger, { actor: viewer.userId, action: before ? 'plan.update' : 'plan.create', target: { id: plan.id, organizationId: null }, before, after: plan });
+    logAct(this.deps.logger, {
+      actor: viewer.userId,
+      action: before ? 'plan.update' : 'plan.create',
+      target: { id: plan.id, organizationId: null },
+      before,
+      after: plan,
+    });
     await this.refresh();
     return plan;
   }
@@ -80,7 +90,9 @@ export class PlanService {
 
   private async load(): Promise<void> {
     const plans = await this.store.all(this.deps.db);
-    const changed = !this.loaded ? [] : plans.filter((plan) => JSON.stringify(this.byIds.get(plan.id)) !== JSON.stringify(plan));
+    const changed = !this.loaded
+      ? []
+      : plans.filter((plan) => JSON.stringify(this.byIds.get(plan.id)) !== JSON.stringify(plan));
     this.plans = plans;
     this.byIds = new Map(plans.map((plan) => [plan.id, plan]));
     this.loaded = true;

@@ -15,7 +15,8 @@ interface Row {
   max_output_tokens: number | null;
   monthly_budget: string | null;
 }
-const COLUMNS = 'id, name, models, default_model, requests_per_minute, tokens_per_minute, parallel_calls, max_output_tokens, monthly_budget';
+const COLUMNS =
+  'id, name, models, default_model, requests_per_minute, tokens_per_minute, parallel_calls, max_output_tokens, monthly_budget';
 
 export class PlanStore {
   async all(tx: Tx): Promise<Plan[]> {
@@ -31,12 +32,19 @@ export class PlanStore {
   /** Writes the plan, and what its monthly budget means for its users; false: another plan has this name. */
   async write(tx: Tx, plan: Plan): Promise<boolean> {
     const { limits } = plan;
-    const values = [plan.id, plan.name, plan.models, plan.defaultModel, limits.requestsPerMinute, limits.tokensPerMinute, limits.parallelCalls, limits.maxOutputTokens, limits.monthlyBudget];
+    const values = [
+      plan.id,
+      plan.name,
+      plan.models,
+      plan.defaultModel,
+      limits.requestsPerMinute,
+      limits.tokensPerMinute,
+      limits.parallelCalls,
+      limits.maxOutputTokens,
+      limits.monthlyBudget,
+    ];
     try {
-      await tx.query(
-        `SELECT ${notifyAlerts('weir.put_plan($1, $2, $3, $4, $5, $6, $7, $8, $9)')}`,
-        values,
-      );
+      await tx.query(`SELECT ${notifyAlerts('weir.put_plan($1, $2, $3, $4, $5, $6, $7, $8, $9)')}`, values);
       return true;
     } catch (error) {
       if (violatedConstraint(error) === 'plans_name_key') return false;

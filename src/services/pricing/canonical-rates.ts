@@ -1,14 +1,18 @@
 import { canonicalDecimal, Decimal } from '../../lib/decimal';
 import type { RateTier, Rates } from './pricing.types';
 
-/** `model_info` of the proxy's /v1/model/info, or an entry of /model_group/info: dollars per token as JSON numbers, null or absent where unknown. */
+/**
+ * `model_info` of the proxy's /v1/model/info, or an entry of /model_group/info: dollars per token as JSON numbers, null
+ * or absent where unknown.
+ */
 export type ModelInfo = Record<string, unknown>;
 
 /**
- * The rates that the proxy reports for a deployment, or null where it knows none. Zero is not a price: the proxy fills in zeros for models
- * that it has no price for, so that input and output both zero, with nothing else priced, mean "unknown" unless somebody wrote those zeros
- * into the deployment's configuration (`freeOnPurpose`). An input price without an output price is no price either, except for models
- * that put out no tokens (embeddings). Batch, flex and priority rates and off-peak discounts are not taken: the standard rate is booked.
+ * The rates that the proxy reports for a deployment, or null where it knows none. Zero is not a price: the proxy fills
+ * in zeros for models that it has no price for, so that input and output both zero, with nothing else priced, mean
+ * "unknown" unless somebody wrote those zeros into the deployment's configuration (`freeOnPurpose`). An input price
+ * without an output price is no price either, except for models that put out no tokens (embeddings). Batch, flex and
+ * priority rates and off-peak discounts are not taken: the standard rate is booked.
  */
 export function ratesOfModelInfo(info: ModelInfo, freeOnPurpose = false): Rates | null {
   const input = price(info.input_cost_per_token);
@@ -33,19 +37,28 @@ export function ratesOfModelInfo(info: ModelInfo, freeOnPurpose = false): Rates 
 /** Whether the configuration of the deployment itself names the zeros: then they are a price. */
 export function isFreeOnPurpose(info: ModelInfo, litellmParams: Record<string, unknown>): boolean {
   const overrides = Array.isArray(info.pricing_overrides) ? info.pricing_overrides : [];
-  return ['input_cost_per_token', 'output_cost_per_token'].every((field) => overrides.includes(field) || price(litellmParams[field]) !== null);
+  return ['input_cost_per_token', 'output_cost_per_token'].every(
+    (field) => overrides.includes(field) || price(litellmParams[field]) !== null,
+  );
 }
 
 /** No prompt is longer than what a column of type integer holds. */
 const LONGEST_PROMPT = 2 ** 31 - 1;
 
 /**
- * One written form for equal rates: plain decimals, fixed order of fields, tiers ascending, buckets that are not priced left out. Of tiers with the
- * same bound the first counts, as in `priceCall`; bounds that are no length of a prompt are left out: one slip at the proxy must not keep all prices out.
+ * One written form for equal rates: plain decimals, fixed order of fields, tiers ascending, buckets that are not priced
+ * left out. Of tiers with the same bound the first counts, as in `priceCall`; bounds that are no length of a prompt are
+ * left out: one slip at the proxy must not keep all prices out.
  */
 export function canonicalRates(rates: Rates): Rates {
   const tiers = [...(rates.tiers ?? [])]
-    .filter(({ abovePromptTokens: bound }, index, all) => Number.isInteger(bound) && bound >= 0 && bound < LONGEST_PROMPT && all.findIndex((other) => other.abovePromptTokens === bound) === index)
+    .filter(
+      ({ abovePromptTokens: bound }, index, all) =>
+        Number.isInteger(bound) &&
+        bound >= 0 &&
+        bound < LONGEST_PROMPT &&
+        all.findIndex((other) => other.abovePromptTokens === bound) === index,
+    )
     .sort((a, b) => a.abovePromptTokens - b.abovePromptTokens)
     .map(canonicalTier);
   return {
@@ -83,7 +96,9 @@ function price(value: unknown): string | null {
   }
 }
 
-type Buckets = { [key in 'input' | 'output' | 'cacheRead' | 'cacheWrite' | 'cacheWriteOneHour' | 'reasoning']?: string | null };
+type Buckets = {
+  [key in 'input' | 'output' | 'cacheRead' | 'cacheWrite' | 'cacheWriteOneHour' | 'reasoning']?: string | null;
+};
 const FIELDS = {
   input: 'input_cost_per_token',
   output: 'output_cost_per_token',
@@ -93,12 +108,19 @@ const FIELDS = {
   reasoning: 'output_cost_per_reasoning_token',
 } as const;
 
-/** From `input_cost_per_token_above_200k_tokens` and its like. As the proxy does it, a field that the tier lacks keeps the rate of the tier below. */
+/**
+ * From `input_cost_per_token_above_200k_tokens` and its like. As the proxy does it, a field that the tier lacks keeps
+ * the rate of the tier below.
+ */
 function lengthTiers(info: ModelInfo, base: Buckets): RateTier[] {
   const bounds = new Map<number, string>();
   for (const key of Object.keys(info)) {
-    const match = /^(?:input_cost_per_token|output_cost_per_token|cache_read_input_token_cost|cache_creation_input_token_cost)_above_(\d+)(k?)_tokens$/.exec(key);
-    if (match && price(info[key]) !== null) bounds.set(Number(match[1]) * (match[2] ? 1000 : 1), `${match[1]}${match[2]}`);
+    const match =
+      /^(?:input_cost_per_token|output_cost_per_token|cache_read_input_token_cost|cache_creation_input_token_cost)_above_(\d+)(k?)_tokens$/.exec(
+        key,
+      );
+    if (match && price(info[key]) !== null)
+      bounds.set(Number(match[1]) * (match[2] ? 1000 : 1), `${match[1]}${match[2]}`);
   }
   // xAI charges the higher tier from the bound itself on, everybody else above it.
   const inclusive = info.litellm_provider === 'xai' ? 1 : 0;
@@ -106,7 +128,9 @@ function lengthTiers(info: ModelInfo, base: Buckets): RateTier[] {
   let below: Buckets = base;
   for (const [bound, text] of [...bounds].sort(([a], [b]) => a - b)) {
     const own: Buckets = {};
-    for (const [bucket, field] of Object.entries(FIELDS)) own[bucket as keyof Buckets] = price(info[`${field}_above_${text}_tokens`]) ?? below[bucket as keyof Buckets] ?? null;
+    for (const [bucket, field] of Object.entries(FIELDS))
+      own[bucket as keyof Buckets] =
+        price(info[`${field}_above_${text}_tokens`]) ?? below[bucket as keyof Buckets] ?? null;
     tiers.push({ ...withoutNulls(own), abovePromptTokens: bound - inclusive, input: own.input!, output: own.output! });
     below = own;
   }
@@ -123,7 +147,8 @@ function rangeTable(info: ModelInfo): Rates | null {
     const output = price(row?.output_cost_per_token);
     if (!Number.isInteger(from) || input === null || output === null) return null;
     const rest: Buckets = {};
-    for (const bucket of ['cacheRead', 'cacheWrite', 'cacheWriteOneHour', 'reasoning'] as const) rest[bucket] = price(row[FIELDS[bucket]]);
+    for (const bucket of ['cacheRead', 'cacheWrite', 'cacheWriteOneHour', 'reasoning'] as const)
+      rest[bucket] = price(row[FIELDS[bucket]]);
     tiers.push({ ...withoutNulls(rest), abovePromptTokens: from, input, output });
   }
   tiers.sort((a, b) => a.abovePromptTokens - b.abovePromptTokens);

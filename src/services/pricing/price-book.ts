@@ -13,8 +13,9 @@ import { isLockTaken } from '../../database/postgres-errors';
 const MODELS_AT_ONCE = 20;
 
 /**
- * The price book in memory: every record of `model_prices`, found without a query. It is read again at each `record`, so that the records of
- * other replicas arrive with the next refresh of the model list; and whenever a settlement is refused because the book has changed.
+ * The price book in memory: every record of `model_prices`, found without a query. It is read again at each `record`,
+ * so that the records of other replicas arrive with the next refresh of the model list; and whenever a settlement is
+ * refused because the book has changed.
  */
 export class PriceBook {
   private readonly store: PriceStore;
@@ -22,7 +23,9 @@ export class PriceBook {
   private readonly byModel = new Map<string, PriceRecord[]>();
   private lastNumber = 0;
   private lastRecordedMs: number | null = null;
-  /** Milliseconds that the database's clock is ahead of ours: a record that it has just written is in force here, too. */
+  /**
+   * Milliseconds that the database's clock is ahead of ours: a record that it has just written is in force here, too.
+   */
   private clockAheadMs = 0;
 
   constructor(private readonly deps: { db: Db; logger: Logger }) {
@@ -50,8 +53,10 @@ export class PriceBook {
   }
 
   /**
-   * Appends what the upstream says now, where the book says something else: a price of the upstream as PROXY, one of the shipped table as FALLBACK.
-   * What cannot be appended while settlements do not end is left to the next time; it keeps the other models from nothing.
+   * Appends what the upstream says now, where the book says something else: a price of the upstream as PROXY, one of
+   * the shipped table as FALLBACK.
+   * What cannot be appended while settlements do not end is left to the next time; it keeps the other models from
+   * nothing.
    */
   async record(observed: readonly ObservedPrice[]): Promise<void> {
     await this.reload();
@@ -65,7 +70,10 @@ export class PriceBook {
         added += await givingWay(() => this.append(told));
       } catch (error) {
         if (!isLockTaken(error)) throw error;
-        this.deps.logger.warn({ models: [...some], err: error }, 'prices not appended: settlements of the models do not end');
+        this.deps.logger.warn(
+          { models: [...some], err: error },
+          'prices were not appended: settlements of the models are still running',
+        );
       }
       await this.reload();
     }
@@ -81,8 +89,11 @@ export class PriceBook {
       const missing = this.missing(observed);
       if (missing.length === 0) return 0;
       await this.store.clockPassedLast(tx);
-      // From now on: what an upstream charged before, it does not say. Behind the lock no call is settled that is younger.
-      const effectiveFrom = new Date(await this.store.lockPrices(tx, [...new Set(missing.map((price) => price.model))]));
+      // From now on: what an upstream charged before, it does not say. Behind the lock no call is settled that is
+      // younger.
+      const effectiveFrom = new Date(
+        await this.store.lockPrices(tx, [...new Set(missing.map((price) => price.model))]),
+      );
       const records = missing.map((price): RecordToAdd => {
         const record = { ...price, organizationId: null, serviceTier: null, effectiveFrom };
         return { ...record, effectiveTo: endOfOpen(this.recordsOf(price.model), record) };
@@ -93,25 +104,41 @@ export class PriceBook {
   }
 
   /**
-   * The record that prices a call, or null: no price is known. `deployment` as the upstream named it, null where it did not; `serviceTier`
+   * The record that prices a call, or null: no price is known. `deployment` as the upstream named it, null where it did
+   * not; `serviceTier`
    * null: the provider's usual one. `at`: default now by the database's clock.
    */
-  forCall(servedModel: string, deployment: string | null, organizationId: string, at?: Date, serviceTier: string | null = null): PriceRecord | null {
+  forCall(
+    servedModel: string,
+    deployment: string | null,
+    organizationId: string,
+    at?: Date,
+    serviceTier: string | null = null,
+  ): PriceRecord | null {
     const records = this.byModel.get(servedModel);
-    return records ? pickRecord(records, { deployment, organizationId, serviceTier }, at?.getTime() ?? this.nowMs()) : null;
+    return records
+      ? pickRecord(records, { deployment, organizationId, serviceTier }, at?.getTime() ?? this.nowMs())
+      : null;
   }
 
   /**
-   * The most that a call can cost per token, component by component, whichever deployment serves and whatever the proxy falls back to.
-   * `models`: the one that is asked for, then its fallbacks; `promptTokens`: an upper bound of the prompt. null: the asked model has no
-   * price, and unknown is not free. A fallback without a price is counted at the dearest of the others: that it may be dearer still is
-   * shown as overage if it ever serves. `at`: default now by the database's clock.
+   * The most that a call can cost per token, component by component, whichever deployment serves and whatever the proxy
+   * falls back to.
+   * `models`: the one that is asked for, then its fallbacks; `promptTokens`: an upper bound of the prompt. null: the
+   * asked model has no price, and unknown is not free. A fallback without a price is counted at the dearest of the
+   * others: that it may be dearer still is shown as overage if it ever serves. `at`: default now by the database's
+   * clock.
    */
   worstRates(models: readonly string[], organizationId: string, promptTokens: number, at?: Date): WorstRates | null {
     const atMs = at?.getTime() ?? this.nowMs();
-    const [asked = [], ...fallbacks] = models.map((model) => possibleRecords(this.byModel.get(model) ?? [], organizationId, atMs));
+    const [asked = [], ...fallbacks] = models.map((model) =>
+      possibleRecords(this.byModel.get(model) ?? [], organizationId, atMs),
+    );
     if (asked.length === 0) return null;
-    return worstRates([asked, ...fallbacks].flat().map((record) => record.rates), promptTokens);
+    return worstRates(
+      [asked, ...fallbacks].flat().map((record) => record.rates),
+      promptTokens,
+    );
   }
 
   /** What a model costs this organisation now; where its deployments differ, the dearest one's record. */
@@ -135,7 +162,9 @@ export class PriceBook {
       const records = this.recordsOf(model);
       const of = (source: PriceSource, told: ObservedPrice[], note: string | null): readonly NewPrice[] =>
         this.returning.due(missingPrices(records, told, source, beginsMs, note), records, told, source, beginsMs);
-      const unpriced = prices.filter((price) => price.rates === null).map((price) => ({ ...price, rates: knownModel(price.knownAs)?.rates ?? null }));
+      const unpriced = prices
+        .filter((price) => price.rates === null)
+        .map((price) => ({ ...price, rates: knownModel(price.knownAs)?.rates ?? null }));
       return [...of('PROXY', prices, null), ...of('FALLBACK', unpriced, `list price of ${FALLBACK_PRICES_AS_OF}`)];
     });
   }

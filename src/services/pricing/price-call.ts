@@ -3,9 +3,10 @@ import type { RateTier, Rates } from './pricing.types';
 import type { CostParts, TokenBuckets } from '../../domain/money';
 
 /**
- * What one call costs, exactly. The length of the whole prompt, cached parts included, chooses the tier, and the tier prices every bucket of
- * the call. Reasoning is a part of its own only where the rates price it apart; else it is in `output`. `perRequest` is charged for every
- * call that is priced: a caller that does not want it for calls that produced nothing does not ask.
+ * What one call costs, exactly. The length of the whole prompt, cached parts included, chooses the tier, and the tier
+ * prices every bucket of the call. Reasoning is a part of its own only where the rates price it apart; else it is in
+ * `output`. `perRequest` is charged for every call that is priced: a caller that does not want it for calls that
+ * produced nothing does not ask.
  */
 export function priceCall(tokens: TokenBuckets, rates: Rates): CostParts {
   const tier = tierFor(rates, tokens.uncachedPrompt + tokens.cacheRead + tokens.cacheWrite);
@@ -32,13 +33,15 @@ export function priceCall(tokens: TokenBuckets, rates: Rates): CostParts {
   };
 }
 
-const amount = (tokens: number, rate: string): Decimal => (tokens === 0 ? Decimal.ZERO : Decimal.parse(rate).times(tokens));
+const amount = (tokens: number, rate: string): Decimal =>
+  tokens === 0 ? Decimal.ZERO : Decimal.parse(rate).times(tokens);
 
 /** The highest tier whose bound the prompt exceeds; a prompt of exactly the bound stays below it. */
 function tierFor(rates: Rates, promptTokens: number): RateTier | null {
   let found: RateTier | null = null;
   for (const tier of rates.tiers ?? []) {
-    if (promptTokens > tier.abovePromptTokens && (!found || tier.abovePromptTokens > found.abovePromptTokens)) found = tier;
+    if (promptTokens > tier.abovePromptTokens && (!found || tier.abovePromptTokens > found.abovePromptTokens))
+      found = tier;
   }
   return found;
 }

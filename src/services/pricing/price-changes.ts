@@ -18,11 +18,23 @@ export interface PriceChangesDeps {
   logger: Logger;
 }
 
-/** A record as it would be in the book as it is, and the calls that it would be in force for. `newest`: the last record of its model that this is true of. */
-interface Plan { record: RecordToAdd; parts: PricePart[]; newest: number }
-interface Committed { price: PriceRecord; parts: PricePart[] }
+/**
+ * A record as it would be in the book as it is, and the calls that it would be in force for. `newest`: the last record
+ * of its model that this is true of.
+ */
+interface Plan {
+  record: RecordToAdd;
+  parts: PricePart[];
+  newest: number;
+}
+interface Committed {
+  price: PriceRecord;
+  parts: PricePart[];
+}
 
-/** A book that changes while it is gone through is gone through again: so many times in all, and then under its lock. */
+/**
+ * A book that changes while it is gone through is gone through again: so many times in all, and then under its lock.
+ */
 const PLANS = 3;
 /** A sum that fails, as while Postgres restarts, is tried again: what it is about has been recorded. */
 const SUM_AGAIN_AFTER_MS = [500, 2_000, 5_000];
@@ -36,9 +48,10 @@ const SHORTEST_STEP_MS = 3_600_000;
 const NEXT = Number.MAX_SAFE_INTEGER;
 
 /**
- * Appends records that may be in force for calls which have been settled. The record and the parts of its change are written in one short
- * transaction, and from its commit on every report is by the new book, whole. What it changed is summed up behind that, for the answer: calls that
- * it concerns have all been settled by then, and the sum is exact. The differences are folded into the cubes by others.
+ * Appends records that may be in force for calls which have been settled. The record and the parts of its change are
+ * written in one short transaction, and from its commit on every report is by the new book, whole. What it changed is
+ * summed up behind that, for the answer: calls that it concerns have all been settled by then, and the sum is exact.
+ * The differences are folded into the cubes by others.
  */
 export class PriceChanges {
   constructor(private readonly deps: PriceChangesDeps) {}
@@ -64,7 +77,10 @@ export class PriceChanges {
       const rows = await this.sum(parts, 'price change summed up', (time) => again(() => impact.recorded(price, time)));
       return { price, dryRun: false, ...totalImpact(rows) };
     } catch (cause) {
-      throw new AppError('SERVICE_UNAVAILABLE', { public: `The price is recorded, as number ${price.number} of the book. What it changed could not be summed up now.`, cause });
+      throw new AppError('SERVICE_UNAVAILABLE', {
+        public: `The price is recorded, as number ${price.number} of the book. What it changed could not be summed up now.`,
+        cause,
+      });
     }
   }
 
@@ -72,7 +88,11 @@ export class PriceChanges {
     // The book goes on meanwhile.
     const records = [...this.deps.book.recordsOf(given.model)];
     const record = { ...given, effectiveTo: given.effectiveTo ?? endOfOpen(records, given) };
-    return { record, parts: await pricePartsInTurns(records, { ...record, number: NEXT, recordedAt: new Date(0) }), newest: this.newestOf(given.model) };
+    return {
+      record,
+      parts: await pricePartsInTurns(records, { ...record, number: NEXT, recordedAt: new Date(0) }),
+      newest: this.newestOf(given.model),
+    };
   }
 
   private newestOf(model: string): number {
@@ -107,7 +127,12 @@ export class PriceChanges {
         const nowMs = await store.lockPrices(tx, [given.model]);
         const [numbered] = await store.append(tx, [record]);
         const past = partsUntil(parts, nowMs);
-        if (past.length > 0) await store.change(tx, String(numbered!.number), past.length === expected.length ? written : changeParts(past));
+        if (past.length > 0)
+          await store.change(
+            tx,
+            String(numbered!.number),
+            past.length === expected.length ? written : changeParts(past),
+          );
         return { price: { ...record, ...numbered! }, parts: past };
       });
     try {
@@ -118,10 +143,20 @@ export class PriceChanges {
     }
   }
 
-  /** Month by month, two at a time, and in smaller steps where Postgres gives one up: every statement ends in bounded time, however many calls there are. */
-  private async sum(parts: readonly PricePart[], what: string, ofTime: (time: Time) => Promise<ImpactRow[]>): Promise<ImpactRow[]> {
+  /**
+   * Month by month, two at a time, and in smaller steps where Postgres gives one up: every statement ends in bounded
+   * time, however many calls there are.
+   */
+  private async sum(
+    parts: readonly PricePart[],
+    what: string,
+    ofTime: (time: Time) => Promise<ImpactRow[]>,
+  ): Promise<ImpactRow[]> {
     if (parts.length === 0) return [];
-    const months = await this.deps.impact.months(Math.min(...parts.map((part) => part.startsAtMs)), Math.max(...parts.map((part) => part.endsAtMs)));
+    const months = await this.deps.impact.months(
+      Math.min(...parts.map((part) => part.startsAtMs)),
+      Math.max(...parts.map((part) => part.endsAtMs)),
+    );
     const waiting = [...months];
     const rows: ImpactRow[] = [];
     let reportedAt = performance.now();
@@ -145,14 +180,17 @@ export class PriceChanges {
   private requireKept(record: RecordToAdd, droppedBeforeMs: number): void {
     if (record.effectiveFrom.getTime() >= droppedBeforeMs) return;
     const kept = new Date(droppedBeforeMs).toISOString();
-    throw badInput('effectiveFrom', `reaches before ${kept}: single calls of that time were removed, and what they would cost cannot be known any more. Let the price begin at ${kept} or later`);
+    throw badInput(
+      'effectiveFrom',
+      `reaches before ${kept}: single calls of that time were removed, and what they would cost cannot be known any more. Let the price begin at ${kept} or later`,
+    );
   }
 }
 
 async function sumInSteps({ fromMs, toMs }: Time, ofTime: (time: Time) => Promise<ImpactRow[]>): Promise<ImpactRow[]> {
   const rows: ImpactRow[] = [];
   let stepMs = Infinity;
-  for (let atMs = fromMs; atMs < toMs; ) {
+  for (let atMs = fromMs; atMs < toMs;) {
     const time = { fromMs: atMs, toMs: Math.min(atMs + stepMs, toMs) };
     try {
       rows.push(...(await ofTime(time)));
@@ -160,16 +198,22 @@ async function sumInSteps({ fromMs, toMs }: Time, ofTime: (time: Time) => Promis
     } catch (error) {
       if (!isTooLong(error)) throw error;
       stepMs = Math.floor((time.toMs - time.fromMs) / 2);
-      if (stepMs < SHORTEST_STEP_MS) throw new AppError('SERVICE_UNAVAILABLE', { internal: 'the calls of two hours cannot be summed up in time', cause: error });
+      if (stepMs < SHORTEST_STEP_MS)
+        throw new AppError('SERVICE_UNAVAILABLE', {
+          internal: 'the calls of two hours cannot be summed up in time',
+          cause: error,
+        });
     }
   }
   return rows;
 }
 
 /** Later calls are priced with the record, and have no difference. */
-const partsUntil = (parts: readonly PricePart[], nowMs: number): PricePart[] => parts.filter((part) => part.startsAtMs <= nowMs);
+const partsUntil = (parts: readonly PricePart[], nowMs: number): PricePart[] =>
+  parts.filter((part) => part.startsAtMs <= nowMs);
 
 const isTooLong = (error: unknown): boolean => codeOf(error) === SQLSTATE.statementTimeout;
 
 /** As much again would take as long again: a statement that took too long is not repeated. */
-const again = <T>(work: () => Promise<T>): Promise<T> => retry(work, { waitsMs: SUM_AGAIN_AFTER_MS, when: (error) => !isTooLong(error) });
+const again = <T>(work: () => Promise<T>): Promise<T> =>
+  retry(work, { waitsMs: SUM_AGAIN_AFTER_MS, when: (error) => !isTooLong(error) });

@@ -5,7 +5,10 @@ import { changeParts, type PriceStore } from './price.store';
 import type { PriceRecord, RecordToAdd } from './pricing.types';
 
 /** From one time until before another; milliseconds since 1970. */
-export interface Time { fromMs: number; toMs: number }
+export interface Time {
+  fromMs: number;
+  toMs: number;
+}
 
 /** Thrown to roll a preview back. */
 class Done<T> extends Error {
@@ -34,7 +37,10 @@ export class PriceImpactStore {
     return rows.map((row) => ({ fromMs: Number(row.from), toMs: Number(row.to) }));
   }
 
-  /** What a record that nobody has recorded would do to calls of a time. A short transaction each: none keeps the tables of calls in flight from being cleaned up. */
+  /**
+   * What a record that nobody has recorded would do to calls of a time. A short transaction each: none keeps the tables
+   * of calls in flight from being cleaned up.
+   */
   async preview(record: RecordToAdd, parts: readonly PricePart[], time: Time): Promise<ImpactRow[]> {
     try {
       return await this.db.transaction<never>(async (tx) => {
@@ -53,10 +59,13 @@ export class PriceImpactStore {
     return this.sum(this.db, String(price.number), price.model, time);
   }
 
-  /** Calls are counted by their rows' signs: of one that was corrected, the rows that do not stand take each other back. */
+  /**
+   * Calls are counted by their rows' signs: of one that was corrected, the rows that do not stand take each other back.
+   */
   private async sum(tx: Tx, number: string, model: string, time: Time): Promise<ImpactRow[]> {
     const rows = await tx.query<Omit<ImpactRow, 'calls' | 'pricedBefore'> & { calls: string; pricedBefore: string }>(
-      // OFFSET keeps the costs of a row from being worked out again wherever they are named. The model is there to be looked at before anything else of a row is.
+      // OFFSET keeps the costs of a row from being worked out again wherever they are named. The model is there to be
+      // looked at before anything else of a row is.
       `SELECT organization_id AS "organizationId", sum(sign) AS calls, coalesce(sum(sign) FILTER (WHERE cost_before IS NOT NULL), 0) AS "pricedBefore",
          coalesce(sum(cost_before), 0) AS before, sum(cost_after) AS after
        FROM (SELECT organization_id, sign, cost_before, cost_after FROM weir.price_entries

@@ -12,7 +12,12 @@ export interface ImpactRow {
   after: string;
 }
 
-interface Sum { calls: number; pricedBefore: number; before: Decimal; after: Decimal }
+interface Sum {
+  calls: number;
+  pricedBefore: number;
+  before: Decimal;
+  after: Decimal;
+}
 const NOTHING: Sum = { calls: 0, pricedBefore: 0, before: Decimal.ZERO, after: Decimal.ZERO };
 
 /** The impacts on different rows, together: by organisation, the largest differences first, and in all. */

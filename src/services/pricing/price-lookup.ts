@@ -14,9 +14,10 @@ export interface PricedBy {
 const SOURCES: readonly PriceSource[] = ['ADMIN', 'PROXY', 'FALLBACK'];
 
 /**
- * The record that prices a call: the one place where this is decided. Of the records whose validity contains `atMs` (milliseconds since
- * 1970): the organisation's own before the general ones; there ADMIN before PROXY before FALLBACK; there those of the call's service tier
- * before the usual ones; there as `pickFrom` says. `records` are all of one model.
+ * The record that prices a call: the one place where this is decided. Of the records whose validity contains `atMs`
+ * (milliseconds since
+ * 1970): the organisation's own before the general ones; there ADMIN before PROXY before FALLBACK; there those of the
+ * call's service tier before the usual ones; there as `pickFrom` says. `records` are all of one model.
  */
 export function pickRecord(records: readonly PriceRecord[], call: PricedBy, atMs: number): PriceRecord | null {
   const holding = records.filter((record) => holdsAt(record, atMs));
@@ -28,10 +29,14 @@ export function pickRecord(records: readonly PriceRecord[], call: PricedBy, atMs
 }
 
 /**
- * Every record that `pickRecord` can answer with, whichever deployment serves at whichever service tier: a call that has not been made yet
- * may be priced by any of them. Empty: no price is known.
+ * Every record that `pickRecord` can answer with, whichever deployment serves at whichever service tier: a call that
+ * has not been made yet may be priced by any of them. Empty: no price is known.
  */
-export function possibleRecords(records: readonly PriceRecord[], organizationId: string | null, atMs: number): PriceRecord[] {
+export function possibleRecords(
+  records: readonly PriceRecord[],
+  organizationId: string | null,
+  atMs: number,
+): PriceRecord[] {
   const holding = records.filter((record) => holdsAt(record, atMs));
   const found = new Set<PriceRecord>();
   for (const serviceTier of new Set([null, ...holding.map((record) => record.serviceTier)])) {
@@ -50,21 +55,30 @@ export function possibleRecords(records: readonly PriceRecord[], organizationId:
   return [...found];
 }
 
-/** The records that may price calls of an organisation and service tier, in groups: the first group that has a price for the deployment has it. */
-function* levelsOf(records: readonly PriceRecord[], organizationId: string | null, serviceTier: string | null): Iterable<PriceRecord[]> {
+/**
+ * The records that may price calls of an organisation and service tier, in groups: the first group that has a price for
+ * the deployment has it.
+ */
+function* levelsOf(
+  records: readonly PriceRecord[],
+  organizationId: string | null,
+  serviceTier: string | null,
+): Iterable<PriceRecord[]> {
   for (const owner of organizationId === null ? [null] : [organizationId, null]) {
     for (const source of SOURCES) {
       for (const tier of serviceTier === null ? [null] : [serviceTier, null]) {
-        yield records.filter((record) => record.organizationId === owner && record.source === source && record.serviceTier === tier);
+        yield records.filter(
+          (record) => record.organizationId === owner && record.source === source && record.serviceTier === tier,
+        );
       }
     }
   }
 }
 
 /**
- * Among records of one owner, source and service tier that hold at one time. An alias record and deployment records end each other: the
- * higher number. Where deployments are priced one by one, one without a record has no price; a call whose deployment is not known is priced
- * by the dearest of them, so that a budget is never told too little.
+ * Among records of one owner, source and service tier that hold at one time. An alias record and deployment records end
+ * each other: the higher number. Where deployments are priced one by one, one without a record has no price; a call
+ * whose deployment is not known is priced by the dearest of them, so that a budget is never told too little.
  */
 export function pickFrom(holding: readonly PriceRecord[], deployment: string | null): PriceRecord | null {
   const { alias, newer } = inRegime(holding);
@@ -89,8 +103,9 @@ function inRegime(holding: readonly PriceRecord[]): { alias: PriceRecord | null;
 }
 
 /**
- * The records that are in force at a time, by the book as it stood at `asOfMs` (Infinity: as it is), each with the moment at which another one
- * ends it. One that others go before for some calls is among them: those of other owners, sources and service tiers do not end it.
+ * The records that are in force at a time, by the book as it stood at `asOfMs` (Infinity: as it is), each with the
+ * moment at which another one ends it. One that others go before for some calls is among them: those of other owners,
+ * sources and service tiers do not end it.
  */
 export function inForceAt(all: readonly PriceRecord[], atMs: number, asOfMs: number): PriceRecord[] {
   const records = all.filter((record) => record.recordedAt.getTime() <= asOfMs);
@@ -100,7 +115,9 @@ export function inForceAt(all: readonly PriceRecord[], atMs: number, asOfMs: num
     const followers = records.filter((other) => follows(other, record) && isLater(other, record));
     // A later record that has begun ends this one, unless it has itself ended again.
     if (followers.some((other) => holdsAt(other, atMs))) continue;
-    const next = followers.filter((other) => other.effectiveFrom.getTime() > atMs).map((other) => other.effectiveFrom.getTime());
+    const next = followers
+      .filter((other) => other.effectiveFrom.getTime() > atMs)
+      .map((other) => other.effectiveFrom.getTime());
     const ends = [...next, ...(record.effectiveTo ? [record.effectiveTo.getTime()] : [])];
     found.push({ ...record, effectiveTo: ends.length > 0 ? new Date(Math.min(...ends)) : null });
   }
@@ -108,12 +125,22 @@ export function inForceAt(all: readonly PriceRecord[], atMs: number, asOfMs: num
 }
 
 /**
- * Where a record ends that was recorded without an end: at the beginning of the next one of the same model, organisation, source, service tier
- * and deployment, as the book is when it is recorded. So a price for last week leaves this week's as it is. null: nothing follows.
+ * Where a record ends that was recorded without an end: at the beginning of the next one of the same model,
+ * organisation, source, service tier and deployment, as the book is when it is recorded. So a price for last week
+ * leaves this week's as it is. null:
+ * nothing follows.
  */
-export function endOfOpen(records: readonly PriceRecord[], record: Omit<PriceRecord, 'number' | 'recordedAt' | 'effectiveTo'>): Date | null {
+export function endOfOpen(
+  records: readonly PriceRecord[],
+  record: Omit<PriceRecord, 'number' | 'recordedAt' | 'effectiveTo'>,
+): Date | null {
   const begins = records
-    .filter((other) => sameSeries(other, record) && other.deployment === record.deployment && other.effectiveFrom.getTime() > record.effectiveFrom.getTime())
+    .filter(
+      (other) =>
+        sameSeries(other, record) &&
+        other.deployment === record.deployment &&
+        other.effectiveFrom.getTime() > record.effectiveFrom.getTime(),
+    )
     .map((other) => other.effectiveFrom.getTime());
   return begins.length > 0 ? new Date(Math.min(...begins)) : null;
 }
@@ -125,10 +152,15 @@ export const holdsAt = (record: PriceRecord, atMs: number): boolean =>
 const isLater = (a: PriceRecord, b: PriceRecord): boolean => a.number > b.number;
 
 type Series = Pick<PriceRecord, 'model' | 'organizationId' | 'source' | 'serviceTier'>;
-const sameSeries = (a: Series, b: Series): boolean => a.model === b.model && a.organizationId === b.organizationId && a.source === b.source && a.serviceTier === b.serviceTier;
+const sameSeries = (a: Series, b: Series): boolean =>
+  a.model === b.model &&
+  a.organizationId === b.organizationId &&
+  a.source === b.source &&
+  a.serviceTier === b.serviceTier;
 
 const follows = (other: PriceRecord, record: PriceRecord): boolean =>
-  sameSeries(other, record) && (other.deployment === record.deployment || other.deployment === null || record.deployment === null);
+  sameSeries(other, record) &&
+  (other.deployment === record.deployment || other.deployment === null || record.deployment === null);
 
 function isDearer(a: PriceRecord, b: PriceRecord): boolean {
   const sum = ({ rates }: PriceRecord): Decimal => Decimal.parse(rates.input).plus(Decimal.parse(rates.output));

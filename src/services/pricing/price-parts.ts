@@ -4,8 +4,10 @@ import { holdings, overlaid, type Holding } from './price-spans';
 import type { PriceRecord } from './pricing.types';
 
 /**
- * Calls that a new record is in force for, and the one that was before: those made from `startsAtMs` until before `endsAtMs` (milliseconds since
- * 1970; Infinity: no end) by these organisations, at these deployments and service tiers ('': not known, and the usual one).
+ * Calls that a new record is in force for, and the one that was before: those made from `startsAtMs` until before
+ * `endsAtMs` (milliseconds since
+ * 1970; Infinity: no end) by these organisations, at these deployments and service tiers ('': not known, and the usual
+ * one).
  */
 export interface PricePart {
   startsAtMs: number;
@@ -17,13 +19,19 @@ export interface PricePart {
   previous: number | null;
 }
 
-interface Span { startsAtMs: number; endsAtMs: number; areas: Areas }
+interface Span {
+  startsAtMs: number;
+  endsAtMs: number;
+  areas: Areas;
+}
 
 /**
- * What a new record changes, as parts that exclude each other. `records`: those of its model with lower numbers. Nothing is said here about
- * which record goes before which: each class of calls that no record tells apart is asked for with `pickRecord`, before and after.
+ * What a new record changes, as parts that exclude each other. `records`: those of its model with lower numbers.
+ * Nothing is said here about which record goes before which: each class of calls that no record tells apart is asked
+ * for with `pickRecord`, before and after.
  *
- * That no call is left out needs a record of the alias, as operators write: those of deployments can take a price away from other deployments.
+ * That no call is left out needs a record of the alias, as operators write: those of deployments can take a price away
+ * from other deployments.
  */
 export function priceParts(records: readonly PriceRecord[], added: PriceRecord): PricePart[] {
   const steps = partsInSteps(records, added);
@@ -39,7 +47,7 @@ const TURN_MS = 15;
 /** The same; a book of which hundreds of organisations have their own prices keeps nobody else waiting. */
 export async function pricePartsInTurns(records: readonly PriceRecord[], added: PriceRecord): Promise<PricePart[]> {
   const steps = partsInSteps(records, added);
-  for (let turnAt = performance.now(); ; ) {
+  for (let turnAt = performance.now(); ;) {
     const { done, value } = steps.next();
     if (done) return value;
     if (performance.now() - turnAt < TURN_MS) continue;
@@ -49,20 +57,29 @@ export async function pricePartsInTurns(records: readonly PriceRecord[], added: 
 }
 
 /**
- * The general records are gone through once, and what is said of organisations without own records is said of all of them together; only where own
- * records hold it is asked for again. Stops after each piece of work.
+ * The general records are gone through once, and what is said of organisations without own records is said of all of
+ * them together; only where own records hold it is asked for again. Stops after each piece of work.
  */
 function* partsInSteps(records: readonly PriceRecord[], added: PriceRecord): Generator<void, PricePart[]> {
   const from = added.effectiveFrom.getTime();
   const to = added.effectiveTo?.getTime() ?? Infinity;
-  const near = records.filter((record) => record.effectiveFrom.getTime() < to && (record.effectiveTo?.getTime() ?? Infinity) > from);
+  const near = records.filter(
+    (record) => record.effectiveFrom.getTime() < to && (record.effectiveTo?.getTime() ?? Infinity) > from,
+  );
   const own = new Map<string, PriceRecord[]>();
-  for (const record of near) if (record.organizationId !== null) own.set(record.organizationId, [...(own.get(record.organizationId) ?? []), record]);
+  for (const record of near)
+    if (record.organizationId !== null)
+      own.set(record.organizationId, [...(own.get(record.organizationId) ?? []), record]);
   const classes = added.organizationId === null ? [OTHERS, ...[...own.keys()].sort()] : [added.organizationId];
 
   const general: Holding[] = [];
-  for (const holding of holdings(near.filter((record) => record.organizationId === null), from, to)) {
-    // What no call can be priced with decides nothing: of a price that changes every day there is one, not one for each day.
+  for (const holding of holdings(
+    near.filter((record) => record.organizationId === null),
+    from,
+    to,
+  )) {
+    // What no call can be priced with decides nothing: of a price that changes every day there is one, not one for each
+    // day.
     general.push({ ...holding, records: possibleRecords(holding.records, null, holding.startsAtMs) });
     yield;
   }
@@ -79,7 +96,10 @@ function* partsInSteps(records: readonly PriceRecord[], added: PriceRecord): Gen
     yield;
   }
   const parts: PricePart[] = [];
-  for (const { span: { startsAtMs, endsAtMs, areas }, organizations } of alike.values()) {
+  for (const {
+    span: { startsAtMs, endsAtMs, areas },
+    organizations,
+  } of alike.values()) {
     const names = nameSet(organizations, classes);
     for (const area of areas.list) parts.push({ startsAtMs, endsAtMs, organizations: names, ...area });
     yield;

@@ -5,8 +5,17 @@ import type { CostParts, TokenBuckets } from '../../domain/money';
 
 /** The price book, as far as pricing a call needs it. */
 export interface Prices {
-  /** The record in force at a time that a call is priced with, from memory; null: no price is known. `serviceTier` null: the provider's usual one. */
-  forCall(servedModel: string, deployment: string | null, organizationId: string, at: Date, serviceTier: string | null): PriceRecord | null;
+  /**
+   * The record in force at a time that a call is priced with, from memory; null: no price is known. `serviceTier` null:
+   * the provider's usual one.
+   */
+  forCall(
+    servedModel: string,
+    deployment: string | null,
+    organizationId: string,
+    at: Date,
+    serviceTier: string | null,
+  ): PriceRecord | null;
   /** The highest number that `forCall` knows. */
   readonly number: number;
   /** Reads what was appended since. */
@@ -33,14 +42,23 @@ export interface PricedUsage {
   priceBook: number;
 }
 
-const NO_COST: CostParts = { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0' };
+const NO_COST: CostParts = {
+  input: '0',
+  cacheRead: '0',
+  cacheWrite: '0',
+  output: '0',
+  reasoning: '0',
+  request: '0',
+  total: '0',
+};
 
 /** What a call costs by the book as it is now, at the time when it was made. */
 export function priceUsage(call: UsedCall, prices: Pick<Prices, 'forCall' | 'number'>): PricedUsage {
   const at = new Date(call.occurredAt);
   const record =
     prices.forCall(call.servedModel, call.deployment, call.organizationId, at, call.serviceTier) ??
-    // Served by a fallback or a deployment that nobody knows the price of: under a budget unknown is not free, and what was asked for has a price.
+    // Served by a fallback or a deployment that nobody knows the price of: under a budget unknown is not free, and what
+    // was asked for has a price.
     (call.heldOn.length > 0 ? prices.forCall(call.model, null, call.organizationId, at, call.serviceTier) : null);
   return {
     priceNumber: record?.number ?? null,

@@ -19,24 +19,36 @@ const SERVICE_TIER = /^[\w-]{1,50}$/;
 const USUAL_TIERS = ['default', 'auto', 'standard', 'standard_only'];
 
 /**
- * An operator's price as a record of the book, without the end that it may get from the next one. Rates are entered per million tokens and kept
- * per token, exactly. Throws BAD_USER_INPUT.
+ * An operator's price as a record of the book, without the end that it may get from the next one. Rates are entered per
+ * million tokens and kept per token, exactly. Throws BAD_USER_INPUT.
  */
 export function readPriceEdit(input: ModelPriceEdit): RecordToAdd {
   if (input.model.trim() === '') throw badInput('model', 'must name a model');
-  if (input.model !== input.model.trim() || input.model.length > MAX_MODEL || CONTROL.test(input.model)) throw badInput('model', `at most ${MAX_MODEL} characters, none of them control characters, without space around`);
+  if (input.model !== input.model.trim() || input.model.length > MAX_MODEL || CONTROL.test(input.model))
+    throw badInput('model', `at most ${MAX_MODEL} characters, none of them control characters, without space around`);
   const { effectiveFrom, effectiveTo = null } = input;
   requireTime(effectiveFrom, 'effectiveFrom');
   if (effectiveTo) requireTime(effectiveTo, 'effectiveTo');
   if (effectiveTo && !(effectiveTo > effectiveFrom)) throw badInput('effectiveTo', 'must be after effectiveFrom');
   const note = input.note?.trim() || null;
   if (note !== null && note.length > MAX_NOTE) throw badInput('note', `must have at most ${MAX_NOTE} characters`);
-  return { model: input.model, deployment: null, organizationId: input.organizationId ?? null, source: 'ADMIN', effectiveFrom, effectiveTo, serviceTier: readServiceTier(input.serviceTier), rates: readRates(input), note };
+  return {
+    model: input.model,
+    deployment: null,
+    organizationId: input.organizationId ?? null,
+    source: 'ADMIN',
+    effectiveFrom,
+    effectiveTo,
+    serviceTier: readServiceTier(input.serviceTier),
+    rates: readRates(input),
+    note,
+  };
 }
 
 function requireTime(time: Date, argument: string): void {
   if (Number.isNaN(time.getTime())) throw badInput(argument, 'must be a time');
-  if (time.getTime() < FIRST_MS || time.getTime() >= END_MS) throw badInput(argument, 'must be in the years 1 to 9999, in UTC');
+  if (time.getTime() < FIRST_MS || time.getTime() >= END_MS)
+    throw badInput(argument, 'must be in the years 1 to 9999, in UTC');
 }
 
 function readRates(input: ModelPriceEdit): Rates {
@@ -58,13 +70,18 @@ function readTiers(tiers: readonly PriceTierEdit[]): RateTier[] {
   if (tiers.length > MAX_TIERS) throw badInput('tiers', `at most ${MAX_TIERS} tiers`);
   return tiers.map((tier, index) => {
     const at = `tiers[${index}]`;
-    if (!Number.isInteger(tier.abovePromptTokens) || tier.abovePromptTokens < 0) throw badInput(`${at}.abovePromptTokens`, 'a whole number, at least 0');
-    if (index > 0 && tier.abovePromptTokens <= tiers[index - 1]!.abovePromptTokens) throw badInput(`${at}.abovePromptTokens`, 'must be above that of the tier before it');
+    if (!Number.isInteger(tier.abovePromptTokens) || tier.abovePromptTokens < 0)
+      throw badInput(`${at}.abovePromptTokens`, 'a whole number, at least 0');
+    if (index > 0 && tier.abovePromptTokens <= tiers[index - 1]!.abovePromptTokens)
+      throw badInput(`${at}.abovePromptTokens`, 'must be above that of the tier before it');
     return {
       abovePromptTokens: tier.abovePromptTokens,
       input: perToken(tier.inputPerMillion, `${at}.inputPerMillion`),
       output: perToken(tier.outputPerMillion, `${at}.outputPerMillion`),
-      ...given({ cacheRead: maybePerToken(tier.cacheReadPerMillion, `${at}.cacheReadPerMillion`), cacheWrite: maybePerToken(tier.cacheWritePerMillion, `${at}.cacheWritePerMillion`) }),
+      ...given({
+        cacheRead: maybePerToken(tier.cacheReadPerMillion, `${at}.cacheReadPerMillion`),
+        cacheWrite: maybePerToken(tier.cacheWritePerMillion, `${at}.cacheWritePerMillion`),
+      }),
     };
   });
 }
@@ -78,7 +95,8 @@ function readServiceTier(text: string | null | undefined): string | null {
 }
 
 const perToken = (text: string, argument: string): string => readAmount(text, argument).times(PER_TOKEN).toString();
-const maybePerToken = (text: string | null | undefined, argument: string): string | undefined => (text == null ? undefined : perToken(text, argument));
+const maybePerToken = (text: string | null | undefined, argument: string): string | undefined =>
+  text == null ? undefined : perToken(text, argument);
 
 function readAmount(text: string, argument: string): Decimal {
   let amount: Decimal;

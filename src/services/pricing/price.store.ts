@@ -17,18 +17,33 @@ interface PriceRow {
   service_tier: string | null;
   rates: Rates;
 }
-export interface Numbered { number: number; recordedAt: Date }
+export interface Numbered {
+  number: number;
+  recordedAt: Date;
+}
 
-/** Milliseconds to wait until the settlements that run have ended, for all models together: those that come meanwhile are turned away, and come again. */
+/**
+ * Milliseconds to wait until the settlements that run have ended, for all models together: those that come meanwhile
+ * are turned away, and come again.
+ */
 const SETTLEMENTS_END_MS = 500;
-/** Milliseconds that a statement may take, and that its caller may be silent, while settlements are turned away: one that hangs keeps nobody from settling for longer. */
+/**
+ * Milliseconds that a statement may take, and that its caller may be silent, while settlements are turned away: one
+ * that hangs keeps nobody from settling for longer.
+ */
 const ALONE_MS = 2_000;
 /** Milliseconds to wait for a clock that is behind what it has told, as after it was set back. */
 const CLOCK_CATCHES_UP_MS = 1_000;
 const CLOCK_STEP_MS = 5;
-/** A clock that was set back by more than this was wrong before: then the new time counts. Prices must not begin in the far future. */
+/**
+ * A clock that was set back by more than this was wrong before: then the new time counts. Prices must not begin in the
+ * far future.
+ */
 const SET_BACK_MS = 60_000;
-/** Milliseconds from a time of recording back to the moment at which it was given, and a bit for a clock that stands still. */
+/**
+ * Milliseconds from a time of recording back to the moment at which it was given, and a bit for a clock that stands
+ * still.
+ */
 const UNTIL_RECORDED_MS = 2;
 /** Milliseconds to wait until a writer of the book has ended. */
 const WRITERS_END_MS = 5_000;
@@ -41,17 +56,25 @@ export class PriceStore {
   constructor(private readonly db: Db) {}
 
   /**
-   * The records with a higher number, ascending, and the time of the database in milliseconds since 1970. Numbers are given under a lock: none can appear
-   * below one that was seen. Settlements wait for this: outside of a transaction it takes a connection of the data path, which no report can keep it from.
+   * The records with a higher number, ascending, and the time of the database in milliseconds since 1970. Numbers are
+   * given under a lock: none can appear below one that was seen. Settlements wait for this: outside of a transaction it
+   * takes a connection of the data path, which no report can keep it from.
    */
   async after(number: number, tx?: Tx): Promise<{ records: PriceRecord[]; nowMs: number }> {
     const [rows, nowMs] = [await this.ask<PriceRow>('price_book', RECORDS_AFTER, [number], tx), await this.nowMs(tx)];
     return { records: rows.map(mapRecord), nowMs };
   }
 
-  /** The time of this moment, not of the transaction's beginning: it may have waited for a lock while others appended. */
+  /**
+   * The time of this moment, not of the transaction's beginning: it may have waited for a lock while others appended.
+   */
   async nowMs(tx?: Tx): Promise<number> {
-    const [clock] = await this.ask<{ ms: string }>('price_clock', 'SELECT extract(epoch FROM weir.clock()) * 1000 AS ms', [], tx);
+    const [clock] = await this.ask<{ ms: string }>(
+      'price_clock',
+      'SELECT extract(epoch FROM weir.clock()) * 1000 AS ms',
+      [],
+      tx,
+    );
     return Number(clock!.ms);
   }
 
@@ -63,12 +86,18 @@ export class PriceStore {
     return this.db.transaction(work);
   }
 
-  /** One writer at a time, over all replicas, until the transaction ends. To be taken before the prices of any model are. */
+  /**
+   * One writer at a time, over all replicas, until the transaction ends. To be taken before the prices of any model
+   * are.
+   */
   async lock(tx: Tx): Promise<void> {
     await tx.query(`SELECT pg_advisory_xact_lock(hashtext('weir.model_prices'))`);
   }
 
-  /** Resolves when every writer of now has ended: what has a time of recording up to now is there to be read then. Throws SERVICE_UNAVAILABLE where one does not end. */
+  /**
+   * Resolves when every writer of now has ended: what has a time of recording up to now is there to be read then.
+   * Throws SERVICE_UNAVAILABLE where one does not end.
+   */
   async writersEnded(): Promise<void> {
     try {
       await this.db.transaction(async (tx) => {
@@ -81,10 +110,15 @@ export class PriceStore {
     }
   }
 
-  /** Until the clock is past the last time of recording, which is where it always is unless it was set back. One that does not move, or was set back far, is not waited for. Needs the lock of the book. */
+  /**
+   * Until the clock is past the last time of recording, which is where it always is unless it was set back. One that
+   * does not move, or was set back far, is not waited for. Needs the lock of the book.
+   */
   async clockPassedLast(tx: Tx): Promise<void> {
     for (let waitedMs = 0, before = Number.NaN; waitedMs < CLOCK_CATCHES_UP_MS; waitedMs += CLOCK_STEP_MS) {
-      const [clock] = await tx.query<{ ms: string; last: string | null }>(`SELECT extract(epoch FROM weir.clock()) * 1000 AS ms, ${LAST_RECORDED_MS} AS last`);
+      const [clock] = await tx.query<{ ms: string; last: string | null }>(
+        `SELECT extract(epoch FROM weir.clock()) * 1000 AS ms, ${LAST_RECORDED_MS} AS last`,
+      );
       const [ms, behindMs] = [Number(clock!.ms), Number(clock!.last) - Number(clock!.ms)];
       if (clock!.last === null || behindMs < 0 || behindMs > CLOCK_CATCHES_UP_MS || ms === before) return;
       before = ms;
@@ -93,9 +127,11 @@ export class PriceStore {
   }
 
   /**
-   * Keeps calls of these models from being settled until the transaction ends, which must be soon: nothing but writing records is to be done from
-   * here on, and Postgres ends a transaction that takes long. Needs the lock of the book. Gives the first whole millisecond, since 1970, that is not before
-   * any call that has been settled, and, where the clock was just set back, not before the last record. Fails with 55P03 where a settlement takes too long.
+   * Keeps calls of these models from being settled until the transaction ends, which must be soon: nothing but writing
+   * records is to be done from here on, and Postgres ends a transaction that takes long. Needs the lock of the book.
+   * Gives the first whole millisecond, since 1970, that is not before any call that has been settled, and, where the
+   * clock was just set back, not before the last record. Fails with
+   * 55P03 where a settlement takes too long.
    */
   async lockPrices(tx: Tx, models: readonly string[]): Promise<number> {
     await limit(tx, { lock: SETTLEMENTS_END_MS, statement: SETTLEMENTS_END_MS, idle: ALONE_MS });
@@ -103,18 +139,24 @@ export class PriceStore {
       await tx.query('SELECT weir.lock_prices($1)', [models]);
     } catch (error) {
       // Several settlements in a row took it all.
-      if (codeOf(error) === SQLSTATE.statementTimeout) throw Object.assign(new Error('the prices of the models are in use', { cause: error }), { code: SQLSTATE.lockNotAvailable });
+      if (codeOf(error) === SQLSTATE.statementTimeout)
+        throw Object.assign(new Error('the prices of the models are in use', { cause: error }), {
+          code: SQLSTATE.lockNotAvailable,
+        });
       throw error;
     }
     await limit(tx, { lock: SETTLEMENTS_END_MS, statement: ALONE_MS, idle: ALONE_MS });
-    const [clock] = await tx.query<{ ms: string; last: string | null }>(`SELECT ceil(extract(epoch FROM weir.clock()) * 1000) AS ms, ${LAST_RECORDED_MS} AS last`);
+    const [clock] = await tx.query<{ ms: string; last: string | null }>(
+      `SELECT ceil(extract(epoch FROM weir.clock()) * 1000) AS ms, ${LAST_RECORDED_MS} AS last`,
+    );
     return notBefore(Number(clock!.ms), clock!.last === null ? null : Number(clock!.last));
   }
 
   /**
-   * The one place where records are written. Needs the lock of the book, and the prices of their models. All of them have one time of recording, a
-   * whole millisecond: later than that of every record before them, so that each time says which records were there, and later than this moment, so
-   * that the book as of any time that has passed is fixed. When it gives their numbers that time has come: nothing is settled by them earlier.
+   * The one place where records are written. Needs the lock of the book, and the prices of their models. All of them
+   * have one time of recording, a whole millisecond: later than that of every record before them, so that each time
+   * says which records were there, and later than this moment, so that the book as of any time that has passed is
+   * fixed. When it gives their numbers that time has come: nothing is settled by them earlier.
    */
   async append(tx: Tx, records: readonly RecordToAdd[]): Promise<Numbered[]> {
     const rows = await tx.query<{ number: string; recorded_at: Date }>(
@@ -128,11 +170,18 @@ export class PriceStore {
              ORDER BY position) AS r`,
       columnsOf(records),
     );
-    if (rows.length > 0) await tx.query('SELECT pg_sleep(least(greatest(extract(epoch FROM $1::timestamptz - weir.clock()), 0), $2))', [rows[0]!.recorded_at.toISOString(), UNTIL_RECORDED_MS / 1_000]);
+    if (rows.length > 0)
+      await tx.query('SELECT pg_sleep(least(greatest(extract(epoch FROM $1::timestamptz - weir.clock()), 0), $2))', [
+        rows[0]!.recorded_at.toISOString(),
+        UNTIL_RECORDED_MS / 1_000,
+      ]);
     return rows.map((row) => ({ number: Number(row.number), recordedAt: row.recorded_at }));
   }
 
-  /** For the price entries of a record in its own transaction: calls that were settled before it, in these parts, cost what it says. `number` as text: that of a preview is no JavaScript number. */
+  /**
+   * For the price entries of a record in its own transaction: calls that were settled before it, in these parts, cost
+   * what it says. `number` as text: that of a preview is no JavaScript number.
+   */
   async change(tx: Tx, number: string, parts: ChangeParts): Promise<void> {
     await tx.query(
       `WITH parts AS (SELECT * FROM json_populate_recordset(NULL::price_change_parts, $2::json)),
@@ -147,7 +196,10 @@ export class PriceStore {
     );
   }
 
-  /** A record that nobody else will ever see: its transaction must not be committed. Numbers from 2^62 on keep no settlement waiting. Gives its number. */
+  /**
+   * A record that nobody else will ever see: its transaction must not be committed. Numbers from 2^62 on keep no
+   * settlement waiting. Gives its number.
+   */
   async appendPreview(tx: Tx, record: RecordToAdd): Promise<string> {
     const [row] = await tx.query<{ number: string }>(
       `SELECT r.number, weir.append_price(ROW(r.*)::model_prices)
@@ -160,9 +212,14 @@ export class PriceStore {
     return row!.number;
   }
 
-  /** Milliseconds since 1970 before which calls have been removed; -Infinity: none have. Until the transaction ends nothing more is removed. */
+  /**
+   * Milliseconds since 1970 before which calls have been removed; -Infinity: none have. Until the transaction ends
+   * nothing more is removed.
+   */
   async droppedBeforeMs(tx: Tx = this.db): Promise<number> {
-    const [row] = await tx.query<{ dropped_before: Date | number }>('SELECT dropped_before FROM usage_retention FOR SHARE');
+    const [row] = await tx.query<{ dropped_before: Date | number }>(
+      'SELECT dropped_before FROM usage_retention FOR SHARE',
+    );
     return Number(row!.dropped_before);
   }
 }
@@ -185,15 +242,25 @@ export const changeParts = (parts: readonly PricePart[]): ChangeParts =>
     })),
   ) as ChangeParts;
 
-/** Milliseconds since 1970 at which a record may begin by the clock and the time of the last record: not before that one where the clock was just set back. */
-export const notBefore = (clockMs: number, lastRecordedMs: number | null): number => (lastRecordedMs !== null && lastRecordedMs > clockMs && lastRecordedMs <= clockMs + SET_BACK_MS ? lastRecordedMs : clockMs);
+/**
+ * Milliseconds since 1970 at which a record may begin by the clock and the time of the last record: not before that one
+ * where the clock was just set back.
+ */
+export const notBefore = (clockMs: number, lastRecordedMs: number | null): number =>
+  lastRecordedMs !== null && lastRecordedMs > clockMs && lastRecordedMs <= clockMs + SET_BACK_MS
+    ? lastRecordedMs
+    : clockMs;
 
 /** Numbers and times of recording go up together. */
-const LAST_RECORDED_MS = '(SELECT extract(epoch FROM recorded_at) * 1000 FROM model_prices ORDER BY number DESC LIMIT 1)';
+const LAST_RECORDED_MS =
+  '(SELECT extract(epoch FROM recorded_at) * 1000 FROM model_prices ORDER BY number DESC LIMIT 1)';
 
 /** Milliseconds, for the rest of the transaction. */
 const limit = (tx: Tx, ms: { lock: number; statement: number; idle: number }): Promise<unknown> =>
-  tx.query(`SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true)`, [String(ms.lock), String(ms.statement), String(ms.idle)]);
+  tx.query(
+    `SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true)`,
+    [String(ms.lock), String(ms.statement), String(ms.idle)],
+  );
 
 const columnsOf = (records: readonly RecordToAdd[]): unknown[] => [
   records.map((record) => record.model),

@@ -1,6 +1,9 @@
 export type PriceSource = 'ADMIN' | 'PROXY' | 'FALLBACK';
 
-/** Dollars per token (per request for `perRequest`), decimal strings. A bucket that is not there costs like input or output. */
+/**
+ * Dollars per token (per request for `perRequest`), decimal strings. A bucket that is not there costs like input or
+ * output.
+ */
 export interface Rates {
   input: string;
   output: string;
@@ -13,7 +16,10 @@ export interface Rates {
   tiers?: RateTier[];
 }
 
-/** A cache bucket that is not there costs like the tier's own input; the one-hour and reasoning rates stay those of the record unless the tier names its own. */
+/**
+ * A cache bucket that is not there costs like the tier's own input; the one-hour and reasoning rates stay those of the
+ * record unless the tier names its own.
+ */
 export interface RateTier {
   abovePromptTokens: number;
   input: string;
@@ -54,7 +60,10 @@ export interface PriceRecord {
 }
 
 /** A record as it is appended: number and time of recording are given then. */
-export type RecordToAdd = Omit<PriceRecord, 'number' | 'recordedAt'> & { note: string | null; /** The user who records it; absent: the installation itself. */ recordedBy?: string | null };
+export type RecordToAdd = Omit<PriceRecord, 'number' | 'recordedAt'> & {
+  note: string | null;
+  /** The user who records it; absent: the installation itself. */ recordedBy?: string | null;
+};
 
 /** A price as an operator enters it. Rates are dollars per million tokens, `perRequest` dollars; decimal strings. */
 export interface ModelPriceEdit {
@@ -81,14 +90,19 @@ export interface PriceTierEdit {
   cacheWritePerMillion?: string | null;
 }
 
-/** What a price change does to calls that have been settled: those whose cost becomes another, or known. Money in dollars, decimal strings. */
+/**
+ * What a price change does to calls that have been settled: those whose cost becomes another, or known. Money in
+ * dollars, decimal strings.
+ */
 export interface PriceImpact {
   affectedCalls: number;
   /** null: none of them had a price. */
   costBefore: string | null;
   costAfter: string | null;
 }
-export interface OrganizationImpact extends PriceImpact { organizationId: string }
+export interface OrganizationImpact extends PriceImpact {
+  organizationId: string;
+}
 
 export interface PriceChangeResult extends PriceImpact {
   price: PriceRecord;

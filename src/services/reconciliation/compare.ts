@@ -23,25 +23,67 @@ export interface CompareOptions {
 }
 
 /** One call against all records that the proxy has of it, paid by its user's key. */
-export function compareCall(call: OurCall, records: readonly ListedRecord[], { planned, isPlausible }: CompareOptions): Compared {
+export function compareCall(
+  call: OurCall,
+  records: readonly ListedRecord[],
+  { planned, isPlausible }: CompareOptions,
+): Compared {
   const agreeing = (record: ListedRecord): number => Number(stands(call) && sameUsage(call, record));
-  // One that was asked for twice has two, the first one a refusal: the one in which most was used is the call's, unless another one is known to be.
-  const [best, ...others] = [...records].sort((a, b) => agreeing(b) - agreeing(a) || namedFirst(a, b) || b.totalTokens - a.totalTokens || Decimal.parse(b.spend).compare(Decimal.parse(a.spend)));
+  // One that was asked for twice has two, the first one a refusal: the one in which most was used is the call's, unless
+  // another one is known to be.
+  const [best, ...others] = [...records].sort(
+    (a, b) =>
+      agreeing(b) - agreeing(a) ||
+      namedFirst(a, b) ||
+      b.totalTokens - a.totalTokens ||
+      Decimal.parse(b.spend).compare(Decimal.parse(a.spend)),
+  );
   const differences: Difference[] = [];
-  const add = (kind: DifferenceKind, record: ListedRecord | null, resolution: string, ours: { totalTokens: number; cost: string | null } | null = call, isReplaced = false): void => void differences.push({
-    kind, callId: call.id, at: call.occurredAt, key: `${call.id}:${kind}:${isReplaced ? 'replaced' : (record?.requestId ?? '')}`, proxyRequestId: record?.requestId ?? null, ourTokens: ours?.totalTokens ?? null,
-    proxyTokens: record?.totalTokens ?? null, ourCost: ours?.cost ?? null, proxyCost: record && costOf(record), resolution, isReplaced,
-  });
+  const add = (
+    kind: DifferenceKind,
+    record: ListedRecord | null,
+    resolution: string,
+    ours: { totalTokens: number; cost: string | null } | null = call,
+    isReplaced = false,
+  ): void =>
+    void differences.push({
+      kind,
+      callId: call.id,
+      at: call.occurredAt,
+      key: `${call.id}:${kind}:${isReplaced ? 'replaced' : (record?.requestId ?? '')}`,
+      proxyRequestId: record?.requestId ?? null,
+      ourTokens: ours?.totalTokens ?? null,
+      proxyTokens: record?.totalTokens ?? null,
+      ourCost: ours?.cost ?? null,
+      proxyCost: record && costOf(record),
+      resolution,
+      isReplaced,
+    });
   if (!best) {
     add('MISSING_AT_PROXY', null, missingAtProxy(call));
     return { differences, correction: null, proxyCost: null };
   }
   let correction: ListedRecord | null = null;
-  if (call.corrected) add('TOKENS_DIFFER', best, `Replaced by a correction on ${call.corrected.at.toISOString()}: ${call.totalTokens} tokens.`, call.corrected, true);
+  if (call.corrected)
+    add(
+      'TOKENS_DIFFER',
+      best,
+      `Replaced by a correction on ${call.corrected.at.toISOString()}: ${call.totalTokens} tokens.`,
+      call.corrected,
+      true,
+    );
   if (!sameUsage(call, best)) {
     const isWanted = replaces(call, best);
     if (isWanted && (best.fromCache || isPlausible(best))) correction = best;
-    add('TOKENS_DIFFER', best, correction ? planned : isWanted ? implausibleRecord(call, best) : tokensResolution(call, best, wasRefusedHere(call, best)));
+    add(
+      'TOKENS_DIFFER',
+      best,
+      correction
+        ? planned
+        : isWanted
+          ? implausibleRecord(call, best)
+          : tokensResolution(call, best, wasRefusedHere(call, best)),
+    );
   } else if (best.state !== 'REFUSED' && !agrees(call.cost, best.spend)) {
     add('COST_DIFFERS', best, costResolution(call, best));
   }
@@ -61,7 +103,12 @@ export function costOf(record: ListedRecord): string | null {
 const agrees = (ours: string | null, spend: string): boolean => (ours === null ? spend === '0' : sameCost(ours, spend));
 
 const sameTokens = (a: TokenBuckets, b: TokenBuckets): boolean =>
-  a.uncachedPrompt === b.uncachedPrompt && a.cacheRead === b.cacheRead && a.cacheWrite === b.cacheWrite && a.cacheWriteOneHour === b.cacheWriteOneHour && a.output === b.output && a.reasoning === b.reasoning;
+  a.uncachedPrompt === b.uncachedPrompt &&
+  a.cacheRead === b.cacheRead &&
+  a.cacheWrite === b.cacheWrite &&
+  a.cacheWriteOneHour === b.cacheWriteOneHour &&
+  a.output === b.output &&
+  a.reasoning === b.reasoning;
 
 /** Of a call that was refused the proxy counts the prompt, and charges nothing. */
 function sameUsage(call: OurCall, record: ListedRecord): boolean {
@@ -75,8 +122,9 @@ function sameUsage(call: OurCall, record: ListedRecord): boolean {
 const stands = ({ usageSource }: OurCall): boolean => ['PROVIDER', 'RECONCILED', 'CACHE'].includes(usageSource);
 
 /**
- * Whether the record is better than what is booked, which only an estimate, or nothing, can be. Of a call that nobody saw end everything that the proxy knows is
- * better, as recovery has it; else only what the provider has told the proxy.
+ * Whether the record is better than what is booked, which only an estimate, or nothing, can be. Of a call that nobody
+ * saw end everything that the proxy knows is better, as recovery has it; else only what the provider has told the
+ * proxy.
  */
 function replaces(call: OurCall, record: ListedRecord): boolean {
   if (stands(call)) return false;
@@ -89,5 +137,10 @@ function replaces(call: OurCall, record: ListedRecord): boolean {
 /** The same figures were told to us, too, and were not plausible for this call. */
 function wasRefusedHere(call: OurCall, record: ListedRecord): boolean {
   const seen = call.rawUsage === null || call.corrected ? null : readUsage(call.rawUsage, 'LITELLM', false);
-  return call.usageSource === 'ESTIMATED' && seen !== null && record.tokens !== null && sameTokens(seen.tokens, record.tokens);
+  return (
+    call.usageSource === 'ESTIMATED' &&
+    seen !== null &&
+    record.tokens !== null &&
+    sameTokens(seen.tokens, record.tokens)
+  );
 }

@@ -27,7 +27,8 @@ const LONGEST_PAUSE_MS = 10_000;
 class TakenOver extends Error {}
 
 /**
- * Every night: yesterday and the two days before (UTC) against the proxy, and estimates corrected. Three days, because some records come late. One replica does it;
+ * Every night: yesterday and the two days before (UTC) against the proxy, and estimates corrected. Three days, because
+ * some records come late. One replica does it;
  * what it leaves undone another one goes on with. The proxy is asked half of the time at most.
  */
 export class NightlyReconciliation {
@@ -44,7 +45,9 @@ export class NightlyReconciliation {
     }, this.deps.lookEveryMs ?? LOOK_EVERY_MS).unref();
   }
 
-  /** Ends behind the window that is being compared: what was compared is written down, and the rest is left to others. */
+  /**
+   * Ends behind the window that is being compared: what was compared is written down, and the rest is left to others.
+   */
   async stop(): Promise<void> {
     this.stopped.abort();
     if (this.timer) clearInterval(this.timer);
@@ -65,11 +68,15 @@ export class NightlyReconciliation {
       run = await store.claim(owner, hour);
       if (!run || !(await this.compare(run))) return;
       const sums = await store.end(run.runOn, owner);
-      if (sums) logger.info({ from: run.from.toISOString(), to: run.to.toISOString(), ...sums }, 'our figures were compared with those of the proxy');
+      if (sums)
+        logger.info(
+          { from: run.from.toISOString(), to: run.to.toISOString(), ...sums },
+          'usage was reconciled with the proxy',
+        );
     } catch (error) {
       if (error instanceof TakenOver) return;
       this.notBefore = performance.now() + AGAIN_AFTER_MS;
-      logger.warn({ err: error }, 'our figures could not be compared with those of the proxy, and will be in a few minutes');
+      logger.warn({ err: error }, 'usage could not be reconciled with the proxy and will be retried in a few minutes');
       if (run) await store.release(run.runOn, owner).catch(() => {});
     }
   }
@@ -78,7 +85,12 @@ export class NightlyReconciliation {
   private async compare(run: Run): Promise<boolean> {
     const { reconciler, corrector, store, owner } = this.deps;
     const span = { fromMs: run.comparedUpTo.getTime(), toMs: run.to.getTime(), organizationId: null };
-    for await (const step of reconciler.walk({ ...span, planned: () => NIGHTLY, corrector, pace: (tookMs) => this.rest(run, Math.min(tookMs, LONGEST_PAUSE_MS)) })) {
+    for await (const step of reconciler.walk({
+      ...span,
+      planned: () => NIGHTLY,
+      corrector,
+      pace: (tookMs) => this.rest(run, Math.min(tookMs, LONGEST_PAUSE_MS)),
+    })) {
       const sums = new Sums();
       sums.add(step);
       if (!(await store.add(run.runOn, owner, step, sums))) return false;

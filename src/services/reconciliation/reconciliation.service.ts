@@ -18,11 +18,17 @@ export interface ReconciliationDeps {
   limiter: { run<T>(userId: string, work: () => Promise<T>): Promise<T> };
   /** Milliseconds from the end of a call until its record must be there. Default 60 s. */
   settledForMs?: number;
-  /** Of one question: then it answers with what it has, and is asked again from there. Defaults 10,000 calls (or differences) and 8 s. */
+  /**
+   * Of one question: then it answers with what it has, and is asked again from there. Defaults 10,000 calls (or
+   * differences) and 8 s.
+   */
   limits?: { calls: number; ms: number };
 }
 
-interface Comparison { differences: Difference[]; summary: ReconciliationSummary }
+interface Comparison {
+  differences: Difference[];
+  summary: ReconciliationSummary;
+}
 
 const DAY_MS = 86_400_000;
 const MAX_DAYS = 31;
@@ -41,26 +47,38 @@ export class Reconciliation {
   constructor(private readonly deps: ReconciliationDeps) {}
 
   /**
-   * Differences in the order of time. Analysts and administrators: of their organisation's calls; operators: of all, and what was made past this service.
-   * Throws FORBIDDEN (members), BAD_USER_INPUT, NOT_FOUND (there is no proxy), SERVICE_UNAVAILABLE (it does not answer), RATE_LIMITED.
+   * Differences in the order of time. Analysts and administrators: of their organisation's calls; operators: of all,
+   * and what was made past this service.
+   * Throws FORBIDDEN (members), BAD_USER_INPUT, NOT_FOUND (there is no proxy), SERVICE_UNAVAILABLE (it does not
+   * answer), RATE_LIMITED.
    */
-  async compare(viewer: Viewer, args: { from: Date; to: Date; first: number; after?: string | null }): Promise<ReconciliationPage> {
+  async compare(
+    viewer: Viewer,
+    args: { from: Date; to: Date; first: number; after?: string | null },
+  ): Promise<ReconciliationPage> {
     if (viewer.role === 'MEMBER') throw forbidden('ANALYST');
     const { reconciler } = this.deps;
-    if (!reconciler) throw new AppError('NOT_FOUND', { public: 'There is no proxy here: models are asked directly, and there are no other records to compare with.' });
+    if (!reconciler)
+      throw new AppError('NOT_FOUND', {
+        public: 'There is no proxy here: models are asked directly, and there are no other records to compare with.',
+      });
     const { from, to, first, after } = args;
     checkPage({ first });
     if (!(from < to)) throw badInput('from', 'must be before `to`');
-    if (to.getTime() - from.getTime() > MAX_DAYS * DAY_MS) throw badInput('to', `must be at most ${MAX_DAYS} days after \`from\``);
+    if (to.getTime() - from.getTime() > MAX_DAYS * DAY_MS)
+      throw badInput('to', `must be at most ${MAX_DAYS} days after \`from\``);
     const cursor = after == null ? null : decodeTimeCursor(after);
     if (after != null && !cursor) throw badInput('after', 'is not a cursor of this list');
 
     const organizationId = viewer.role === 'OPERATOR' ? null : viewer.organizationId;
     const key = JSON.stringify([organizationId, from.getTime(), to.getTime()]);
     const kept = cursor && this.keptFor(key);
-    const { differences, summary } = kept ?? (await this.deps.limiter.run(viewer.userId, () => this.read(reconciler, organizationId, from, to)));
+    const { differences, summary } =
+      kept ?? (await this.deps.limiter.run(viewer.userId, () => this.read(reconciler, organizationId, from, to)));
     if (!kept) this.keep(key, { differences, summary });
-    const rest = cursor ? differences.filter(({ at, key: id }) => at > cursor[0] || (at === cursor[0] && id > cursor[1])) : differences;
+    const rest = cursor
+      ? differences.filter(({ at, key: id }) => at > cursor[0] || (at === cursor[0] && id > cursor[1]))
+      : differences;
     return {
       edges: rest.slice(0, first).map((node) => ({ node, cursor: encodeCursor([node.at, node.key]) })),
       hasNextPage: rest.length > first,
@@ -69,13 +87,20 @@ export class Reconciliation {
     };
   }
 
-  private async read(reconciler: Pick<Reconciler, 'walk'>, organizationId: string | null, from: Date, to: Date): Promise<Comparison> {
+  private async read(
+    reconciler: Pick<Reconciler, 'walk'>,
+    organizationId: string | null,
+    from: Date,
+    to: Date,
+  ): Promise<Comparison> {
     const { now, keptFrom } = await this.deps.store.clock();
-    if (keptFrom && from < keptFrom) throw badInput('from', `must not be before ${keptFrom.toISOString()}: single calls from before are not kept`);
+    if (keptFrom && from < keptFrom)
+      throw badInput('from', `must not be before ${keptFrom.toISOString()}: single calls from before are not kept`);
     const fromMs = from.getTime();
     const toMs = Math.max(fromMs, Math.min(to.getTime(), now.getTime() - (this.deps.settledForMs ?? SETTLED_FOR_MS)));
     const nightlyFromMs = this.deps.isNightly ? Math.floor(now.getTime() / DAY_MS) * DAY_MS - REACH_MS : Infinity;
-    const planned = ({ occurredAt }: OurCall): string => (Date.parse(occurredAt) >= nightlyFromMs ? NIGHTLY : ON_DEMAND);
+    const planned = ({ occurredAt }: OurCall): string =>
+      Date.parse(occurredAt) >= nightlyFromMs ? NIGHTLY : ON_DEMAND;
     const sums = new Sums();
     const differences: Difference[] = [];
     let upToMs = fromMs;
@@ -89,7 +114,10 @@ export class Reconciliation {
       if (sums.comparedCalls >= limits.calls || differences.length >= limits.calls || isOver()) break;
     }
     const { comparedCalls, ourCost, proxyCost } = sums;
-    return { differences, summary: { comparedCalls, differences: differences.length, ourCost, proxyCost, comparedUpTo: new Date(upToMs) } };
+    return {
+      differences,
+      summary: { comparedCalls, differences: differences.length, ourCost, proxyCost, comparedUpTo: new Date(upToMs) },
+    };
   }
 
   private keptFor(key: string): Comparison | null {

@@ -5,18 +5,45 @@ import type { PriceSource } from '../pricing/pricing.types';
 import type { OurCall } from './reconciliation.types';
 
 /** Milliseconds since 1970; `fromMs` inclusive, `toMs` exclusive, both of `occurred_at`. */
-export interface Span { fromMs: number; toMs: number; /** null: of all. */ organizationId: string | null }
+export interface Span {
+  fromMs: number;
+  toMs: number;
+  /** null: of all. */ organizationId: string | null;
+}
 
 interface CallSql {
-  id: string; rowId: string; occurredAt: string; organizationId: string; userId: string; status: string; streamed: boolean; usageSource: string; servedModel: string; totalTokens: number;
-  uncachedPrompt: number; cacheRead: number; cacheWrite: number; cacheWriteOneHour: number; output: number; reasoning: number; rawUsage: unknown;
-  cost: string | null; cacheReadCost: string | null; cacheWriteCost: string | null; priceNumber: number | null; priceSource: PriceSource | null; priceOwn: boolean | null; priceModel: string | null;
-  correctedAt: Date | null; tokensBefore: number | null; costBefore: string | null;
+  id: string;
+  rowId: string;
+  occurredAt: string;
+  organizationId: string;
+  userId: string;
+  status: string;
+  streamed: boolean;
+  usageSource: string;
+  servedModel: string;
+  totalTokens: number;
+  uncachedPrompt: number;
+  cacheRead: number;
+  cacheWrite: number;
+  cacheWriteOneHour: number;
+  output: number;
+  reasoning: number;
+  rawUsage: unknown;
+  cost: string | null;
+  cacheReadCost: string | null;
+  cacheWriteCost: string | null;
+  priceNumber: number | null;
+  priceSource: PriceSource | null;
+  priceOwn: boolean | null;
+  priceModel: string | null;
+  correctedAt: Date | null;
+  tokensBefore: number | null;
+  costBefore: string | null;
 }
 
 /**
- * One organisation after the other by the index, since no index is by time alone; OFFSET 0 keeps the planner from reading whole months instead. What was settled only now is
- * left out: the proxy's record may still be on its way.
+ * One organisation after the other by the index, since no index is by time alone; OFFSET 0 keeps the planner from
+ * reading whole months instead. What was settled only now is left out: the proxy's record may still be on its way.
  */
 const CALLS = `
   SELECT coalesce((x.u).corrects_id, (x.u).id) AS id, (x.u).id AS "rowId", to_char((x.u).occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "occurredAt",
@@ -52,13 +79,24 @@ export class ReconciliationStore {
     return row!;
   }
 
-  /** Calls through the proxy that ended `settledForMs` ago or earlier, in no order; more than `limit`: one too many are given. */
+  /**
+   * Calls through the proxy that ended `settledForMs` ago or earlier, in no order; more than `limit`: one too many are
+   * given.
+   */
   async calls({ fromMs, toMs, organizationId }: Span, settledForMs: number, limit: number): Promise<OurCall[]> {
-    const rows = await this.db.query<CallSql>(CALLS, [new Date(fromMs), new Date(toMs), organizationId, settledForMs, limit + 1]);
+    const rows = await this.db.query<CallSql>(CALLS, [
+      new Date(fromMs),
+      new Date(toMs),
+      organizationId,
+      settledForMs,
+      limit + 1,
+    ]);
     return rows.map(mapCall);
   }
 
-  /** Whose those of the ids are that are calls of ours, ended or in flight, made within a day of the span: user by call. */
+  /**
+   * Whose those of the ids are that are calls of ours, ended or in flight, made within a day of the span: user by call.
+   */
   async ownersOf(ids: readonly string[], fromMs: number, toMs: number): Promise<Map<string, string>> {
     if (ids.length === 0) return new Map();
     const rows = await this.db.query<{ id: string; userId: string }>(
@@ -93,13 +131,24 @@ const mapCall = (row: CallSql): OurCall => ({
   usageSource: row.usageSource as OurCall['usageSource'],
   servedModel: row.servedModel,
   tokens: {
-    uncachedPrompt: row.uncachedPrompt, cacheRead: row.cacheRead, cacheWrite: row.cacheWrite, cacheWriteOneHour: row.cacheWriteOneHour, output: row.output, reasoning: row.reasoning,
+    uncachedPrompt: row.uncachedPrompt,
+    cacheRead: row.cacheRead,
+    cacheWrite: row.cacheWrite,
+    cacheWriteOneHour: row.cacheWriteOneHour,
+    output: row.output,
+    reasoning: row.reasoning,
   },
   totalTokens: row.totalTokens,
   rawUsage: row.rawUsage,
   cost: decimal(row.cost),
   cacheReadCost: decimal(row.cacheReadCost),
   cacheWriteCost: decimal(row.cacheWriteCost),
-  price: row.priceNumber === null ? null : { number: row.priceNumber, source: row.priceSource!, own: row.priceOwn!, model: row.priceModel! },
-  corrected: row.correctedAt === null ? null : { at: row.correctedAt, totalTokens: row.tokensBefore!, cost: decimal(row.costBefore) },
+  price:
+    row.priceNumber === null
+      ? null
+      : { number: row.priceNumber, source: row.priceSource!, own: row.priceOwn!, model: row.priceModel! },
+  corrected:
+    row.correctedAt === null
+      ? null
+      : { at: row.correctedAt, totalTokens: row.tokensBefore!, cost: decimal(row.costBefore) },
 });

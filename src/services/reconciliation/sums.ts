@@ -2,9 +2,17 @@ import type { Decimal } from '../../lib/decimal';
 import type { Step } from './reconciler';
 import type { DifferenceKind } from './reconciliation.types';
 
-const NO_DIFFERENCES: Record<DifferenceKind, number> = { MISSING_HERE: 0, MISSING_AT_PROXY: 0, TOKENS_DIFFER: 0, COST_DIFFERS: 0 };
+const NO_DIFFERENCES: Record<DifferenceKind, number> = {
+  MISSING_HERE: 0,
+  MISSING_AT_PROXY: 0,
+  TOKENS_DIFFER: 0,
+  COST_DIFFERS: 0,
+};
 
-/** The steps of a walk, added up. Dollars are null while nothing has a cost. Differences that were replaced before are not counted again. */
+/**
+ * The steps of a walk, added up. Dollars are null while nothing has a cost. Differences that were replaced before are
+ * not counted again.
+ */
 export class Sums {
   comparedCalls = 0;
   corrected = 0;

@@ -35,8 +35,18 @@ export class CheckpointStore {
   /** All of them in one statement. Harmless to repeat. */
   async write(checkpoints: readonly NewCheckpoint[]): Promise<void> {
     const rows = checkpoints.map((one) => ({
-      organization_id: one.organizationId, call_id: one.callId, number: one.number, content: one.content, reasoning: one.reasoning, tools: one.tools, first_seq: one.firstSeq, last_seq: one.lastSeq, pieces: JSON.stringify(one.pieces),
-      completion_tokens: one.completionTokens, served_model: one.servedModel, deployment: one.deployment,
+      organization_id: one.organizationId,
+      call_id: one.callId,
+      number: one.number,
+      content: one.content,
+      reasoning: one.reasoning,
+      tools: one.tools,
+      first_seq: one.firstSeq,
+      last_seq: one.lastSeq,
+      pieces: JSON.stringify(one.pieces),
+      completion_tokens: one.completionTokens,
+      served_model: one.servedModel,
+      deployment: one.deployment,
     }));
     await this.db.hot('checkpoints-write', WRITE, [storableJson(rows)]);
   }

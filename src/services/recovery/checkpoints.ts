@@ -5,6 +5,7 @@ import type { PieceLog } from '../streams/piece-log';
 import type { CheckpointStore, NewCheckpoint } from './checkpoint.store';
 import { isTerminal } from '../../domain/stream-events';
 import type { CallName } from '../../domain/call';
+import { isHighSurrogate } from '../../lib/surrogates';
 
 export interface CheckpointsDeps {
   store: Pick<CheckpointStore, 'write'>;
@@ -28,7 +29,9 @@ const EVERY_MS = 1_500;
 /** One timer looks after all streams, so many times in `everyMs`, and at least so often. Milliseconds. */
 const TICKS = 10;
 const MAX_TICK_MS = 200;
-/** Characters of a channel and pieces in one row, and rows of one statement: after an outage there may be much to write. */
+/**
+ * Characters of a channel and pieces in one row, and rows of one statement: after an outage there may be much to write.
+ */
 const MAX_CHARACTERS = 64 * 1024;
 const MAX_PIECES = 8_192;
 const MAX_ROWS = 64;
@@ -37,8 +40,9 @@ const COUNTED_AT_ONCE = 8;
 const REPORT_EVERY_MS = 60_000;
 
 /**
- * Keeps what running streams have produced in the database, in steps, so that it is known what a process that dies has left. What is due
- * at one moment is written together. A database that fails disturbs no stream: what was not written is in its log the next time, too.
+ * Keeps what running streams have produced in the database, in steps, so that it is known what a process that dies has
+ * left. What is due at one moment is written together. A database that fails disturbs no stream: what was not written
+ * is in its log the next time, too.
  */
 export class Checkpoints {
   private readonly everyMs: number;
@@ -100,7 +104,10 @@ export class Checkpoints {
       for (const stream of streams) stream.notWritten();
       if (performance.now() - this.reportedAt < REPORT_EVERY_MS) return;
       this.reportedAt = performance.now();
-      this.deps.logger.warn({ streams: streams.length, err: error }, 'checkpoints of streams could not be written: tried again with the next ones');
+      this.deps.logger.warn(
+        { streams: streams.length, err: error },
+        'checkpoints of streams could not be written and will be written with the next ones',
+      );
     }
   }
 
@@ -123,7 +130,10 @@ class Channel {
     this.came += text.length;
   }
 
-  /** What came since. Half of a surrogate pair waits for its other half: alone it could not be stored, and the sign would be lost. */
+  /**
+   * What came since. Half of a surrogate pair waits for its other half: alone it could not be stored, and the sign
+   * would be lost.
+   */
   take(mayWait: boolean): string {
     if (this.texts.length === 0) return '';
     const all = this.texts.length === 1 ? this.texts[0]! : this.texts.join('');
@@ -135,13 +145,14 @@ class Channel {
   }
 }
 
-const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
-
 class StreamText implements CheckpointHandle {
   private readonly channels = { content: new Channel(), reasoning: new Channel(), tools: new Channel() };
   /** The last one to which something was added. */
   private lastChannel: ChannelName | null = null;
-  /** Number of the last piece that was read from the log, and of the last one that is in a row. StreamStarted is in none. */
+  /**
+   * Number of the last piece that was read from the log, and of the last one that is in a row. StreamStarted is in
+   * none.
+   */
   private readSeq = 1;
   private rowSeq = 1;
   /** Characters of the log until there, as it counts them. */
@@ -177,7 +188,10 @@ class StreamText implements CheckpointHandle {
   /** Something came, and it is much, or the last checkpoint is old enough. After a failure only time counts. */
   isDue(olderThanMs: number): boolean {
     if (!this.row && this.waiting.length === 0 && this.log.lastSeq <= this.readSeq) return false;
-    return this.lastAtMs <= olderThanMs || (!this.failed && this.log.textLength - this.readCharacters >= this.everyCharacters);
+    return (
+      this.lastAtMs <= olderThanMs ||
+      (!this.failed && this.log.textLength - this.readCharacters >= this.everyCharacters)
+    );
   }
 
   /** null: there is only half a sign, which waits for its other half. */
@@ -199,7 +213,8 @@ class StreamText implements CheckpointHandle {
   private nextRow(): NewCheckpoint | null {
     this.readLog();
     const texts = { content: '', reasoning: '', tools: '' };
-    for (const name of Object.keys(texts) as ChannelName[]) texts[name] = this.channels[name].take(name === this.lastChannel);
+    for (const name of Object.keys(texts) as ChannelName[])
+      texts[name] = this.channels[name].take(name === this.lastChannel);
     let whole = 0;
     while (whole < this.waiting.length && this.isTaken(whole)) whole += 1;
     if (whole === 0 && !texts.content && !texts.reasoning && !texts.tools) return null;
@@ -209,7 +224,18 @@ class StreamText implements CheckpointHandle {
     this.rowSeq += whole;
     for (const tokens of countEach([texts.content, texts.reasoning, texts.tools])) this.completionTokens += tokens;
     const { call, completionTokens, servedModel, deployment, rowSeq: lastSeq } = this;
-    return { organizationId: call.organizationId, callId: call.id, number: (this.number += 1), ...texts, firstSeq, lastSeq, pieces, completionTokens, servedModel, deployment };
+    return {
+      organizationId: call.organizationId,
+      callId: call.id,
+      number: (this.number += 1),
+      ...texts,
+      firstSeq,
+      lastSeq,
+      pieces,
+      completionTokens,
+      servedModel,
+      deployment,
+    };
   }
 
   private isTaken(index: number): boolean {
@@ -219,7 +245,11 @@ class StreamText implements CheckpointHandle {
 
   /** What does not fit into one row is left in the log, but for one big piece. */
   private readLog(): void {
-    if (this.waiting.length >= MAX_PIECES || Object.values(this.channels).some(({ came, taken }) => came - taken > MAX_CHARACTERS)) return;
+    if (
+      this.waiting.length >= MAX_PIECES ||
+      Object.values(this.channels).some(({ came, taken }) => came - taken > MAX_CHARACTERS)
+    )
+      return;
     for (const group of this.log.groups(this.readSeq, Math.min(this.log.lastSeq, this.readSeq + MAX_PIECES))) {
       // It has ended meanwhile.
       if (!('header' in group) && isTerminal(group)) break;

@@ -8,7 +8,10 @@ const NEW_LINE = 0x0a;
 const DIGEST = 64;
 const PREFIX = DIGEST + 1;
 
-interface Header { weirJournal: number; entries: number }
+interface Header {
+  weirJournal: number;
+  entries: number;
+}
 
 export interface ReadFile {
   /** The entries whose checksum is right. */
@@ -24,8 +27,12 @@ const line = (value: unknown): Buffer => {
   return Buffer.concat([Buffer.from(`${createHash('sha256').update(json).digest('hex')} `), json, Buffer.from('\n')]);
 };
 
-/** A header with the number of entries, without which a file that is cut between two lines would look whole; then a line per end: SHA-256 in hex, space, JSON. */
-export const encodeFile = (ends: readonly Settlement[]): Buffer => Buffer.concat([line({ weirJournal: VERSION, entries: ends.length } satisfies Header), ...ends.map(line)]);
+/**
+ * A header with the number of entries, without which a file that is cut between two lines would look whole; then a line
+ * per end: SHA-256 in hex, space, JSON.
+ */
+export const encodeFile = (ends: readonly Settlement[]): Buffer =>
+  Buffer.concat([line({ weirJournal: VERSION, entries: ends.length } satisfies Header), ...ends.map(line)]);
 
 /** Never throws: what cannot be read is not there. */
 export function decodeFile(content: Buffer): ReadFile {
@@ -42,7 +49,10 @@ export function decodeFile(content: Buffer): ReadFile {
   return { ends, whole: wrong === 0 && header?.entries === ends.length, foreignVersion: null };
 }
 
-/** Bytes and not text: a whole file as one string could be longer than strings may be. A last line without its end counts: its checksum says whether it is complete. */
+/**
+ * Bytes and not text: a whole file as one string could be longer than strings may be. A last line without its end
+ * counts: its checksum says whether it is complete.
+ */
 function linesOf(content: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   let from = 0;
@@ -57,7 +67,11 @@ function linesOf(content: Buffer): Buffer[] {
 
 function valueOf(bytes: Buffer): unknown {
   const json = bytes.subarray(PREFIX);
-  if (bytes.length <= PREFIX || bytes.toString('latin1', 0, PREFIX) !== `${createHash('sha256').update(json).digest('hex')} `) return null;
+  if (
+    bytes.length <= PREFIX ||
+    bytes.toString('latin1', 0, PREFIX) !== `${createHash('sha256').update(json).digest('hex')} `
+  )
+    return null;
   try {
     return JSON.parse(json.toString());
   } catch {
@@ -65,5 +79,7 @@ function valueOf(bytes: Buffer): unknown {
   }
 }
 
-const isHeader = (value: unknown): value is Header => typeof (value as Header | null)?.weirJournal === 'number' && typeof (value as Header).entries === 'number';
-const isEnd = (value: unknown): value is Settlement => typeof (value as Settlement | null)?.id === 'string' && typeof (value as Settlement).occurredAt === 'string';
+const isHeader = (value: unknown): value is Header =>
+  typeof (value as Header | null)?.weirJournal === 'number' && typeof (value as Header).entries === 'number';
+const isEnd = (value: unknown): value is Settlement =>
+  typeof (value as Settlement | null)?.id === 'string' && typeof (value as Settlement).occurredAt === 'string';

@@ -12,7 +12,10 @@ export interface JournalDeps {
   /** Names the database that the ends belong to: another one's journal in the same home is left alone. */
   database: string;
   logger: Logger;
-  /** What the folder may hold; default: 50,000 entries or 512 MB. Parallel calls keep it far below, as new ones are refused while the database is away. */
+  /**
+   * What the folder may hold; default: 50,000 entries or 512 MB. Parallel calls keep it far below, as new ones are
+   * refused while the database is away.
+   */
   limits?: { entries: number; bytes: number };
 }
 
@@ -28,12 +31,16 @@ const DAMAGED = '.damaged';
 /** Another process may take our unfinished file for a dead writer's while it starts. It does so once. */
 const TRIES = 3;
 
-interface OpenFile { name: string; ends: Settlement[]; whole: boolean }
+interface OpenFile {
+  name: string;
+  ends: Settlement[];
+  whole: boolean;
+}
 
 /**
- * Ends of calls that the database could not take, in files under `<home>/journal/<database>`. They hold conversations: folder 0700, files 0600. One
- * file per group of ends that came together; it has its name only when it is complete and on the disk. Several processes may share the
- * folder: each replays what it finds, and settling twice is harmless.
+ * Ends of calls that the database could not take, in files under `<home>/journal/<database>`. They hold conversations:
+ * folder 0700, files 0600. One file per group of ends that came together; it has its name only when it is complete and
+ * on the disk. Several processes may share the folder: each replays what it finds, and settling twice is harmless.
  */
 export class Journal {
   private readonly folder: string;
@@ -66,11 +73,16 @@ export class Journal {
   async open(): Promise<void> {
     await this.makeFolder();
     await chmod(this.folder, 0o700);
-    this.leftParts = new Set((await readdir(this.folder)).filter((name) => name.endsWith(PART) && !this.writing.files.has(name)));
+    this.leftParts = new Set(
+      (await readdir(this.folder)).filter((name) => name.endsWith(PART) && !this.writing.files.has(name)),
+    );
     for (const name of await this.list()) await this.read(name);
   }
 
-  /** Resolves when the ends are on the disk: file and folder synced. Rejects where that cannot be, as with a full disk or journal. */
+  /**
+   * Resolves when the ends are on the disk: file and folder synced. Rejects where that cannot be, as with a full disk
+   * or journal.
+   */
   async write(ends: readonly Settlement[]): Promise<void> {
     await Promise.all(ends.map((end) => this.groups.add(end)));
   }
@@ -80,7 +92,10 @@ export class Journal {
     return path.join(this.folder, await this.writeFile(encodeFile(ends), `${WHOLE}${DAMAGED}`));
   }
 
-  /** Gives everything in the folder to `settle`, oldest first, and removes each file when all of it is settled. Rejects with the first rejection of `settle`. Returns how many were settled. */
+  /**
+   * Gives everything in the folder to `settle`, oldest first, and removes each file when all of it is settled. Rejects
+   * with the first rejection of `settle`. Returns how many were settled.
+   */
   async replay(settle: (ends: Settlement[]) => Promise<void>): Promise<number> {
     let settled = 0;
     let files: OpenFile[] = [];
@@ -107,7 +122,9 @@ export class Journal {
   /** Files to replay, oldest first. What others removed is forgotten. */
   private async list(): Promise<string[]> {
     const before = [...this.known.keys()];
-    const names = (await readdir(this.folder)).filter((name) => (name.endsWith(WHOLE) || this.leftParts.has(name)) && !this.leftAlone.has(name));
+    const names = (await readdir(this.folder)).filter(
+      (name) => (name.endsWith(WHOLE) || this.leftParts.has(name)) && !this.leftAlone.has(name),
+    );
     const there = new Set(names);
     for (const name of before) if (!there.has(name)) this.known.delete(name);
     return names.sort();
@@ -126,23 +143,34 @@ export class Journal {
     }
     const { ends, whole, foreignVersion } = decodeFile(content);
     if (foreignVersion !== null) {
-      this.leaveAlone(name, { version: foreignVersion }, 'a file of the journal has a version that this release does not know');
+      this.leaveAlone(
+        name,
+        { version: foreignVersion },
+        'a file of the journal has a version that this release does not know',
+      );
       return null;
     }
     this.known.set(name, { ids: ends.map(({ id }) => id), bytes: content.length });
     return { name, ends, whole };
   }
 
-  /** All of it is settled. What was damaged is kept for somebody to look at; an unfinished file has promised nothing. */
+  /**
+   * All of it is settled. What was damaged is kept for somebody to look at; an unfinished file has promised nothing.
+   */
   private async remove({ name, whole }: OpenFile): Promise<void> {
     const file = path.join(this.folder, name);
     try {
       if (whole || name.endsWith(PART)) return await unlink(file);
       await rename(file, file + DAMAGED);
-      this.deps.logger.error({ file: file + DAMAGED }, 'a file of the journal is damaged: what could be read of it is settled, and the file is kept');
+      this.deps.logger.error(
+        { file: file + DAMAGED },
+        'a file of the journal is damaged: what could be read of it is settled, and the file is kept',
+      );
     } catch (cause) {
       // Another process was faster.
-      if (!isMissing(cause)) this.leaveAlone(name, { err: cause }, 'a file of the journal is settled and cannot be removed');    } finally {
+      if (!isMissing(cause))
+        this.leaveAlone(name, { err: cause }, 'a file of the journal is settled and cannot be removed');
+    } finally {
       this.known.delete(name);
     }
   }

@@ -15,7 +15,10 @@ const ASK_AFTER_MS = [60_000, 5 * 60_000, 30 * 60_000, 6 * 3_600_000];
 const MAX_ASKED = 200;
 const MAX_LISTED = 10_000;
 
-/** The proxy's record of a lost call may come after its settlement: the provider went on, the proxy was away. Then the usage row is corrected, by further rows. */
+/**
+ * The proxy's record of a lost call may come after its settlement: the provider went on, the proxy was away. Then the
+ * usage row is corrected, by further rows.
+ */
 export class LaterRecords {
   /** How often each call was asked for. Another process, or this one after a restart, begins again: harmless. */
   private readonly asked = new Map<string, number>();
@@ -34,10 +37,17 @@ export class LaterRecords {
     for (const row of due) {
       const found = await this.deps.records.spendRecord(row.id, ownerOf(row));
       this.asked.set(row.id, timesDue(row.settledMs));
-      const record = found && believed(found, { model: row.model, promptBound: row.promptTokens, maxTokens: row.completionTokens }, this.deps);
+      const record =
+        found &&
+        believed(
+          found,
+          { model: row.model, promptBound: row.promptTokens, maxTokens: row.completionTokens },
+          this.deps,
+        );
       if (!record || (!record.tokens && !record.fromCache)) continue;
       const settled = await this.deps.store.settledCall(row);
-      if (settled) corrected += (await this.deps.correct([correctedEnd(settled, record, this.deps)], 'SPEND_RECORD')).length;
+      if (settled)
+        corrected += (await this.deps.correct([correctedEnd(settled, record, this.deps)], 'SPEND_RECORD')).length;
     }
     return corrected;
   }

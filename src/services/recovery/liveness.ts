@@ -8,17 +8,22 @@ export interface LivenessDeps {
   logger: Logger;
   /** Milliseconds between two renewals, and between two looks at the others. */
   renewMs?: number;
-  /** An owner is dead when it has not renewed for so many milliseconds of our own unbroken contact with Postgres. The same on all replicas. */
+  /**
+   * An owner is dead when it has not renewed for so many milliseconds of our own unbroken contact with Postgres. The
+   * same on all replicas.
+   */
   deadAfterMs?: number;
   /** A monotonic clock in milliseconds. */
   now?: () => number;
 }
 
 /**
- * Says in the database that this process lives, and finds those that do not. No clock of another machine is compared, nor the database's:
- * an owner is dead when its count of renewals stands still for `deadAfterMs` on our own monotonic clock, while we have had Postgres all along.
- * A look that fails or is late ends the contact, and every observation with it: the first process back after an outage must not declare
- * those dead that were cut off as well, and have not had the same time to renew.
+ * Says in the database that this process lives, and finds those that do not. No clock of another machine is compared,
+ * nor the database's:
+ * an owner is dead when its count of renewals stands still for `deadAfterMs` on our own monotonic clock, while we have
+ * had Postgres all along.
+ * A look that fails or is late ends the contact, and every observation with it: the first process back after an outage
+ * must not declare those dead that were cut off as well, and have not had the same time to renew.
  */
 export class Liveness {
   private readonly renewMs: number;
@@ -50,7 +55,14 @@ export class Liveness {
     this.stopped = true;
     if (this.timer) clearTimeout(this.timer);
     await this.looking;
-    await this.deps.store.leave(this.deps.owner).catch((error: unknown) => this.deps.logger.warn({ err: error }, 'the row of this process stays: others will declare it dead'));
+    await this.deps.store
+      .leave(this.deps.owner)
+      .catch((error: unknown) =>
+        this.deps.logger.warn(
+          { err: error },
+          'the lease of this process could not be removed: other processes will declare it dead',
+        ),
+      );
   }
 
   /** Those whom anybody has declared dead, as of the last look. */
@@ -67,7 +79,11 @@ export class Liveness {
   async look(): Promise<void> {
     const begunMs = this.now();
     try {
-      if (await this.deps.store.renew(this.deps.owner)) this.deps.logger.warn({ owner: this.deps.owner }, 'others had taken this process for dead: calls that they ended meanwhile are corrected when they end here');
+      if (await this.deps.store.renew(this.deps.owner))
+        this.deps.logger.warn(
+          { owner: this.deps.owner },
+          'other processes had declared this one dead: calls that they settled meanwhile are corrected when they end here',
+        );
       const owners = await this.deps.store.list();
       const answeredMs = this.now();
       if (answeredMs - this.lastContactMs > 2 * this.renewMs) this.seen.clear();
@@ -89,7 +105,7 @@ export class Liveness {
     } catch (error) {
       this.seen.clear();
       this.lastContactMs = -Infinity;
-      this.deps.logger.warn({ err: error }, 'this process could not say that it lives');
+      this.deps.logger.warn({ err: error }, 'this process could not renew its lease');
     }
   }
 
@@ -97,7 +113,10 @@ export class Liveness {
     const declared: string[] = [];
     for (const { id, renewals } of overdue) if (await this.deps.store.declareDead(id, renewals)) declared.push(id);
     if (declared.length === 0) return;
-    this.deps.logger.warn({ owners: declared, silentMs: this.deadAfterMs }, 'processes were declared dead: their calls are ended by others');
+    this.deps.logger.warn(
+      { owners: declared, silentMs: this.deadAfterMs },
+      'processes were declared dead: their calls are ended by others',
+    );
     this.dead = [...this.dead, ...declared];
     for (const listener of this.listeners) listener(declared);
   }

@@ -1,6 +1,20 @@
 import type { Logger } from '../../lib/logger';
 import type { SpendRecord, SpendRecords } from '../upstream/litellm/spend-record';
-import { atMost, atMostUntilDeath, believed, fromCheckpoint, fromRecord, lostEnd, neverAskedEnd, nothingUsed, ownerOf, tellsUsage, type BeliefDeps, type Known, type PricingDeps } from './lost-call';
+import {
+  atMost,
+  atMostUntilDeath,
+  believed,
+  fromCheckpoint,
+  fromRecord,
+  lostEnd,
+  neverAskedEnd,
+  nothingUsed,
+  ownerOf,
+  tellsUsage,
+  type BeliefDeps,
+  type Known,
+  type PricingDeps,
+} from './lost-call';
 import type { CheckpointText, FlyingCall, RecoveryStore } from './recovery.store';
 import type { Settlement } from '../../domain/call';
 import { isDataError } from '../../database/postgres-errors';
@@ -28,7 +42,9 @@ export interface LostTiming {
   directDelayMs: number;
   /** How long behind its deadline a call of a living owner is somebody else's. */
   overdueMs: number;
-  /** Behind the deadline, until a call without a record counts as one without cost, if the proxy has written later ones. */
+  /**
+   * Behind the deadline, until a call without a record counts as one without cost, if the proxy has written later ones.
+   */
   withoutCostMs: number;
   /** Behind the deadline, until a proxy that has written nothing since is no longer waited for. */
   giveUpMs: number;
@@ -36,7 +52,15 @@ export interface LostTiming {
   nobodysForMs: number;
 }
 
-export interface LostCounts { reconciled: number; estimated: number; withoutCost: number; neverAsked: number; waiting: number; unsettled: number; proxyFailures: number }
+export interface LostCounts {
+  reconciled: number;
+  estimated: number;
+  withoutCost: number;
+  neverAsked: number;
+  waiting: number;
+  unsettled: number;
+  proxyFailures: number;
+}
 
 const BATCH = 100;
 /** Calls of one look. */
@@ -47,16 +71,25 @@ const PARALLEL = 8;
 const AGAIN_MS = 60_000;
 
 /** `overdueMs` by our clock, from the first sight on. */
-type WatchedCall = FlyingCall & { /** Milliseconds since we first saw that it is lost. */ watchedMs: number; isOurs: boolean };
+type WatchedCall = FlyingCall & {
+  /** Milliseconds since we first saw that it is lost. */ watchedMs: number;
+  isOurs: boolean;
+};
 
 /** What is to be done about a call: an end, or to wait so many milliseconds. */
 type Decision = { known: Known; warning?: string } | { waitMs: number };
 
-/** Decides how calls ended that nobody saw end, with what is known best, and has them settled: harmless, whoever else does it at the same time. */
+/**
+ * Decides how calls ended that nobody saw end, with what is known best, and has them settled: harmless, whoever else
+ * does it at the same time.
+ */
 export class LostCalls {
   /** Where the next look goes on; empty: at the beginning. */
   private cursor = '';
-  /** By performance.now(): when a call was first seen to be lost here, and its deadline. Of the last look over all, and of the one that is under way. */
+  /**
+   * By performance.now(): when a call was first seen to be lost here, and its deadline. Of the last look over all, and
+   * of the one that is under way.
+   */
   private watched = new Map<string, { sinceMs: number; deadlineMs: number }>();
   private watchedNext = new Map<string, { sinceMs: number; deadlineMs: number }>();
   private nobodysSince = new Map<string, number>();
@@ -66,14 +99,25 @@ export class LostCalls {
     private readonly timing: LostTiming,
   ) {}
 
-  /** Ends calls of dead owners, and calls long past their deadline. Gives in how many milliseconds there may be something to do again. */
+  /**
+   * Ends calls of dead owners, and calls long past their deadline. Gives in how many milliseconds there may be
+   * something to do again.
+   */
   async endLost(counts: LostCounts, isStopped: () => boolean): Promise<number> {
     const pending = this.deps.pendingIds();
     let soonestMs = Infinity;
     for (let seen = 0; seen < MAX_A_LOOK && !isStopped(); seen += BATCH) {
       const batch = await this.deps.store.lost(this.cursor, this.timing.overdueMs, BATCH);
-      const calls = batch.filter((call) => call.owner !== this.deps.owner && !pending.has(call.id)).map((call) => this.watch(call));
-      soonestMs = Math.min(soonestMs, await this.endBatch(calls.filter(({ isOurs }) => isOurs), counts));
+      const calls = batch
+        .filter((call) => call.owner !== this.deps.owner && !pending.has(call.id))
+        .map((call) => this.watch(call));
+      soonestMs = Math.min(
+        soonestMs,
+        await this.endBatch(
+          calls.filter(({ isOurs }) => isOurs),
+          counts,
+        ),
+      );
       this.cursor = batch.length < BATCH ? '' : batch.at(-1)!.id;
       if (this.cursor !== '') continue;
       [this.watched, this.watchedNext] = [this.watchedNext, new Map()];
@@ -82,14 +126,19 @@ export class LostCalls {
     return 0;
   }
 
-  /** Ends calls of ours that neither run here nor wait to be written: the answer of their admission was lost, and nobody will ever ask the upstream. */
+  /**
+   * Ends calls of ours that neither run here nor wait to be written: the answer of their admission was lost, and nobody
+   * will ever ask the upstream.
+   */
   async endNobodys(counts: LostCounts): Promise<void> {
     const calls = await this.deps.store.ofOwner(this.deps.owner);
     const pending = this.deps.pendingIds();
     const nobodys = calls.filter(({ id }) => !this.deps.isRunning(id) && !pending.has(id));
     // Once is no proof: the call may begin or have ended in this moment.
     const nowMs = performance.now();
-    const certain = nobodys.filter(({ id }) => nowMs - (this.nobodysSince.get(id) ?? Infinity) >= this.timing.nobodysForMs);
+    const certain = nobodys.filter(
+      ({ id }) => nowMs - (this.nobodysSince.get(id) ?? Infinity) >= this.timing.nobodysForMs,
+    );
     this.nobodysSince = new Map(nobodys.map(({ id }) => [id, this.nobodysSince.get(id) ?? nowMs]));
     if (certain.length === 0) return;
 
@@ -100,25 +149,35 @@ export class LostCalls {
       const checkpoint = checkpoints.get(call.id) ?? null;
       const found = this.hasRecords(call) ? await this.ask(call, counts) : null;
       if (found === 'UNKNOWN' && call.overdueMs < this.timing.giveUpMs) return void (counts.waiting += 1);
-      if (found && found !== 'UNKNOWN' && tellsUsage(found)) ends.push(lostEnd(call, fromRecord(found, checkpoint), this.deps));
+      if (found && found !== 'UNKNOWN' && tellsUsage(found))
+        ends.push(lostEnd(call, fromRecord(found, checkpoint), this.deps));
       else if (checkpoint) ends.push(lostEnd(call, fromCheckpoint(call, checkpoint), this.deps));
       // It was asked, and how much it used cannot be told from the record.
-      else if (found && found !== 'UNKNOWN' && !found.tokens) ends.push(lostEnd(call, { ...atMost(call), record: found }, this.deps));
+      else if (found && found !== 'UNKNOWN' && !found.tokens)
+        ends.push(lostEnd(call, { ...atMost(call), record: found }, this.deps));
       else ends.push(neverAskedEnd(call, this.deps));
     });
     await this.settle(ends, counts);
   }
 
   /**
-   * The dead's calls are for everybody. A living owner's only when we have watched it past its deadline for longer than it could have run:
-   * a jump of the database's clock puts every call behind its deadline. So the database's clock is asked once for each call, and then ours counts.
+   * The dead's calls are for everybody. A living owner's only when we have watched it past its deadline for longer than
+   * it could have run:
+   * a jump of the database's clock puts every call behind its deadline. So the database's clock is asked once for each
+   * call, and then ours counts.
    */
   private watch(call: FlyingCall): WatchedCall {
     const nowMs = performance.now();
-    const watched = this.watched.get(call.id) ?? this.watchedNext.get(call.id) ?? { sinceMs: nowMs, deadlineMs: nowMs - Math.max(call.overdueMs, -call.spanMs) };
+    const watched = this.watched.get(call.id) ??
+      this.watchedNext.get(call.id) ?? { sinceMs: nowMs, deadlineMs: nowMs - Math.max(call.overdueMs, -call.spanMs) };
     this.watchedNext.set(call.id, watched);
     const watchedMs = nowMs - watched.sinceMs;
-    return { ...call, overdueMs: nowMs - watched.deadlineMs, watchedMs, isOurs: call.deadMs !== null || watchedMs >= call.spanMs };
+    return {
+      ...call,
+      overdueMs: nowMs - watched.deadlineMs,
+      watchedMs,
+      isOurs: call.deadMs !== null || watchedMs >= call.spanMs,
+    };
   }
 
   private async endBatch(calls: WatchedCall[], counts: LostCounts): Promise<number> {
@@ -130,7 +189,9 @@ export class LostCalls {
     const ends: Settlement[] = [];
     await inParallel(calls, async (call) => {
       const checkpoint = checkpoints.get(call.id) ?? null;
-      const decision = this.hasRecords(call) ? await this.decideByRecord(call, checkpoint, newestMs, counts) : this.decideDirect(call, checkpoint);
+      const decision = this.hasRecords(call)
+        ? await this.decideByRecord(call, checkpoint, newestMs, counts)
+        : this.decideDirect(call, checkpoint);
       if ('waitMs' in decision) {
         counts.waiting += 1;
         soonestMs = Math.min(soonestMs, decision.waitMs);
@@ -143,7 +204,12 @@ export class LostCalls {
     return soonestMs;
   }
 
-  private async decideByRecord(call: WatchedCall, checkpoint: CheckpointText | null, newestMs: number | null, counts: LostCounts): Promise<Decision> {
+  private async decideByRecord(
+    call: WatchedCall,
+    checkpoint: CheckpointText | null,
+    newestMs: number | null,
+    counts: LostCounts,
+  ): Promise<Decision> {
     const { recordDelayMs, withoutCostMs, giveUpMs } = this.timing;
     const found = await this.ask(call, counts);
     const record = found === 'UNKNOWN' ? null : found;
@@ -152,9 +218,16 @@ export class LostCalls {
     if (checkpoint) return { known: fromCheckpoint(call, checkpoint) };
     // It failed before anything was used; or it has ended, and how much it used cannot be told from the record.
     if (record) return { known: { ...(record.tokens ? nothingUsed : atMost(call)), record } };
-    if (call.overdueMs >= giveUpMs) return { known: atMost(call), warning: 'the proxy has told nothing about a lost call for a day: it is booked with the most that it can have used' };
-    // The provider may have worked until the deadline. A later record shows that the proxy writes, and so that this call's is not only late.
-    if (found !== 'UNKNOWN' && call.overdueMs >= withoutCostMs && newestMs !== null && newestMs < call.overdueMs) return { known: nothingUsed };
+    if (call.overdueMs >= giveUpMs)
+      return {
+        known: atMost(call),
+        warning:
+          'the proxy has told nothing about a lost call for a day: it is booked with the most that it can have used',
+      };
+    // The provider may have worked until the deadline. A later record shows that the proxy writes, and so that this
+    // call's is not only late.
+    if (found !== 'UNKNOWN' && call.overdueMs >= withoutCostMs && newestMs !== null && newestMs < call.overdueMs)
+      return { known: nothingUsed };
     return { waitMs: call.overdueMs < withoutCostMs ? withoutCostMs - call.overdueMs : AGAIN_MS };
   }
 
@@ -171,7 +244,10 @@ export class LostCalls {
 
   /** null where no call needs to know it, or the proxy does not tell. */
   private async newestRecordAgeMs(calls: readonly FlyingCall[]): Promise<number | null> {
-    const overdueMs = Math.max(...calls.filter((call) => this.hasRecords(call)).map((call) => call.overdueMs), -Infinity);
+    const overdueMs = Math.max(
+      ...calls.filter((call) => this.hasRecords(call)).map((call) => call.overdueMs),
+      -Infinity,
+    );
     if (overdueMs < this.timing.withoutCostMs) return null;
     return this.deps.records!.newestRecordAgeMs(Math.min(overdueMs, this.timing.giveUpMs)).catch(() => null);
   }
@@ -179,9 +255,17 @@ export class LostCalls {
   private async ask(call: FlyingCall, counts: LostCounts): Promise<SpendRecord | null | 'UNKNOWN'> {
     try {
       const record = await this.deps.records!.spendRecord(call.id, ownerOf(call));
-      return record && believed(record, { model: call.model, promptBound: call.promptTokensEstimate, maxTokens: call.maxTokens }, this.deps);
+      return (
+        record &&
+        believed(
+          record,
+          { model: call.model, promptBound: call.promptTokensEstimate, maxTokens: call.maxTokens },
+          this.deps,
+        )
+      );
     } catch (error) {
-      if (counts.proxyFailures === 0) this.deps.logger.warn({ callId: call.id, err: error }, 'the proxy could not be asked about a lost call');
+      if (counts.proxyFailures === 0)
+        this.deps.logger.warn({ callId: call.id, err: error }, 'the proxy could not be asked about a lost call');
       counts.proxyFailures += 1;
       return 'UNKNOWN';
     }
@@ -192,15 +276,20 @@ export class LostCalls {
     // The proxy may have taken a while: what the journal has by now is better.
     const pending = this.deps.pendingIds();
     await Promise.all(
-      ends.filter(({ id }) => !pending.has(id)).map(async (end) => {
-        try {
-          const isNew = (await this.settleOne(end)).length > 0;
-          if (isNew) counts[countOf(end)] += 1;
-        } catch (error) {
-          counts.unsettled += 1;
-          this.deps.logger.error({ callId: end.id, err: error }, 'a lost call could not be settled, and is tried again');
-        }
-      }),
+      ends
+        .filter(({ id }) => !pending.has(id))
+        .map(async (end) => {
+          try {
+            const isNew = (await this.settleOne(end)).length > 0;
+            if (isNew) counts[countOf(end)] += 1;
+          } catch (error) {
+            counts.unsettled += 1;
+            this.deps.logger.error(
+              { callId: end.id, err: error },
+              'a lost call could not be settled and will be retried',
+            );
+          }
+        }),
     );
   }
 

@@ -1,7 +1,10 @@
 import type { Db } from '../../database/pool';
 import type { HeldOn, NewCall, Settlement } from '../../domain/call';
 
-/** A call in flight, with what its usage row needs, and how long ago things happened to it: milliseconds by the database's clock. */
+/**
+ * A call in flight, with what its usage row needs, and how long ago things happened to it: milliseconds by the
+ * database's clock.
+ */
 export interface FlyingCall extends Omit<NewCall, 'question' | 'deadlineMs' | 'idempotency'> {
   /** As text: a JavaScript date would cut the microseconds that are part of the usage row's key. */
   occurredAt: string;
@@ -29,9 +32,20 @@ export interface CheckpointText {
 }
 
 /** A settled call: its row's key. */
-export interface SettledRow { id: string; occurredAt: string; organizationId: string }
+export interface SettledRow {
+  id: string;
+  occurredAt: string;
+  organizationId: string;
+}
 /** `promptTokens` and `completionTokens` as they are booked. */
-export interface LostRow extends SettledRow { userId: string; model: string; promptTokens: number; completionTokens: number; /** Milliseconds since it was settled. */ settledMs: number; proxyNames: string }
+export interface LostRow extends SettledRow {
+  userId: string;
+  model: string;
+  promptTokens: number;
+  completionTokens: number;
+  /** Milliseconds since it was settled. */ settledMs: number;
+  proxyNames: string;
+}
 
 const MS = (interval: string): string => `(extract(epoch FROM ${interval}) * 1000)::float8`;
 
@@ -51,13 +65,20 @@ const FLYING = `
   FROM calls_in_flight AS f LEFT JOIN owners AS o ON o.id = f.owner`;
 
 type FlyingRow = FlyingCall & { budgetIds: string[]; budgetDates: string[] };
-const readFlying = ({ budgetIds, budgetDates, ...call }: FlyingRow): FlyingCall => ({ ...call, heldOn: heldOn(budgetIds, budgetDates) });
-const heldOn = (ids: string[], dates: string[]): HeldOn[] => ids.map((budgetId, i) => ({ budgetId, startsOn: dates[i]! }));
+const readFlying = ({ budgetIds, budgetDates, ...call }: FlyingRow): FlyingCall => ({
+  ...call,
+  heldOn: heldOn(budgetIds, budgetDates),
+});
+const heldOn = (ids: string[], dates: string[]): HeldOn[] =>
+  ids.map((budgetId, i) => ({ budgetId, startsOn: dates[i]! }));
 
 /** A settled call without what it used and costs. */
 export type SettledEnd = Omit<Settlement, 'tokens' | 'cacheUse' | 'cachedTokens' | 'cost' | 'priceBook'>;
 
-type UsageRow = Omit<SettledEnd, 'answer' | 'heldOn' | 'facts' | 'idempotency'> & { budgetIds: string[]; budgetDates: string[] };
+type UsageRow = Omit<SettledEnd, 'answer' | 'heldOn' | 'facts' | 'idempotency'> & {
+  budgetIds: string[];
+  budgetDates: string[];
+};
 
 /** What recovery reads and cleans up. It writes ends of calls through the settlement only. */
 export class RecoveryStore {
@@ -88,7 +109,10 @@ export class RecoveryStore {
     return new Map(rows.map(({ callId, ...text }) => [callId, text]));
   }
 
-  /** Calls through a proxy that ended as LOST within a day, with an estimate or with nothing, and were not corrected since. Oldest first. */
+  /**
+   * Calls through a proxy that ended as LOST within a day, with an estimate or with nothing, and were not corrected
+   * since. Oldest first.
+   */
   async lostWithoutRecord(limit: number): Promise<LostRow[]> {
     return this.db.query(
       `SELECT u.id, u.occurred_at::text AS "occurredAt", u.organization_id AS "organizationId", u.user_id AS "userId", u.model, u.prompt_tokens AS "promptTokens",
@@ -116,7 +140,10 @@ export class RecoveryStore {
     return { ...end, heldOn: heldOn(budgetIds, budgetDates), facts: null, answer: null, idempotency: null };
   }
 
-  /** Checkpoints of calls that have ended: of lost ones when their end is older than `keptMs`, of others when they were written in the moment of the settlement, and so not removed with it. Gives how many went. */
+  /**
+   * Checkpoints of calls that have ended: of lost ones when their end is older than `keptMs`, of others when they were
+   * written in the moment of the settlement, and so not removed with it. Gives how many went.
+   */
   async removeOrphans(keptMs: number, limit: number): Promise<number> {
     const rows = await this.db.query(
       `DELETE FROM call_checkpoints WHERE (organization_id, call_id, number) IN (
@@ -129,7 +156,10 @@ export class RecoveryStore {
     return rows.length;
   }
 
-  /** Idempotency keys whose day is over. Those that an admission holds at this moment are left for the next time. Gives how many went. */
+  /**
+   * Idempotency keys whose day is over. Those that an admission holds at this moment are left for the next time. Gives
+   * how many went.
+   */
   async removeExpiredKeys(limit: number): Promise<number> {
     const rows = await this.db.query(
       `DELETE FROM idempotency_keys WHERE (organization_id, user_id, key) IN (

@@ -13,7 +13,10 @@ export interface SettlementWriterDeps {
 }
 /** Milliseconds. */
 interface Timing {
-  /** How long a caller waits for the database before the journal is asked. A restart of Postgres takes less; one that is silent takes more to be known. */
+  /**
+   * How long a caller waits for the database before the journal is asked. A restart of Postgres takes less; one that is
+   * silent takes more to be known.
+   */
   database: number;
   /** Waits between looks whether the database is back: the first, and the longest. */
   replayFirst: number;
@@ -29,8 +32,9 @@ const LAST_TRY_MS = 200;
 const BATCH = 200;
 
 /**
- * Writes the end of a call where it outlives this process: into the database, else into the journal, from where it is settled when the
- * database is back. What neither takes stays in memory, bounded by the calls that ran at the time, and is tried again and again.
+ * Writes the end of a call where it outlives this process: into the database, else into the journal, from where it is
+ * settled when the database is back. What neither takes stays in memory, bounded by the calls that ran at the time, and
+ * is tried again and again.
  */
 export class SettlementWriter {
   private readonly timing: Timing;
@@ -66,18 +70,27 @@ export class SettlementWriter {
     return new Set([...this.writing.keys(), ...this.memory.keys(), ...this.refused, ...this.deps.journal.ids()]);
   }
 
-  /** Settles what an earlier process left in the journal, if the database answers. To be awaited before recovery begins. Never rejects: a journal that cannot be opened is tried again. */
+  /**
+   * Settles what an earlier process left in the journal, if the database answers. To be awaited before recovery begins.
+   * Never rejects: a journal that cannot be opened is tried again.
+   */
   async start(): Promise<void> {
     try {
       await this.open();
       if (this.waiting > 0) await this.replay();
     } catch (cause) {
-      this.deps.logger.error({ err: cause }, 'the journal cannot be used: while the database is away too, ends of calls will be in memory only');
+      this.deps.logger.error(
+        { err: cause },
+        'the journal cannot be used: while the database is away too, settlements will be in memory only',
+      );
       this.look();
     }
   }
 
-  /** Resolves when the end is in the database or in the journal. Throws SERVICE_UNAVAILABLE when it is in neither; it is not lost then, and tried again. */
+  /**
+   * Resolves when the end is in the database or in the journal. Throws SERVICE_UNAVAILABLE when it is in neither; it is
+   * not lost then, and tried again.
+   */
   async write(end: Settlement): Promise<void> {
     const work = this.writeOrKeep(end);
     this.writing.set(end.id, work);
@@ -97,7 +110,11 @@ export class SettlementWriter {
     if (this.replaying) await inTime(this.replaying, this.timing.database);
     if (this.waiting > 0) await inTime(this.replay(), this.timing.database);
     await this.saveMemory();
-    if (this.memory.size > 0) this.deps.logger.error({ calls: [...this.memory.keys()] }, 'ends of calls go with this process: neither the database nor the journal took them, and recovery has to settle them from what else is known');
+    if (this.memory.size > 0)
+      this.deps.logger.error(
+        { calls: [...this.memory.keys()] },
+        "settlements are lost with this process: neither the database nor the journal accepted them, and recovery will settle these calls from the proxy's records or the checkpoints",
+      );
     return this.memory.size;
   }
 
@@ -144,7 +161,10 @@ export class SettlementWriter {
       if (leftMs <= 0) break;
       await new Promise((resolve) => setTimeout(resolve, Math.min(leftMs, RETRY_AFTER_MS[attempt] ?? Infinity)));
     }
-    this.deps.logger.warn({ callId: end.id, err: failure ?? new Error(`no answer within ${this.timing.database} ms`) }, 'the end of a call could not be written to the database, and goes to the journal');
+    this.deps.logger.warn(
+      { callId: end.id, err: failure ?? new Error(`no answer within ${this.timing.database} ms`) },
+      'a settlement could not be written to the database and goes to the journal',
+    );
     return null;
   }
 
@@ -163,7 +183,8 @@ export class SettlementWriter {
       .then(
         (settled) => {
           this.waitMs = this.timing.replayFirst;
-          if (settled > 0) this.deps.logger.info({ calls: settled }, 'ends of calls that had waited were settled');
+          if (settled > 0)
+            this.deps.logger.info({ calls: settled }, 'waiting settlements were written to the database');
         },
         (cause: unknown) => {
           this.waitMs = Math.min(this.waitMs * 2, this.timing.replayLast);
@@ -208,6 +229,11 @@ export class SettlementWriter {
     if (performance.now() - this.reportedAt[level] < this.timing.report) return;
     this.reportedAt[level] = performance.now();
     const fields = { inMemory: this.memory.size, inJournal: this.deps.journal.size, err: cause };
-    this.deps.logger[level](fields, level === 'error' ? 'ends of calls are in memory only: neither the database nor the journal takes them' : 'ends of calls wait in the journal for the database');
+    this.deps.logger[level](
+      fields,
+      level === 'error'
+        ? 'settlements are in memory only: neither the database nor the journal accepts them'
+        : 'settlements wait in the journal for the database',
+    );
   }
 }

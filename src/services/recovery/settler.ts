@@ -4,7 +4,9 @@ import type { Journal } from './journal';
 import { writeFailureOf } from '../../database/postgres-errors';
 import type { Settlement } from '../../domain/call';
 
-/** What a settlement is written with; `correct` books the difference to what is there, and nothing where there is none. */
+/**
+ * What a settlement is written with; `correct` books the difference to what is there, and nothing where there is none.
+ */
 export interface SettlementStore {
   /** Gives the ids of the calls that were not settled before. */
   settle(ends: readonly Settlement[]): Promise<string[]>;
@@ -17,15 +19,23 @@ export interface SettlerDeps {
   logger: Logger;
 }
 
-/** Failures in a row of one end, none of them a lost connection, after which it is taken for one that will never be settled. */
+/**
+ * Failures in a row of one end, none of them a lost connection, after which it is taken for one that will never be
+ * settled.
+ */
 const MAX_STRIKES = 5;
 
-/** Why a booked call is corrected: its end was in the journal while somebody else settled it, or its owner was only slow. */
+/**
+ * Why a booked call is corrected: its end was in the journal while somebody else settled it, or its owner was only
+ * slow.
+ */
 export type CorrectionReason = 'JOURNAL' | 'OWNER';
 /** KNOWN: it was settled before. REFUSED: it will never be. */
 export type Settled = 'NEW' | 'KNOWN' | 'REFUSED';
 
-/** The database's side of ending calls: who was first, what has to be corrected, and what Postgres will take at no time. */
+/**
+ * The database's side of ending calls: who was first, what has to be corrected, and what Postgres will take at no time.
+ */
 export class Settler {
   /** One at a time for each call: its end may not be twice in one group of the store. */
   private readonly attempts = new Map<string, Promise<Settled>>();
@@ -33,7 +43,10 @@ export class Settler {
 
   constructor(private readonly deps: SettlerDeps) {}
 
-  /** Settles one call, or books the difference to what somebody else settled. With no reason given, that is left to the caller. */
+  /**
+   * Settles one call, or books the difference to what somebody else settled. With no reason given, that is left to the
+   * caller.
+   */
   settle(end: Settlement, reason: CorrectionReason | null): Promise<Settled> {
     const earlier = this.attempts.get(end.id);
     const work = (async () => {
@@ -48,7 +61,10 @@ export class Settler {
     return work;
   }
 
-  /** Settles all, or books the differences; puts aside what the database refuses. Throws where the database is away, or nothing can be put aside. What is settled by then is settled, and asking again is harmless. */
+  /**
+   * Settles all, or books the differences; puts aside what the database refuses. Throws where the database is away, or
+   * nothing can be put aside. What is settled by then is settled, and asking again is harmless.
+   */
   async settleAll(ends: readonly Settlement[]): Promise<void> {
     // One goes ahead: while the database is away, a look costs one statement and not two hundred.
     const [first, ...others] = ends.map((end) => () => this.settle(end, null));
@@ -61,7 +77,10 @@ export class Settler {
   /** Rejects where no file can be written. */
   async setAside(ends: Settlement[]): Promise<void> {
     const file = await this.deps.journal.setAside(ends);
-    this.deps.logger.error({ calls: ends.map(({ id }) => id), file }, 'ends of calls that the database refuses were put aside');
+    this.deps.logger.error(
+      { calls: ends.map(({ id }) => id), file },
+      'settlements that the database refuses were set aside in a file',
+    );
   }
 
   private async settleNow(end: Settlement, reason: CorrectionReason | null): Promise<Settled> {
@@ -75,7 +94,10 @@ export class Settler {
         return isNew ? 'NEW' : 'KNOWN';
       } catch (cause) {
         if (!this.isRefusal(end, cause)) throw cause;
-        this.deps.logger.error({ callId: end.id, withContent: row === end, err: cause }, 'the database refused the end of a call');
+        this.deps.logger.error(
+          { callId: end.id, withContent: row === end, err: cause },
+          'the database refused a settlement',
+        );
       }
     }
     this.strikes.delete(end.id);
@@ -118,7 +140,10 @@ const withoutContent = (end: Settlement): Settlement => ({
   rawUsage: null,
   proxyCost: null,
   answer: null,
-  idempotency: end.idempotency && { ...end.idempotency, stored: end.idempotency.stored === null ? null : lostOutcome(end.id, end.upstream, end.streamed) },
+  idempotency: end.idempotency && {
+    ...end.idempotency,
+    stored: end.idempotency.stored === null ? null : lostOutcome(end.id, end.upstream, end.streamed),
+  },
 });
 
 /** Waits for all, also where one fails; then fails like the first. */

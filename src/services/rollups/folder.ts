@@ -12,13 +12,17 @@ export interface FolderDeps {
 }
 
 /**
- * 10,000 rows take about 0.4 s of one core, where a second's rows of a busy process are done at once. Fewer cost more for each row, since cells are
- * written more often; more gain little, and keep the processor longer from those that settle (measured with 1,000 organisations and 50,000 users).
+ * 10,000 rows take about 0.4 s of one core, where a second's rows of a busy process are done at once. Fewer cost more
+ * for each row, since cells are written more often; more gain little, and keep the processor longer from those that
+ * settle (measured with 1,000 organisations and 50,000 users).
  */
 const MAX_ROWS = 10_000;
 const FEWEST_ROWS = 100;
 
-/** Folds what was settled into the cubes, about once a second. Every process may have one: they take turns under a lock, and it is of no importance whose turn it is. */
+/**
+ * Folds what was settled into the cubes, about once a second. Every process may have one: they take turns under a lock,
+ * and it is of no importance whose turn it is.
+ */
 export class Folder {
   private readonly loop: BackgroundLoop;
   private readonly most: number;
@@ -28,7 +32,12 @@ export class Folder {
   constructor(private readonly deps: FolderDeps) {
     this.most = deps.maxRows ?? MAX_ROWS;
     this.rows = this.most;
-    this.loop = new BackgroundLoop({ what: 'folding settled calls', everyMs: deps.everyMs ?? 1_000, work: () => this.round(), logger: deps.logger });
+    this.loop = new BackgroundLoop({
+      what: 'folding settled calls',
+      everyMs: deps.everyMs ?? 1_000,
+      work: () => this.round(),
+      logger: deps.logger,
+    });
   }
 
   start(): void {

@@ -1,6 +1,9 @@
-import { SideConnection } from '../../database/background-connection';
+import { BackgroundConnection } from '../../database/background-connection';
 
-/** A slice is made to take seconds; the first one of a price change may be of a day that has millions of calls. Milliseconds. */
+/**
+ * A slice is made to take seconds; the first one of a price change may be of a day that has millions of calls.
+ * Milliseconds.
+ */
 const STATEMENT_MS = 600_000;
 
 export interface PriceSlice {
@@ -16,13 +19,20 @@ const OLDEST = `(SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$
 
 /** Folds the differences that price changes make for older calls, on a connection of its own. */
 export class PriceFolderStore {
-  private readonly connection: SideConnection;
+  private readonly connection: BackgroundConnection;
 
   constructor(url: string) {
-    this.connection = new SideConnection({ url, applicationName: 'weir-price-folder', statementTimeoutMs: STATEMENT_MS });
+    this.connection = new BackgroundConnection({
+      url,
+      applicationName: 'weir-price-folder',
+      statementTimeoutMs: STATEMENT_MS,
+    });
   }
 
-  /** The next slice of the oldest price change that is not yet in the cubes: so many milliseconds long, never beyond the end of a month (UTC). */
+  /**
+   * The next slice of the oldest price change that is not yet in the cubes: so many milliseconds long, never beyond the
+   * end of a month (UTC).
+   */
   async next(sliceMs: number): Promise<PriceSlice | null> {
     const [row] = await this.connection.query<PriceSlice>(
       `SELECT p.book, s.is_last AS "isLast", CASE WHEN s.is_last THEN 'infinity' ELSE s.up_to::text END AS "upTo"
@@ -37,7 +47,10 @@ export class PriceFolderStore {
 
   /** false: another process is folding a price change. */
   async fold(slice: PriceSlice): Promise<boolean> {
-    const [row] = await this.connection.query<{ folded: boolean }>('SELECT weir.fold_price_change($1, $2) AS folded', [slice.book, slice.upTo]);
+    const [row] = await this.connection.query<{ folded: boolean }>('SELECT weir.fold_price_change($1, $2) AS folded', [
+      slice.book,
+      slice.upTo,
+    ]);
     return row!.folded;
   }
 

@@ -10,7 +10,10 @@ export interface PriceFolderDeps {
 }
 
 const DAY_MS = 86_400_000;
-/** Milliseconds of calls in the first slice; the next ones are as long as they can be without taking longer than a slice should. */
+/**
+ * Milliseconds of calls in the first slice; the next ones are as long as they can be without taking longer than a slice
+ * should.
+ */
 const FIRST_SLICE_MS = DAY_MS;
 const SHORTEST_SLICE_MS = 60_000;
 const LONGEST_SLICE_MS = 31 * DAY_MS;
@@ -20,8 +23,9 @@ const SLOW_MS = 2_000;
 const TELL_EVERY_MS = 5_000;
 
 /**
- * Brings the differences of price changes into the cubes, oldest change and oldest calls first. Until it has, reports compute them from the rows: a change
- * is in every answer from its commit on. In slices, so that what an interruption takes back is little. It has no part in the folding of settled calls, and does not hold it up.
+ * Brings the differences of price changes into the cubes, oldest change and oldest calls first. Until it has, reports
+ * compute them from the rows: a change is in every answer from its commit on. In slices, so that what an interruption
+ * takes back is little. It has no part in the folding of settled calls, and does not hold it up.
  */
 export class PriceFolder {
   private readonly loop: BackgroundLoop;
@@ -29,7 +33,12 @@ export class PriceFolder {
   private toldAtMs = -Infinity;
 
   constructor(private readonly deps: PriceFolderDeps) {
-    this.loop = new BackgroundLoop({ what: 'folding price changes', everyMs: deps.everyMs ?? 1_000, work: () => this.round(), logger: deps.logger });
+    this.loop = new BackgroundLoop({
+      what: 'folding price changes',
+      everyMs: deps.everyMs ?? 1_000,
+      work: () => this.round(),
+      logger: deps.logger,
+    });
   }
 
   start(): void {
@@ -56,9 +65,9 @@ export class PriceFolder {
     const tookMs = performance.now() - startedAt;
     if (tookMs < QUICK_MS) this.sliceMs = Math.min(this.sliceMs * 2, LONGEST_SLICE_MS);
     else if (tookMs > SLOW_MS) this.shorten();
-    if (slice.isLast) logger.info({ book: slice.book }, 'a price change is in the cubes');
+    if (slice.isLast) logger.info({ book: slice.book }, 'a price change has been folded into the rollups');
     else if (performance.now() - this.toldAtMs > TELL_EVERY_MS) {
-      logger.info({ book: slice.book, upTo: slice.upTo }, 'a price change is being folded into the cubes');
+      logger.info({ book: slice.book, upTo: slice.upTo }, 'a price change is being folded into the rollups');
       this.toldAtMs = performance.now();
     }
     return true;

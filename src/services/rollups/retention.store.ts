@@ -1,4 +1,4 @@
-import { SideConnection, type RunSql } from '../../database/background-connection';
+import { BackgroundConnection, type RunSql } from '../../database/background-connection';
 import { isLockTaken } from '../../database/postgres-errors';
 
 /** A month is summed up once before it is removed. Milliseconds. */
@@ -9,10 +9,22 @@ const DROP_MS = 5_000;
 /** Rows or cells that one statement removes. */
 const PIECE = 10_000;
 
-/** A partition of `llm_usage`; its bounds as Postgres writes them, `from` being where what was removed so far ends, if that is earlier. */
-export interface OldMonth { partition: string; from: string; to: string }
+/**
+ * A partition of `llm_usage`; its bounds as Postgres writes them, `from` being where what was removed so far ends, if
+ * that is earlier.
+ */
+export interface OldMonth {
+  partition: string;
+  from: string;
+  to: string;
+}
 /** A day of an organisation that rows and cubes do not agree on. */
-export interface FoldDifference { organizationId: string; day: string; rows: string; cubes: string }
+export interface FoldDifference {
+  organizationId: string;
+  day: string;
+  rows: string;
+  cubes: string;
+}
 
 const REACHING = `
   SELECT CASE WHEN EXISTS (SELECT FROM usage_batches WHERE from_at < $2 AND to_at >= $1) THEN 'settled calls wait to be folded'
@@ -29,10 +41,14 @@ const DIFFERENCES = `
 
 /** Removes what is too old, on a connection of its own. */
 export class RetentionStore {
-  private readonly connection: SideConnection;
+  private readonly connection: BackgroundConnection;
 
   constructor(url: string) {
-    this.connection = new SideConnection({ url, applicationName: 'weir-retention', statementTimeoutMs: STATEMENT_MS });
+    this.connection = new BackgroundConnection({
+      url,
+      applicationName: 'weir-retention',
+      statementTimeoutMs: STATEMENT_MS,
+    });
   }
 
   /** Runs it where no other process is at the same; false: one is. */
@@ -81,15 +97,17 @@ export class RetentionStore {
   }
 
   /**
-   * Removes the partition and says so, in one transaction. What was settled for that month since the check and was folded is in the cubes as well; what was
-   * not keeps the month. Gives why it did not: something keeps it, or the table was in use at that moment (null: it is gone).
+   * Removes the partition and says so, in one transaction. What was settled for that month since the check and was
+   * folded is in the cubes as well; what was not keeps the month. Gives why it did not: something keeps it, or the
+   * table was in use at that moment (null: it is gone).
    */
   async drop(month: OldMonth): Promise<{ why: string; isBusy: boolean } | null> {
     try {
       return await this.connection.transaction('BEGIN', async (run) => {
         await run(`SET LOCAL lock_timeout = ${LOCK_MS}`);
         await run(`SET LOCAL statement_timeout = ${DROP_MS}`);
-        // Whoever records a price shares it until the price is there: either it sees what was removed, or its change is seen below.
+        // Whoever records a price shares it until the price is there: either it sees what was removed, or its change is
+        // seen below.
         await run('SELECT FROM usage_retention FOR UPDATE');
         // Nobody writes rows from here on.
         await run('LOCK TABLE ONLY llm_usage IN ACCESS EXCLUSIVE MODE');
@@ -105,7 +123,10 @@ export class RetentionStore {
     }
   }
 
-  /** Rows that came for a month which had been removed, and those that had no partition: a piece of what is folded. Gives how many were removed. */
+  /**
+   * Rows that came for a month which had been removed, and those that had no partition: a piece of what is folded.
+   * Gives how many were removed.
+   */
   async removeLateRows(): Promise<number> {
     const [row] = await this.connection.query<{ n: number }>(
       `WITH gone AS (DELETE FROM llm_usage_rest WHERE ctid = ANY (ARRAY(

@@ -17,13 +17,21 @@ export interface RetentionDeps {
 /** Tries in one round to have the table for the moment that it takes to remove a month. */
 const TRIES = 20;
 
-/** Once an hour: removes cells by quarter of an hour that are older than 60 days, and where it is configured whole months of usage rows. Cubes and price changes stay. */
+/**
+ * Once an hour: removes cells by quarter of an hour that are older than 60 days, and where it is configured whole
+ * months of usage rows. Cubes and price changes stay.
+ */
 export class Retention {
   private readonly loop: BackgroundLoop;
   private readonly stopping = new AbortController();
 
   constructor(private readonly deps: RetentionDeps) {
-    this.loop = new BackgroundLoop({ what: 'removing old figures', everyMs: deps.everyMs ?? 3_600_000, work: () => this.round().then(() => false), logger: deps.logger });
+    this.loop = new BackgroundLoop({
+      what: 'removing old figures',
+      everyMs: deps.everyMs ?? 3_600_000,
+      work: () => this.round().then(() => false),
+      logger: deps.logger,
+    });
   }
 
   start(): void {
@@ -58,7 +66,10 @@ export class Retention {
     const { store, logger, tryEveryMs = 5_000 } = this.deps;
     const { why, differences } = await store.check(month);
     if (differences.length > 0) {
-      logger.error({ partition: month.partition, differences }, 'usage rows are kept: their calls and tokens are not those of the cubes');
+      logger.error(
+        { partition: month.partition, differences },
+        'usage rows are kept: their calls and tokens differ from those of the rollups',
+      );
       return false;
     }
     let keptFor = why;
@@ -66,12 +77,18 @@ export class Retention {
       if (tries > 0) await wait(tryEveryMs, undefined, { signal: this.stopping.signal }).catch(() => undefined);
       const refused = await store.drop(month);
       if (refused === null) {
-        logger.info({ partition: month.partition, before: month.to }, 'a month of usage rows was removed; its figures stay');
+        logger.info(
+          { partition: month.partition, before: month.to },
+          'a month of usage rows was removed; its figures stay',
+        );
         return true;
       }
       if (!refused.isBusy || tries === TRIES - 1) keptFor = refused.why;
     }
-    logger.info({ partition: month.partition, why: keptFor ?? 'the server stops' }, 'a month of usage rows is kept for now, and looked at again in an hour');
+    logger.info(
+      { partition: month.partition, why: keptFor ?? 'the server stops' },
+      'a month of usage rows is kept for now and will be checked again in an hour',
+    );
     return false;
   }
 }

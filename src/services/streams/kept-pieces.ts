@@ -2,9 +2,9 @@ import type { PieceGroup, PieceLog } from './piece-log';
 import type { StreamEvent } from '../../domain/stream-events';
 
 /**
- * One numbered piece as it is written beside the text of its stream. Its length is in UTF-16 units of its channel's text: what Postgres
- * does not keep (NUL, half a surrogate pair) is replaced one for one, so that lengths stay true. A number alone is a TextDelta, of which
- * there are most.
+ * One numbered piece as it is written beside the text of its stream. Its length is in UTF-16 units of its channel's
+ * text: what Postgres does not keep (NUL, half a surrogate pair) is replaced one for one, so that lengths stay true. A
+ * number alone is a TextDelta, of which there are most.
  */
 export type KeptPiece =
   | number
@@ -12,7 +12,9 @@ export type KeptPiece =
   | ['T', length: number, index: number, toolCallId: string | null, name: string | null]
   | ['P', completionTokens: number, estimatedCost: string | null];
 
-/** What a row of call_checkpoints says of the numbers. A piece is described in the row in which its text is complete. */
+/**
+ * What a row of call_checkpoints says of the numbers. A piece is described in the row in which its text is complete.
+ */
 export interface KeptRow {
   content: string;
   reasoning: string;
@@ -23,9 +25,17 @@ export interface KeptRow {
 }
 
 export type ChannelName = 'content' | 'reasoning' | 'tools';
-export const channelOf = (piece: KeptPiece): ChannelName | null => (typeof piece === 'number' ? 'content' : piece[0] === 'R' ? 'reasoning' : piece[0] === 'T' ? 'tools' : null);
+export const channelOf = (piece: KeptPiece): ChannelName | null =>
+  typeof piece === 'number' ? 'content' : piece[0] === 'R' ? 'reasoning' : piece[0] === 'T' ? 'tools' : null;
 /** Of its channel's text: the name of a tool call stands before its arguments. */
-export const lengthOf = (piece: KeptPiece): number => (typeof piece === 'number' ? piece : piece[0] === 'R' ? piece[1] : piece[0] === 'T' ? piece[1] + (piece[4]?.length ?? 0) : 0);
+export const lengthOf = (piece: KeptPiece): number =>
+  typeof piece === 'number'
+    ? piece
+    : piece[0] === 'R'
+      ? piece[1]
+      : piece[0] === 'T'
+        ? piece[1] + (piece[4]?.length ?? 0)
+        : 0;
 
 /** The pieces of a part of a log, and their text. */
 export function describe(group: PieceGroup | StreamEvent): { pieces: KeptPiece[]; text: string } {
@@ -34,7 +44,10 @@ export function describe(group: PieceGroup | StreamEvent): { pieces: KeptPiece[]
     if (header.kind === 'TextDelta') return { pieces: lengths, text };
     if (header.kind === 'ReasoningDelta') return { pieces: lengths.map((length) => ['R', length]), text };
     const { index, toolCallId, name } = header;
-    return { pieces: lengths.map((length, i) => ['T', length, index, i === 0 ? toolCallId : null, i === 0 ? name : null]), text: (name ?? '') + text };
+    return {
+      pieces: lengths.map((length, i) => ['T', length, index, i === 0 ? toolCallId : null, i === 0 ? name : null]),
+      text: (name ?? '') + text,
+    };
   }
   // Others stand at the beginning or the end of a stream, which are told from the call itself.
   if (group.kind !== 'StreamProgress') throw new Error(`${group.kind} is not a piece`);
@@ -87,7 +100,8 @@ export class KeptReader {
     if (channel && !this.unread[channel].has(lengthOf(piece))) return false;
     if (typeof piece === 'number') this.log.append({ kind: 'TextDelta', text: this.unread.content.take(piece) });
     else if (piece[0] === 'R') this.log.append({ kind: 'ReasoningDelta', text: this.unread.reasoning.take(piece[1]) });
-    else if (piece[0] === 'P') this.log.append({ kind: 'StreamProgress', completionTokens: piece[1], estimatedCost: piece[2] });
+    else if (piece[0] === 'P')
+      this.log.append({ kind: 'StreamProgress', completionTokens: piece[1], estimatedCost: piece[2] });
     else {
       const [, length, index, toolCallId, name] = piece;
       this.unread.tools.take(name?.length ?? 0);

@@ -8,12 +8,17 @@ import type { StreamListener, ViewedStream } from './stream.types';
 import { answerOf, isTold, isUnclear, KEPT_GAP, nextOf, told } from './told-answer';
 import type { CallOutcome } from '../../domain/outcome';
 
-/** A stream of another process, or of one that is dead: what is kept of it in the database, and how it ended. Everybody who reads it is given the same numbers. */
+/**
+ * A stream of another process, or of one that is dead: what is kept of it in the database, and how it ended. Everybody
+ * who reads it is given the same numbers.
+ */
 export class KeptStream implements ViewedStream {
   private readonly log = new PieceLog();
   private readonly reader: KeptReader;
   private readonly viewers = new Set<StreamListener>();
-  /** What is behind the kept pieces, with numbers far behind theirs; the last one is the terminal event. null: it runs. */
+  /**
+   * What is behind the kept pieces, with numbers far behind theirs; the last one is the terminal event. null: it runs.
+   */
   private ending: StreamEvent[] | null = null;
   /** The same for the one who was told the answer elsewhere: all of it. */
   private whole: StreamEvent[] = [];
@@ -82,7 +87,9 @@ export class KeptStream implements ViewedStream {
     const isAll = isLost && rest?.length === 1;
     this.whole = told(answer ?? answerOf(end), end)!;
     // The logs of other replicas end a lost stream with the same number.
-    this.ending = isAll ? [{ ...rest[0]!, seq: lastSeq + KEPT_GAP }] : (rest ?? [{ ...this.whole.at(-1)!, fromSeq: lastSeq + 1 }]);
+    this.ending = isAll
+      ? [{ ...rest[0]!, seq: lastSeq + KEPT_GAP }]
+      : (rest ?? [{ ...this.whole.at(-1)!, fromSeq: lastSeq + 1 }]);
     if (!rest) this.gone = notKept(this.callId, null);
     else if (rest.length > 1) this.gone = notKept(this.callId, outcome);
     for (const viewer of this.viewers) {
@@ -95,7 +102,10 @@ export class KeptStream implements ViewedStream {
     for (const viewer of this.viewers) viewer.fail(error);
   }
 
-  /** A viewer that has pieces which were not kept cannot be told where in the rest they end; and of a rest that is stored nowhere there is nothing to tell. */
+  /**
+   * A viewer that has pieces which were not kept cannot be told where in the rest they end; and of a rest that is
+   * stored nowhere there is nothing to tell.
+   */
   private failOutside(viewer: StreamListener): void {
     const { after } = viewer;
     if (!this.ending || !this.gone || after === this.lastSeq) return;
@@ -106,7 +116,13 @@ export class KeptStream implements ViewedStream {
 
 function notKept(callId: string, outcome: CallOutcome | null): AppError {
   const reply = outcome && (outcome.status === 'FAILED' ? outcome.partial : outcome.reply);
-  const where = reply?.conversation ? `Its answer is message ${reply.answer.id} of conversation ${reply.conversation.id}.` : outcome ? 'Resume it from the beginning (afterSeq 0).' : 'Its answer was not stored.';
-  return new AppError('NOT_FOUND', { argument: 'streamId', public: `streamId: the events of this stream are not kept any more (STREAM_KEPT_MS behind its end, by default 10 minutes); it has ended as call ${callId}. ${where}` });
+  const where = reply?.conversation
+    ? `Its answer is message ${reply.answer.id} of conversation ${reply.conversation.id}.`
+    : outcome
+      ? 'Resume it from the beginning (afterSeq 0).'
+      : 'Its answer was not stored.';
+  return new AppError('NOT_FOUND', {
+    argument: 'streamId',
+    public: `streamId: the events of this stream are not kept any more (STREAM_KEPT_MS behind its end, by default 10 minutes); it has ended as call ${callId}. ${where}`,
+  });
 }
-

@@ -22,18 +22,30 @@ const IDLE_LOOKS = 10;
 interface Timing {
   /** Between two looks, one for all streams that somebody looks at. The pieces are up to two seconds old by then. */
   look: number;
-  /** Behind the death of the owner, until viewers are told without the usage row. With a checkpoint or a record of the proxy it is there in half of that; without any it may take the call's whole deadline (docs/recovery.md), for which nobody waits. */
+  /**
+   * Behind the death of the owner, until viewers are told without the usage row. With a checkpoint or a record of the
+   * proxy it is there in half of that; without any it may take the call's whole deadline (docs/recovery.md), for which
+   * nobody waits.
+   */
   decision: number;
   /** Without the database, until viewers are sent away. */
   away: number;
 }
 const TIMING: Timing = { look: 500, decision: 60_000, away: 15_000 };
 
-interface Watched { stream: KeptStream; viewer: Viewer; call: CallRecord; stopReason: StopReason | null; /** Looks at which nobody looked at it. */ idle: number }
+interface Watched {
+  stream: KeptStream;
+  viewer: Viewer;
+  call: CallRecord;
+  stopReason: StopReason | null;
+  /** Looks at which nobody looked at it. */ idle: number;
+}
 
 /**
- * Streams that this process does not run and of which no log tells: of replicas that share nothing but the database, and of processes that
- * died. What they had written down is read again and again until the call has ended, which is decided elsewhere (ledger/), and then the end.
+ * Streams that this process does not run and of which no log tells: of replicas that share nothing but the database,
+ * and of processes that died. What they had written down is read again and again until the call has ended, which is
+ * decided elsewhere
+ * (ledger/), and then the end.
  */
 export class KeptStreams {
   private readonly timing: Timing;
@@ -76,8 +88,13 @@ export class KeptStreams {
   private async begin(callId: string, viewer: Viewer): Promise<KeptStream | null> {
     const call = await this.deps.call(viewer, callId);
     if (!call?.streamed) return null;
-    const conversation = call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
-    const stream = new KeptStream(callId, { kind: 'StreamStarted', streamId: streamIdOfCall(callId), callId, model: call.model, conversation }, () => this.watch(watched));
+    const conversation =
+      call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
+    const stream = new KeptStream(
+      callId,
+      { kind: 'StreamStarted', streamId: streamIdOfCall(callId), callId, model: call.model, conversation },
+      () => this.watch(watched),
+    );
     const watched: Watched = { stream, viewer, call, stopReason: null, idle: 0 };
     const [look] = await this.deps.store.look([{ organizationId: call.organizationId, callId, afterRow: 0 }]);
     await this.take(watched, look!);
@@ -116,7 +133,16 @@ export class KeptStreams {
     }
     const running = [...this.watched.values()].filter(({ stream }) => !stream.isWhole);
     try {
-      const looks = running.length === 0 ? [] : await this.deps.store.look(running.map(({ stream, call }) => ({ organizationId: call.organizationId, callId: stream.callId, afterRow: stream.lastRow })));
+      const looks =
+        running.length === 0
+          ? []
+          : await this.deps.store.look(
+              running.map(({ stream, call }) => ({
+                organizationId: call.organizationId,
+                callId: stream.callId,
+                afterRow: stream.lastRow,
+              })),
+            );
       for (const look of looks) {
         const watched = this.watched.get(look.callId);
         if (watched) await this.take(watched, look);
@@ -136,23 +162,39 @@ export class KeptStreams {
     watched.stopReason = (flight?.stopReason as StopReason | null | undefined) ?? watched.stopReason;
     const isLate = flight?.deadMs != null && flight.deadMs >= this.timing.decision;
     if (flight && !isLate) return;
-    const conversation = call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
+    const conversation =
+      call.conversationId === null ? null : await this.deps.conversation(viewer, call.conversationId);
     if (flight) return stream.end(lostEnd(call, stream.keptText, null, conversation));
-    const [ended, end] = await Promise.all([this.deps.call(viewer, stream.callId), this.deps.store.end(call.organizationId, stream.callId)]);
-    // By the time of the look it had no row in flight: a row that is not there yet is of another moment, and comes with the next look.
+    const [ended, end] = await Promise.all([
+      this.deps.call(viewer, stream.callId),
+      this.deps.store.end(call.organizationId, stream.callId),
+    ]);
+    // By the time of the look it had no row in flight: a row that is not there yet is of another moment, and comes with
+    // the next look.
     if (!ended || ended.status === 'RUNNING' || !end) return;
     stream.end(knownEnd({ call: ended, end, conversation, kept: stream.keptText, stopReason: watched.stopReason }));
   }
 
   private away(error: unknown): void {
     const nowMs = performance.now();
-    if (this.awaySinceMs === null) this.deps.logger.warn({ streams: this.watched.size, err: error }, 'streams of other processes cannot be read: tried again');
+    if (this.awaySinceMs === null)
+      this.deps.logger.warn(
+        { streams: this.watched.size, err: error },
+        'streams of other processes cannot be read and will be read again',
+      );
     this.awaySinceMs ??= nowMs;
     if (nowMs - this.awaySinceMs < this.timing.away) return;
-    for (const { stream } of this.watched.values()) stream.fail(new AppError('SERVICE_UNAVAILABLE', { internal: 'what is kept of a stream cannot be read', cause: error }));
+    for (const { stream } of this.watched.values())
+      stream.fail(
+        new AppError('SERVICE_UNAVAILABLE', { internal: 'what is kept of a stream cannot be read', cause: error }),
+      );
     this.watched.clear();
     this.awaySinceMs = null;
   }
 }
 
-const shuttingDown = (): AppError => new AppError('SERVICE_UNAVAILABLE', { public: 'The server is shutting down: resume the stream at another one.', retryAfterMs: 1_000 });
+const shuttingDown = (): AppError =>
+  new AppError('SERVICE_UNAVAILABLE', {
+    public: 'The server is shutting down: resume the stream at another one.',
+    retryAfterMs: 1_000,
+  });

@@ -3,8 +3,14 @@ import type { Message } from '../../domain/conversation';
 import type { KeptRow } from './kept-pieces';
 
 /** What is to be read of a call: its checkpoints behind a number of them. */
-/** `organizationId` is null where only the stream is known, and whose it is not: an operator may follow those of others. */
-export interface KeptQuestion { organizationId: string | null; callId: string; afterRow: number }
+/**
+ * `organizationId` is null where only the stream is known, and whose it is not: an operator may follow those of others.
+ */
+export interface KeptQuestion {
+  organizationId: string | null;
+  callId: string;
+  afterRow: number;
+}
 export interface KeptLook {
   callId: string;
   /** The rows behind that number, in their order. */
@@ -13,13 +19,18 @@ export interface KeptLook {
   flight: { stopReason: string | null; deadMs: number | null } | null;
 }
 
-/** What its usage row and its conversation say about a call that has ended, beside what every reader of calls is shown. */
+/**
+ * What its usage row and its conversation say about a call that has ended, beside what every reader of calls is shown.
+ */
 export interface KeptEnd {
   finishReason: string | null;
   attempts: number;
   omittedMessages: number;
   /** Stored in its conversation; null: it has none there. */
-  answer: Pick<Message, 'id' | 'conversationId' | 'content' | 'reasoning' | 'toolCalls' | 'createdAt' | 'complete' | 'superseded'> | null;
+  answer: Pick<
+    Message,
+    'id' | 'conversationId' | 'content' | 'reasoning' | 'toolCalls' | 'createdAt' | 'complete' | 'superseded'
+  > | null;
   /** Stored beside its idempotency key; null: there is none. */
   stored: unknown;
 }
@@ -47,15 +58,46 @@ export class KeptStore {
 
   /** All of them in one statement, in no order. */
   async look(questions: readonly KeptQuestion[]): Promise<KeptLook[]> {
-    return this.db.hot<KeptLook>('kept-look', LOOK, [questions.map(({ organizationId }) => organizationId), questions.map(({ callId }) => callId), questions.map(({ afterRow }) => afterRow)]);
+    return this.db.hot<KeptLook>('kept-look', LOOK, [
+      questions.map(({ organizationId }) => organizationId),
+      questions.map(({ callId }) => callId),
+      questions.map(({ afterRow }) => afterRow),
+    ]);
   }
 
   /** null: the call has not ended. */
   async end(organizationId: string, callId: string): Promise<KeptEnd | null> {
-    const [row] = await this.db.query<Omit<KeptEnd, 'answer'> & NonNullable<KeptEnd['answer']> & { messageId: string | null }>(END, [organizationId, callId]);
+    const [row] = await this.db.query<
+      Omit<KeptEnd, 'answer'> & NonNullable<KeptEnd['answer']> & { messageId: string | null }
+    >(END, [organizationId, callId]);
     if (!row) return null;
-    const { finishReason, attempts, omittedMessages, stored, messageId, conversationId, content, reasoning, toolCalls, createdAt, complete, superseded } = row;
-    const answer = messageId === null ? null : { id: messageId, conversationId, content, reasoning, toolCalls: toolCalls ?? [], createdAt, complete, superseded };
+    const {
+      finishReason,
+      attempts,
+      omittedMessages,
+      stored,
+      messageId,
+      conversationId,
+      content,
+      reasoning,
+      toolCalls,
+      createdAt,
+      complete,
+      superseded,
+    } = row;
+    const answer =
+      messageId === null
+        ? null
+        : {
+            id: messageId,
+            conversationId,
+            content,
+            reasoning,
+            toolCalls: toolCalls ?? [],
+            createdAt,
+            complete,
+            superseded,
+          };
     return { finishReason, attempts, omittedMessages, answer, stored };
   }
 }

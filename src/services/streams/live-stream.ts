@@ -2,21 +2,33 @@ import { AppError } from '../../errors';
 import { PieceLog } from './piece-log';
 import { type SharedLogWriter, type StreamListener, type StreamOwner, type ViewedStream } from './stream.types';
 import { toldBehind } from './told-answer';
-import { type StreamEvent, isTerminal, type NewEvent, type TerminalEvent, type Unnumbered } from '../../domain/stream-events';
+import {
+  type StreamEvent,
+  isTerminal,
+  type NewEvent,
+  type TerminalEvent,
+  type Unnumbered,
+} from '../../domain/stream-events';
+
+/** How long text that arrives is joined where nothing else is configured: a fast model shall not cost one frame per token. Milliseconds. */
+const JOIN_MS = 20;
+
+/** Frames are half of a token's cost: a busy process joins for longer, or new streams wait for their first token. Milliseconds. */
+export const joinMs = (loopLoad: number, idleMs = JOIN_MS): number =>
+  loopLoad < 0.6 ? idleMs : loopLoad < 0.8 ? 3 * idleMs : 6 * idleMs;
 
 /**
- * Text that arrives within this time of the last frame goes out together: a fast model shall not cost one frame per token. Milliseconds.
- * Frames are half of a token's cost: a busy process makes fewer of them, or new streams wait for their first token.
+ * Characters that may come without being shown: beyond that they go out before their time, and while the shared log
+ * takes no more nothing is read of the upstream.
  */
-export const joinMs = (loopLoad: number): number => (loopLoad < 0.6 ? 20 : loopLoad < 0.8 ? 60 : 120);
-
-/** Characters that may come without being shown: beyond that they go out before their time, and while the shared log takes no more nothing is read of the upstream. */
 const UNSHOWN_AT_MOST = 64 * 1024;
 
 export interface LiveStreamDeps {
   /** null: of nobody and in no register, as a refusal. */
   owner: StreamOwner | null;
   loopLoad?: { readonly current: number };
+  /** Milliseconds; 0: each piece goes out by itself. Default: 20. */
+  joinMs?: number;
   shared?: SharedLogWriter | null;
   /** The first viewer has come, or the last one has gone, before the end. */
   onWatched?(watched: boolean): void;
@@ -24,8 +36,9 @@ export interface LiveStreamDeps {
 }
 
 /**
- * A stream of this process: an object of its own, with an id, a log in which every piece has a number, and viewers that attach to it. The
- * upstream is read by the call, not by a viewer. What is `visible` may be shown: with a shared log, what that has kept.
+ * A stream of this process: an object of its own, with an id, a log in which every piece has a number, and viewers that
+ * attach to it. The upstream is read by the call, not by a viewer. What is `visible` may be shown: with a shared log,
+ * what that has kept.
  */
 export class LiveStream implements ViewedStream {
   readonly log = new PieceLog();
@@ -87,7 +100,7 @@ export class LiveStream implements ViewedStream {
     this.added += charactersOf(event);
     const waited = performance.now() - this.lastFlushAt;
     // The first token goes out at once: nothing was given for long before it.
-    const window = joinMs(this.deps.loopLoad?.current ?? 0);
+    const window = joinMs(this.deps.loopLoad?.current ?? 0, this.deps.joinMs);
     if (waited >= window || this.log.lastSeq <= 2 || this.added - this.shown > UNSHOWN_AT_MOST) this.flush();
     else this.timer ??= setTimeout(this.flush, window - waited);
   }
@@ -130,7 +143,10 @@ export class LiveStream implements ViewedStream {
     else this.show(this.log.lastSeq, this.added);
   };
 
-  /** What viewers see is in the shared log before: else a replica that takes over could give other pieces the same numbers. */
+  /**
+   * What viewers see is in the shared log before: else a replica that takes over could give other pieces the same
+   * numbers.
+   */
   private async keep(shared: SharedLogWriter): Promise<void> {
     this.appending = true;
     const until = this.log.lastSeq;
@@ -141,7 +157,7 @@ export class LiveStream implements ViewedStream {
     this.show(until, added);
     if (this.log.lastSeq <= until) return;
     // The window holds here too: or slow appends would make more frames of a busy process, not fewer.
-    const restMs = this.lastFlushAt + joinMs(this.deps.loopLoad?.current ?? 0) - performance.now();
+    const restMs = this.lastFlushAt + joinMs(this.deps.loopLoad?.current ?? 0, this.deps.joinMs) - performance.now();
     if (restMs <= 0 || this.over || until <= 1 || this.added - this.shown > UNSHOWN_AT_MOST) this.flush();
     else this.timer ??= setTimeout(this.flush, restMs);
   }
@@ -159,7 +175,9 @@ export class LiveStream implements ViewedStream {
       this.theirEnd = { ...end, seq: Math.max(end.seq, this.visible + 1) };
       for (const viewer of this.viewers) viewer.wake();
     } else {
-      this.failure = new AppError('SERVICE_UNAVAILABLE', { public: 'This stream was ended by another server, which cannot be asked how right now.' });
+      this.failure = new AppError('SERVICE_UNAVAILABLE', {
+        public: 'This stream was ended by another server, which cannot be asked how right now.',
+      });
       for (const viewer of this.viewers) viewer.fail(this.failure);
     }
     if (!ended) this.deps.onEnded?.();
@@ -176,7 +194,8 @@ export class LiveStream implements ViewedStream {
   }
 }
 
-const charactersOf = (event: NewEvent): number => ('text' in event ? event.text.length : 'arguments' in event ? event.arguments.length : 0);
+const charactersOf = (event: NewEvent): number =>
+  'text' in event ? event.text.length : 'arguments' in event ? event.arguments.length : 0;
 
 /** A stream that is over before it began: what a viewer is told of a refusal. */
 export function fixedStream(events: readonly NewEvent[]): ViewedStream {

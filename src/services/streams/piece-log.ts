@@ -1,14 +1,24 @@
 import type { StreamEvent, DeltaEvent, NewEvent } from '../../domain/stream-events';
 
-/** Pieces of one kind that follow each other are kept as one text with their ends: an object for every token would cost ten times its text. */
+/**
+ * Pieces of one kind that follow each other are kept as one text with their ends: an object for every token would cost
+ * ten times its text.
+ */
 const SEAL_AT = 64;
 /** Characters of one event, unless a single piece has more. What a slow viewer gets at once is bounded by it. */
 export const MAX_JOINED = 64 * 1024;
 
-export type Header = { kind: 'TextDelta' } | { kind: 'ReasoningDelta' } | { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null };
+export type Header =
+  | { kind: 'TextDelta' }
+  | { kind: 'ReasoningDelta' }
+  | { kind: 'ToolCallDelta'; index: number; toolCallId: string | null; name: string | null };
 
 /** Pieces that follow each other: `header` is of the first one, `lengths` are of each in `text`. */
-export interface PieceGroup { header: Header; text: string; lengths: number[] }
+export interface PieceGroup {
+  header: Header;
+  text: string;
+  lengths: number[];
+}
 
 /** Neighbouring pieces of one kind. `ends` are where they end in the text. */
 class Run {
@@ -50,7 +60,11 @@ class Run {
     const start = first === 0 ? 0 : this.ends[first - 1]!;
     let last = Math.min(until, this.seq) - this.fromSeq;
     while (last > first && this.ends[last]! - start > maxCharacters) last -= 1;
-    const text = this.texts ? (first === last ? this.texts[first]! : this.texts.slice(first, last + 1).join('')) : this.text.slice(start, this.ends[last]!);
+    const text = this.texts
+      ? first === last
+        ? this.texts[first]!
+        : this.texts.slice(first, last + 1).join('')
+      : this.text.slice(start, this.ends[last]!);
     return { text, seq: this.fromSeq + last };
   }
 
@@ -59,9 +73,14 @@ class Run {
     const first = from - this.fromSeq;
     const { text, seq } = this.slice(from, until, Infinity);
     const lengths: number[] = [];
-    for (let i = first; i <= seq - this.fromSeq; i += 1) lengths.push(this.ends[i]! - (i === 0 ? 0 : this.ends[i - 1]!));
+    for (let i = first; i <= seq - this.fromSeq; i += 1)
+      lengths.push(this.ends[i]! - (i === 0 ? 0 : this.ends[i - 1]!));
     const { header } = this;
-    return { header: first > 0 && header.kind === 'ToolCallDelta' ? { ...header, toolCallId: null, name: null } : header, text, lengths };
+    return {
+      header: first > 0 && header.kind === 'ToolCallDelta' ? { ...header, toolCallId: null, name: null } : header,
+      text,
+      lengths,
+    };
   }
 }
 
@@ -69,8 +88,8 @@ type Entry = Run | StreamEvent;
 const isRun = (entry: Entry): entry is Run => entry instanceof Run;
 
 /**
- * The numbered events of one stream, from 1 on, in little memory. What is read between two numbers is the same whatever was read before,
- * and neighbouring pieces come joined.
+ * The numbered events of one stream, from 1 on, in little memory. What is read between two numbers is the same whatever
+ * was read before, and neighbouring pieces come joined.
  */
 export class PieceLog {
   private readonly entries: Entry[] = [];
@@ -100,7 +119,11 @@ export class PieceLog {
         this.add(seq, { kind: event.kind }, event.text);
         break;
       case 'ToolCallDelta':
-        this.add(seq, { kind: event.kind, index: event.index, toolCallId: event.toolCallId, name: event.name }, event.arguments);
+        this.add(
+          seq,
+          { kind: event.kind, index: event.index, toolCallId: event.toolCallId, name: event.name },
+          event.arguments,
+        );
         break;
       default:
         this.entries.push({ ...event, fromSeq: seq, seq } as StreamEvent);
@@ -110,7 +133,10 @@ export class PieceLog {
     return seq;
   }
 
-  /** The next event behind number `after`, not beyond `until`; pieces joined to at most `maxCharacters`, or one piece. null: none. */
+  /**
+   * The next event behind number `after`, not beyond `until`; pieces joined to at most `maxCharacters`, or one piece.
+   * null: none.
+   */
   read(after: number, until: number = this.count, maxCharacters: number = MAX_JOINED): StreamEvent | null {
     if (after >= until) return null;
     let at = this.find(after + 1);
@@ -118,7 +144,7 @@ export class PieceLog {
     if (!isRun(entry)) return entry;
     const begins = entry.fromSeq === after + 1;
     let { text, seq } = entry.slice(after + 1, until, maxCharacters);
-    for (let run = entry; seq === run.seq && seq < until && text.length < maxCharacters; ) {
+    for (let run = entry; seq === run.seq && seq < until && text.length < maxCharacters;) {
       const next = this.entries[(at += 1)];
       if (!next || !isRun(next) || !continues(run.header, next.header)) break;
       const more = next.slice(next.fromSeq, until, maxCharacters - text.length);
@@ -135,7 +161,10 @@ export class PieceLog {
     for (let seq = after; seq < until; seq += 1) yield this.read(seq, seq + 1)!;
   }
 
-  /** What is behind number `after`, without an object for each piece: for those who write it down. Other events come as they are. */
+  /**
+   * What is behind number `after`, without an object for each piece: for those who write it down. Other events come as
+   * they are.
+   */
   *groups(after: number, until: number = this.count): Generator<PieceGroup | StreamEvent> {
     if (after >= until) return;
     for (let at = this.find(after + 1), seq = after; seq < until; at += 1) {
@@ -179,18 +208,33 @@ export class PieceLog {
 /** Whether a piece with this header belongs to the text before it. */
 function continues(before: Header, next: Header): boolean {
   if (before.kind !== next.kind) return false;
-  return next.kind !== 'ToolCallDelta' || (before.kind === 'ToolCallDelta' && before.index === next.index && next.toolCallId === null && next.name === null);
+  return (
+    next.kind !== 'ToolCallDelta' ||
+    (before.kind === 'ToolCallDelta' && before.index === next.index && next.toolCallId === null && next.name === null)
+  );
 }
 
 function toEvent(header: Header, begins: boolean, fromSeq: number, seq: number, text: string): DeltaEvent {
   if (header.kind !== 'ToolCallDelta') return { kind: header.kind, fromSeq, seq, text };
   const { index, toolCallId, name } = header;
-  return { kind: 'ToolCallDelta', fromSeq, seq, index, toolCallId: begins ? toolCallId : null, name: begins ? name : null, arguments: text };
+  return {
+    kind: 'ToolCallDelta',
+    fromSeq,
+    seq,
+    index,
+    toolCallId: begins ? toolCallId : null,
+    name: begins ? name : null,
+    arguments: text,
+  };
 }
 
 /** Of the answer that a terminal event has in it. */
 function charactersOf(event: NewEvent): number {
   const answer = 'reply' in event ? event.reply.answer : 'partial' in event ? event.partial?.answer : null;
   if (!answer) return 0;
-  return (answer.content?.length ?? 0) + (answer.reasoning?.length ?? 0) + answer.toolCalls.reduce((sum, call) => sum + call.name.length + call.arguments.length, 0);
+  return (
+    (answer.content?.length ?? 0) +
+    (answer.reasoning?.length ?? 0) +
+    answer.toolCalls.reduce((sum, call) => sum + call.name.length + call.arguments.length, 0)
+  );
 }

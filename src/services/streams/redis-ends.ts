@@ -18,7 +18,10 @@ export interface RedisEndsDeps {
   logger: Logger;
 }
 
-/** Closes logs that their owners have left open: they died, or had no Redis at that moment. Any number of replicas may do it at once. */
+/**
+ * Closes logs that their owners have left open: they died, or had no Redis at that moment. Any number of replicas may
+ * do it at once.
+ */
 export class RedisEnds {
   /** As of the look before. Who had ended by then had the time between to say so itself. */
   private before = new Map<string, StreamState>();
@@ -41,7 +44,7 @@ export class RedisEnds {
         if (state.state !== 'RUNNING' && earlier.state !== 'RUNNING') await this.close(reader, state);
       }
     } catch (error) {
-      this.deps.logger.warn({ err: error }, 'the ends of streams of other processes could not be looked for');
+      this.deps.logger.warn({ err: error }, 'ends of streams of other processes could not be read');
     }
   }
 
@@ -57,8 +60,16 @@ export class RedisEnds {
       return reader.fail(logAway());
     }
     const gap = end.isLost ? KEPT_GAP : 1;
-    const closed = await runScript(connection, CLOSE, keys.log(streamId), [`x:${replica}`, String(keptMs), keys.appended(streamId), terminalJson(end.event), String(reader.lastSeq), String(gap)]);
-    if (closed === 1) logger.warn({ streamId, kind: end.event.kind }, 'a stream was ended for its process');
+    const closed = await runScript(connection, CLOSE, keys.log(streamId), [
+      `x:${replica}`,
+      String(keptMs),
+      keys.appended(streamId),
+      terminalJson(end.event),
+      String(reader.lastSeq),
+      String(gap),
+    ]);
+    if (closed === 1)
+      logger.warn({ streamId, kind: end.event.kind }, 'a stream was ended on behalf of its dead process');
     // Else somebody was faster, or more was appended: that is there to be read.
     const before = reader.lastSeq;
     await reader.pull();

@@ -16,15 +16,32 @@ export interface LogEntry {
   viewers: number;
 }
 
-export interface EntryWords { fromSeq: number; seq: number; words: string[] }
+export interface EntryWords {
+  fromSeq: number;
+  seq: number;
+  words: string[];
+}
 
 /** What is behind a number, as the words of entries. The number of an entry's last piece is its id. */
-export function* entriesOf(log: PieceLog, after: number, until: number, owner: string, viewers: number): Generator<EntryWords> {
+export function* entriesOf(
+  log: PieceLog,
+  after: number,
+  until: number,
+  owner: string,
+  viewers: number,
+): Generator<EntryWords> {
   let fromSeq = after + 1;
   for (const part of log.groups(after, until)) {
     const isGroup = 'header' in part;
     const seq = isGroup ? fromSeq + part.lengths.length - 1 : part.seq;
-    const words = ['f', String(fromSeq), 'o', owner, 'e', JSON.stringify(isGroup ? eventOf(part) : { ...part, fromSeq: undefined, seq: undefined })];
+    const words = [
+      'f',
+      String(fromSeq),
+      'o',
+      owner,
+      'e',
+      JSON.stringify(isGroup ? eventOf(part) : { ...part, fromSeq: undefined, seq: undefined }),
+    ];
     // A viewer may go on from any number: where pieces end has to be known.
     if (isGroup && seq > fromSeq) words.push('p', part.lengths.join());
     if (viewers > 0) words.push('v', String(viewers));
@@ -34,7 +51,8 @@ export function* entriesOf(log: PieceLog, after: number, until: number, owner: s
   }
 }
 
-const eventOf = ({ header, text }: PieceGroup): NewEvent => (header.kind === 'ToolCallDelta' ? { ...header, arguments: text } : { ...header, text });
+const eventOf = ({ header, text }: PieceGroup): NewEvent =>
+  header.kind === 'ToolCallDelta' ? { ...header, arguments: text } : { ...header, text };
 
 export const terminalJson = (event: Unnumbered<TerminalEvent>): string => JSON.stringify(event);
 
@@ -63,8 +81,14 @@ export function* piecesOf({ event, fromSeq, lengths }: LogEntry, from: number): 
   let at = 0;
   for (const [index, length] of lengths.entries()) {
     if (fromSeq + index >= from) {
-      if (event.kind === 'ToolCallDelta') yield { ...event, ...(index > 0 ? { toolCallId: null, name: null } : {}), arguments: event.arguments.slice(at, at + length) };
-      else if (event.kind === 'TextDelta' || event.kind === 'ReasoningDelta') yield { kind: event.kind, text: event.text.slice(at, at + length) };
+      if (event.kind === 'ToolCallDelta')
+        yield {
+          ...event,
+          ...(index > 0 ? { toolCallId: null, name: null } : {}),
+          arguments: event.arguments.slice(at, at + length),
+        };
+      else if (event.kind === 'TextDelta' || event.kind === 'ReasoningDelta')
+        yield { kind: event.kind, text: event.text.slice(at, at + length) };
     }
     at += length;
   }
@@ -79,7 +103,11 @@ function revive(event: NewEvent): NewEvent {
     case 'StreamStopped':
       return { ...event, reply: reviveChatReply(event.reply) };
     case 'StreamFailed':
-      return { ...event, refusal: reviveRefusal(event.refusal), partial: event.partial && reviveChatReply(event.partial) };
+      return {
+        ...event,
+        refusal: reviveRefusal(event.refusal),
+        partial: event.partial && reviveChatReply(event.partial),
+      };
     case 'StreamRefused':
       return { ...event, refusal: reviveRefusal(event.refusal) };
     default:

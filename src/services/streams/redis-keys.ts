@@ -1,7 +1,10 @@
 import { RedisAwayError, type RedisConnection } from './redis-link';
 import type { RedisScript } from './redis-scripts';
 
-/** Names in Redis: all of one installation share a prefix, all of one stream a hash tag. Channels are of the whole server, so they have the prefix, too. */
+/**
+ * Names in Redis: all of one installation share a prefix, all of one stream a hash tag. Channels are of the whole
+ * server, so they have the prefix, too.
+ */
 export class RedisKeys {
   constructor(private readonly installation: string) {}
 
@@ -16,7 +19,12 @@ export class RedisKeys {
 }
 
 /** Runs a script by its hash, and sends the text to a server that does not know it: once after each of its starts. */
-export async function runScript(connection: Pick<RedisConnection, 'send'>, { sha, text }: RedisScript, key: string, args: readonly string[]): Promise<number> {
+export async function runScript(
+  connection: Pick<RedisConnection, 'send'>,
+  { sha, text }: RedisScript,
+  key: string,
+  args: readonly string[],
+): Promise<number> {
   try {
     return Number(await connection.send(['EVALSHA', sha, '1', key, ...args]));
   } catch (error) {

@@ -11,7 +11,10 @@ export class RedisAwayError extends Error {
   }
 }
 
-/** A command that has no answer after so many looks in a row is not waited for: looks and not a time, for a process that was busy itself has not looked. */
+/**
+ * A command that has no answer after so many looks in a row is not waited for: looks and not a time, for a process that
+ * was busy itself has not looked.
+ */
 const LOOK_MS = 250;
 const SILENT_LOOKS = 4;
 /** Looks between two pings of a connection that nobody uses: one that died quietly is noticed before it is needed. */
@@ -21,9 +24,20 @@ const RETRY_MS = 100;
 const MAX_RETRY_MS = 2_000;
 const CONNECT_MS = 2_000;
 
-/** Offline, commands fail at once; each attempt to connect is ours: the library's own would carry commands over from a connection that is gone. */
+/**
+ * Offline, commands fail at once; each attempt to connect is ours: the library's own would carry commands over from a
+ * connection that is gone.
+ */
 const open = (url: string) =>
-  createClient({ url, RESP: 3, disableOfflineQueue: true, disableClientInfo: true, maintNotifications: 'disabled', commandOptions: { timeout: 0 }, socket: { connectTimeout: CONNECT_MS, reconnectStrategy: false } });
+  createClient({
+    url,
+    RESP: 3,
+    disableOfflineQueue: true,
+    disableClientInfo: true,
+    maintNotifications: 'disabled',
+    commandOptions: { timeout: 0 },
+    socket: { connectTimeout: CONNECT_MS, reconnectStrategy: false },
+  });
 
 export interface RedisConnectionDeps {
   url: string;
@@ -34,7 +48,10 @@ export interface RedisConnectionDeps {
   onDown(): void;
 }
 
-/** One connection that is made again whenever it is lost. It never throws but from `send`, and never waits longer than about a second. */
+/**
+ * One connection that is made again whenever it is lost. It never throws but from `send`, and never waits longer than
+ * about a second.
+ */
 export class RedisConnection {
   private client: Client | null = null;
   private opening: Client | null = null;
@@ -71,7 +88,10 @@ export class RedisConnection {
     this.client = null;
   }
 
-  /** Commands of one turn of the event loop go out together. Throws RedisAwayError, or what Redis refuses the command with. */
+  /**
+   * Commands of one turn of the event loop go out together. Throws RedisAwayError, or what Redis refuses the command
+   * with.
+   */
   send(command: readonly string[]): Promise<unknown> {
     return this.counted((client) => client.sendCommand(command as string[]));
   }
@@ -139,7 +159,11 @@ export class RedisConnection {
     close(client);
     if (this.stopped) return;
     this.problem = 'cannot be reached';
-    if (this.failures === 0) this.deps.logger.warn({ connection: this.deps.name, err: error }, 'Redis cannot be reached: streams go on for the viewers of this process');
+    if (this.failures === 0)
+      this.deps.logger.warn(
+        { connection: this.deps.name, err: error },
+        'Redis cannot be reached: streams go on for the viewers of this process',
+      );
     const waitMs = Math.min(RETRY_MS * 2 ** this.failures, MAX_RETRY_MS);
     this.failures += 1;
     // Not all replicas at the same moment.
@@ -154,7 +178,8 @@ export class RedisConnection {
       this.silentLooks = 0;
       this.idleLooks += 1;
       if (this.idleLooks >= PING_LOOKS) this.counted((used) => used.ping()).catch(() => {});
-    } else if ((this.silentLooks += 1) > SILENT_LOOKS) this.lost(client, new Error(`no answer within ${SILENT_LOOKS * LOOK_MS} ms`));
+    } else if ((this.silentLooks += 1) > SILENT_LOOKS)
+      this.lost(client, new Error(`no answer within ${SILENT_LOOKS * LOOK_MS} ms`));
   }
 }
 

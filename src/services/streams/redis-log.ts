@@ -16,7 +16,10 @@ export interface RedisLogDeps {
   /** Two installations can share a Redis. */
   installation: string;
   ends: Pick<StreamEnds, 'look' | 'terminalEvent'>;
-  /** How long a stream's log is kept behind its end, and how long a stream takes at most with all that follows it. Milliseconds. */
+  /**
+   * How long a stream's log is kept behind its end, and how long a stream takes at most with all that follows it.
+   * Milliseconds.
+   */
   keptMs: number;
   longestMs: number;
   logger: Logger;
@@ -52,9 +55,29 @@ export class RedisLog implements SharedLog {
   constructor(private readonly deps: RedisLogDeps) {
     const { url, logger, keptMs } = deps;
     this.keys = new RedisKeys(deps.installation);
-    this.commands = new RedisConnection({ url, logger, name: 'commands', onUp: () => this.up(), onDown: () => this.detachAll() });
-    this.messages = new RedisConnection({ url, logger, name: 'messages', onUp: () => this.subscribeAll(), onDown: () => {} });
-    this.ends = new RedisEnds({ ends: deps.ends, connection: this.commands, keys: this.keys, replica: this.replica, keptMs, onIncomplete: (streamId) => this.forgo(streamId), logger });
+    this.commands = new RedisConnection({
+      url,
+      logger,
+      name: 'commands',
+      onUp: () => this.up(),
+      onDown: () => this.detachAll(),
+    });
+    this.messages = new RedisConnection({
+      url,
+      logger,
+      name: 'messages',
+      onUp: () => this.subscribeAll(),
+      onDown: () => {},
+    });
+    this.ends = new RedisEnds({
+      ends: deps.ends,
+      connection: this.commands,
+      keys: this.keys,
+      replica: this.replica,
+      keptMs,
+      onIncomplete: (streamId) => this.forgo(streamId),
+      logger,
+    });
   }
 
   /** Resolves when Redis has answered once, or not: it may come later. */
@@ -73,8 +96,13 @@ export class RedisLog implements SharedLog {
   writer(owner: Pick<StreamOwner, 'streamId'>, stream: () => RunningStream): RedisWriter {
     const { streamId } = owner;
     const writer = new RedisWriter({
-      connection: this.commands, keys: this.keys, streamId, owner: this.replica, stream,
-      runningMs: this.deps.longestMs + this.deps.keptMs, keptMs: this.deps.keptMs,
+      connection: this.commands,
+      keys: this.keys,
+      streamId,
+      owner: this.replica,
+      stream,
+      runningMs: this.deps.longestMs + this.deps.keptMs,
+      keptMs: this.deps.keptMs,
       onFailure: (error) => this.refused(error),
       onReleased: () => this.writers.delete(streamId),
     });
@@ -114,7 +142,10 @@ export class RedisLog implements SharedLog {
       const seen = new Map<string, { lastSeq: number; viewers: number }>();
       await Promise.all(
         streamIds.map(async (streamId) => {
-          const [tops, elsewhere] = await Promise.all([this.commands.send(['XREVRANGE', this.keys.log(streamId), '+', '-', 'COUNT', '1']), runScript(this.commands, COUNT, this.keys.viewers(streamId), [''])]);
+          const [tops, elsewhere] = await Promise.all([
+            this.commands.send(['XREVRANGE', this.keys.log(streamId), '+', '-', 'COUNT', '1']),
+            runScript(this.commands, COUNT, this.keys.viewers(streamId), ['']),
+          ]);
           const [top] = tops as unknown[];
           if (!top) return;
           const { seq, viewers } = readEntry(top);
@@ -127,12 +158,23 @@ export class RedisLog implements SharedLog {
     }
   }
 
-  /** For the operator. DEGRADED: Redis answers, and something is missing in it, or messages do not come and viewers wait for the next look. */
+  /**
+   * For the operator. DEGRADED: Redis answers, and something is missing in it, or messages do not come and viewers wait
+   * for the next look.
+   */
   status(): { state: 'UP' | 'DEGRADED' | 'DOWN'; detail: string | null } {
-    if (!this.commands.isUp) return { state: 'DOWN', detail: `Redis ${this.commands.problem}: streams can be watched and resumed at the process that runs them only` };
+    if (!this.commands.isUp)
+      return {
+        state: 'DOWN',
+        detail: `Redis ${this.commands.problem}: streams can be watched and resumed at the process that runs them only`,
+      };
     const behind = [...this.writers.values()].filter((writer) => writer.isOwing).length;
     if (behind > 0) return { state: 'DEGRADED', detail: `the logs of ${behind} streams are being filled` };
-    if (!this.messages.isUp) return { state: 'DEGRADED', detail: 'messages do not arrive: viewers of streams of other processes wait up to two seconds' };
+    if (!this.messages.isUp)
+      return {
+        state: 'DEGRADED',
+        detail: 'messages do not arrive: viewers of streams of other processes wait up to two seconds',
+      };
     return { state: 'UP', detail: null };
   }
 
@@ -144,7 +186,13 @@ export class RedisLog implements SharedLog {
 
   private async openNew(streamId: string, viewer: Viewer): Promise<RedisReader | null> {
     if (!this.commands.isUp) throw logAway();
-    const reader: RedisReader = new RedisReader({ connection: this.commands, keys: this.keys, streamId, viewer, onWatched: (watched) => this.watched(reader, watched) });
+    const reader: RedisReader = new RedisReader({
+      connection: this.commands,
+      keys: this.keys,
+      streamId,
+      viewer,
+      onWatched: (watched) => this.watched(reader, watched),
+    });
     this.readers.set(streamId, reader);
     // Before the first reading: what is appended after it is told.
     await this.subscribe(reader);
@@ -180,13 +228,20 @@ export class RedisLog implements SharedLog {
   }
 
   private async tell(streamId: string, viewers: number): Promise<void> {
-    await runScript(this.commands, WATCH, this.keys.viewers(streamId), [this.replica, String(viewers), String(WATCHED_MS), this.keys.left, streamId]).catch((error: unknown) => this.refused(error));
+    await runScript(this.commands, WATCH, this.keys.viewers(streamId), [
+      this.replica,
+      String(viewers),
+      String(WATCHED_MS),
+      this.keys.left,
+      streamId,
+    ]).catch((error: unknown) => this.refused(error));
   }
 
   private up(): void {
     this.syncing = this.syncing.then(async () => {
       const writers = [...this.writers.values()];
-      for (let from = 0; from < writers.length; from += SYNCED_AT_ONCE) await Promise.all(writers.slice(from, from + SYNCED_AT_ONCE).map((writer) => writer.sync()));
+      for (let from = 0; from < writers.length; from += SYNCED_AT_ONCE)
+        await Promise.all(writers.slice(from, from + SYNCED_AT_ONCE).map((writer) => writer.sync()));
     });
   }
 
@@ -211,7 +266,8 @@ export class RedisLog implements SharedLog {
     const nowMs = performance.now();
     const owing = [...this.writers.values()].filter((writer) => writer.isOwing && !writer.isBusy);
     for (const writer of owing.slice(0, SYNCED_AT_ONCE)) void writer.sync();
-    for (const reader of this.readers.values()) if (reader.viewerCount === 0 && nowMs - reader.idleSinceMs > IDLE_MS) this.forget(reader);
+    for (const reader of this.readers.values())
+      if (reader.viewerCount === 0 && nowMs - reader.idleSinceMs > IDLE_MS) this.forget(reader);
     const watched = [...this.readers.values()].filter((reader) => reader.viewerCount > 0 && !reader.isWhole);
     for (const reader of watched) void this.tell(reader.streamId, reader.viewerCount);
     await Promise.all(watched.map((reader) => reader.pull()));

@@ -22,12 +22,24 @@ export interface RedisReaderDeps {
 const PAGE = 1_000;
 
 /** Redis is away: nothing is known of the stream but that it is not over. */
-export const logAway = (): AppError => new AppError('SERVICE_UNAVAILABLE', { public: 'The events of this stream cannot be reached right now: resume it later, behind the last event that arrived.', retryAfterMs: 2_000 });
+export const logAway = (): AppError =>
+  new AppError('SERVICE_UNAVAILABLE', {
+    public:
+      'The events of this stream cannot be reached right now: resume it later, behind the last event that arrived.',
+    retryAfterMs: 2_000,
+  });
 /** For good. */
 export const logBroken = (): AppError =>
-  new AppError('NOT_FOUND', { public: 'Pieces of this stream are lost: it cannot be resumed there. Its answer is told with its call and in its conversation when it has ended.', argument: 'streamId' });
+  new AppError('NOT_FOUND', {
+    public:
+      'Pieces of this stream are lost: it cannot be resumed there. Its answer is told with its call and in its conversation when it has ended.',
+    argument: 'streamId',
+  });
 
-/** A stream of another process, as its log in Redis tells it: read once for all viewers of this process, and held as its owner holds it. */
+/**
+ * A stream of another process, as its log in Redis tells it: read once for all viewers of this process, and held as its
+ * owner holds it.
+ */
 export class RedisReader implements ViewedStream {
   private readonly log = new PieceLog();
   private readonly viewers = new Set<StreamListener>();
@@ -113,7 +125,14 @@ export class RedisReader implements ViewedStream {
     while (this.again && !this.end) {
       this.again = false;
       const before = this.lastSeq;
-      const page = (await this.deps.connection.send(['XRANGE', this.deps.keys.log(this.streamId), `${before + 1}-0`, '+', 'COUNT', String(PAGE)])) as unknown[];
+      const page = (await this.deps.connection.send([
+        'XRANGE',
+        this.deps.keys.log(this.streamId),
+        `${before + 1}-0`,
+        '+',
+        'COUNT',
+        String(PAGE),
+      ])) as unknown[];
       for (const raw of page) this.add(raw);
       if (page.length === PAGE) this.again = true;
       if (this.lastSeq === before) continue;

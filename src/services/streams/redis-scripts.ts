@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto';
 
-export interface RedisScript { text: string; sha: string }
+export interface RedisScript {
+  text: string;
+  sha: string;
+}
 const script = (text: string): RedisScript => ({ text, sha: createHash('sha1').update(text).digest('hex') });
 
 /**
- * An entry of a log is `<seq of its last piece>-0` with the fields f (first piece's number), o (who wrote it), e (the event as JSON), and where
- * they say something p (lengths of the pieces), v (viewers in the owner's process), x (the terminal event: the log is closed). All that the scripts judge by is in the last entry: a
- * log that Redis has evicted or lost is simply not there, and never half there.
+ * An entry of a log is `<seq of its last piece>-0` with the fields f (first piece's number), o (who wrote it), e (the
+ * event as JSON), and where they say something p (lengths of the pieces), v (viewers in the owner's process), x (the
+ * terminal event: the log is closed). All that the scripts judge by is in the last entry: a log that Redis has evicted
+ * or lost is simply not there, and never half there.
  */
 const TOP = `
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -19,9 +23,10 @@ if top then
 end`;
 
 /**
- * KEYS: the log. ARGV: owner, milliseconds to keep, channel, most entries, first number, then for each event: its last number, how many words
- * its fields are, the words. Gives the last number in the log; -1: others have ended it. Appends all or nothing, and nothing behind a gap, over a
- * repetition, or behind the end: whoever repeats an append of which it does not know whether it was carried out is told the number to go on from.
+ * KEYS: the log. ARGV: owner, milliseconds to keep, channel, most entries, first number, then for each event: its last
+ * number, how many words its fields are, the words. Gives the last number in the log; -1: others have ended it. Appends
+ * all or nothing, and nothing behind a gap, over a repetition, or behind the end: whoever repeats an append of which it
+ * does not know whether it was carried out is told the number to go on from.
  */
 export const APPEND = script(`${TOP}
 if top and owner ~= ARGV[1] then return -1 end
@@ -39,7 +44,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PUBLISH', ARGV[3], last)
 return last`);
 
-/** KEYS: the log. ARGV: who closes it, milliseconds to keep, channel, the terminal event, the last number that it is the end of, how far behind that its number is. Closes a log once: 1; or 0, where it is closed, goes on, or is not there. */
+/**
+ * KEYS: the log. ARGV: who closes it, milliseconds to keep, channel, the terminal event, the last number that it is the
+ * end of, how far behind that its number is. Closes a log once: 1; or 0, where it is closed, goes on, or is not there.
+ */
 export const CLOSE = script(`${TOP}
 if not top or closed or last ~= tonumber(ARGV[5]) then return 0 end
 local seq = last + tonumber(ARGV[6])
@@ -48,7 +56,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PUBLISH', ARGV[3], seq)
 return 1`);
 
-/** KEYS: a stream's viewers, by replica. ARGV: replica, how many, milliseconds that this holds, channel and message that tell of one that has left. */
+/**
+ * KEYS: a stream's viewers, by replica. ARGV: replica, how many, milliseconds that this holds, channel and message that
+ * tell of one that has left.
+ */
 export const WATCH = script(`
 if ARGV[2] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])

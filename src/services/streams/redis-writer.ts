@@ -31,7 +31,10 @@ const CLOSED = -1;
 /** No log goes on with this number: nothing is appended. */
 const ONLY_ASK = 0;
 
-/** Keeps the log of one stream of this process in Redis. What was missed while Redis was away is appended with what comes next, or by `sync`. */
+/**
+ * Keeps the log of one stream of this process in Redis. What was missed while Redis was away is appended with what
+ * comes next, or by `sync`.
+ */
 export class RedisWriter implements SharedLogWriter {
   private kept = 0;
   /** What Redis has may have been lost with it: it is asked. */
@@ -55,7 +58,7 @@ export class RedisWriter implements SharedLogWriter {
   }
   /** Resolves when nothing is being appended. */
   async settled(): Promise<void> {
-    for (let last: unknown = null; last !== this.tail; ) {
+    for (let last: unknown = null; last !== this.tail;) {
       last = this.tail;
       await last;
       // What came meanwhile is appended in the turn after it.
@@ -100,7 +103,7 @@ export class RedisWriter implements SharedLogWriter {
   }
 
   private async appendUntil(until: number): Promise<Appended> {
-    for (let vain = 0; vain < MAX_VAIN; ) {
+    for (let vain = 0; vain < MAX_VAIN;) {
       if (this.closed) return 'CLOSED';
       if (this.kept >= until && !this.isUnsure) return 'KEPT';
       // All that was missed would be made ready for nothing, with each frame anew.
@@ -138,6 +141,13 @@ export class RedisWriter implements SharedLogWriter {
       if (characters > MAX_CHARACTERS || words.length > 4_000) break;
     }
     const keepMs = ended && until === log.lastSeq ? keptMs : runningMs;
-    return runScript(connection, APPEND, keys.log(streamId), [owner, String(keepMs), keys.appended(streamId), String(MAX_ENTRIES), String(this.isUnsure ? ONLY_ASK : this.kept + 1), ...words]);
+    return runScript(connection, APPEND, keys.log(streamId), [
+      owner,
+      String(keepMs),
+      keys.appended(streamId),
+      String(MAX_ENTRIES),
+      String(this.isUnsure ? ONLY_ASK : this.kept + 1),
+      ...words,
+    ]);
   }
 }

@@ -27,7 +27,9 @@ export interface ViewedStream {
   read(after: number): StreamEvent | null;
 }
 
-/** One who looks at a stream. It reads when it is woken, at its own pace: nothing waits for it but its place in the log. */
+/**
+ * One who looks at a stream. It reads when it is woken, at its own pace: nothing waits for it but its place in the log.
+ */
 export interface StreamListener {
   /** Number of the last piece that it has. */
   readonly after: number;
@@ -65,7 +67,10 @@ export interface RunningStream {
 /** Where the events of streams are kept so that every replica can show them, and so that they outlive their process. */
 export interface SharedLog {
   writer(owner: Pick<StreamOwner, 'streamId'>, stream: () => RunningStream): SharedLogWriter;
-  /** For the one who began it. null: it has nothing of this stream. Throws SERVICE_UNAVAILABLE while it cannot be reached. */
+  /**
+   * For the one who began it. null: it has nothing of this stream. Throws SERVICE_UNAVAILABLE while it cannot be
+   * reached.
+   */
   open(streamId: string, viewer: Viewer): Promise<ViewedStream | null>;
   /** How many look at a stream of this process from elsewhere; null: cannot be told now. */
   viewersElsewhere(streamId: string): Promise<number | null>;

@@ -1,5 +1,5 @@
 import { fixedStream, LiveStream } from './live-stream';
-import { StreamViewer } from './stream-viewer';
+import { Subscriber } from './subscriber';
 import { ToldStream } from './told-answer';
 import type { Viewer } from '../../domain/principal';
 import type { SharedLog, StreamOwner, ViewedStream } from './stream.types';
@@ -13,6 +13,8 @@ export interface StreamsConfig {
   keptMs: number;
   /** How much memory the events of streams that have ended may take: beyond it the oldest go first. Bytes. */
   keptBytes: number;
+  /** How long pieces are joined into one frame on an idle process. Milliseconds; left out: 20. */
+  joinMs?: number;
 }
 export interface StreamsDeps {
   config: StreamsConfig;
@@ -26,9 +28,16 @@ export interface StreamsDeps {
 /** How often what was kept long enough is let go. Milliseconds. */
 const SWEEP_MS = 5_000;
 
-interface Kept { stream: LiveStream; untilMs: number; bytes: number }
+interface Kept {
+  stream: LiveStream;
+  untilMs: number;
+  bytes: number;
+}
 
-/** The streams of this process, running and ended ones. It decides what the going of the last viewer means, and how long the events are kept. */
+/**
+ * The streams of this process, running and ended ones. It decides what the going of the last viewer means, and how long
+ * the events are kept.
+ */
 export class Streams {
   private readonly running = new Map<string, LiveStream>();
   /** In the order in which they ended. */
@@ -54,6 +63,7 @@ export class Streams {
     const stream: LiveStream = new LiveStream({
       owner,
       loopLoad,
+      joinMs: this.deps.config.joinMs,
       shared: shared?.writer(owner, () => stream) ?? null,
       onWatched: (watched) => (watched ? this.watched(stream) : void this.abandoned(stream)),
       onEnded: () => this.keep(stream),
@@ -62,9 +72,9 @@ export class Streams {
     return stream;
   }
 
-  /** Looks at something that is not known yet: see StreamViewer. */
-  view(start: (viewer: StreamViewer) => Promise<void>, after = 0): StreamViewer {
-    return new StreamViewer(start, after);
+  /** Looks at something that is not known yet: see Subscriber. */
+  view(start: (viewer: Subscriber) => Promise<void>, after = 0): Subscriber {
+    return new Subscriber(start, after);
   }
 
   /** Of nobody and in no register: what is told of a call that another request has begun. */
@@ -82,12 +92,18 @@ export class Streams {
     return this.running.get(streamId) ?? this.kept.get(streamId)?.stream ?? null;
   }
 
-  /** A stream of any process, as far as its events are kept. null: they are nowhere. Throws SERVICE_UNAVAILABLE while they cannot be reached. */
+  /**
+   * A stream of any process, as far as its events are kept. null: they are nowhere. Throws SERVICE_UNAVAILABLE while
+   * they cannot be reached.
+   */
   async open(streamId: string, viewer: Viewer): Promise<ViewedStream | null> {
     return this.find(streamId) ?? (await this.deps.shared?.open(streamId, viewer)) ?? null;
   }
 
-  /** The same for the one who began it, with what the database has where no log has it: up to two seconds late, and its end. */
+  /**
+   * The same for the one who began it, with what the database has where no log has it: up to two seconds late, and its
+   * end.
+   */
   async resume(streamId: string, viewer: Viewer): Promise<ViewedStream | null> {
     return (await this.open(streamId, viewer)) ?? this.deps.kept.open(streamId, viewer);
   }
@@ -103,7 +119,10 @@ export class Streams {
     return streamIds.map((streamId) => {
       const own = this.running.get(streamId);
       const told = logs?.get(streamId);
-      return { lastSeq: own?.lastSeq ?? told?.lastSeq ?? 0, viewers: Math.max(own?.viewerCount ?? 0, told?.viewers ?? 0) };
+      return {
+        lastSeq: own?.lastSeq ?? told?.lastSeq ?? 0,
+        viewers: Math.max(own?.viewerCount ?? 0, told?.viewers ?? 0),
+      };
     });
   }
 
@@ -139,7 +158,10 @@ export class Streams {
   }
 
   private waitForViewers(stream: LiveStream, wasAlone: boolean): void {
-    this.graces.set(stream.owner!.streamId, setTimeout(() => void this.graceOver(stream, wasAlone), this.deps.config.graceMs).unref());
+    this.graces.set(
+      stream.owner!.streamId,
+      setTimeout(() => void this.graceOver(stream, wasAlone), this.deps.config.graceMs).unref(),
+    );
   }
 
   /** `wasAlone`: nobody looked when the clock began. */

@@ -3,16 +3,18 @@ import type { StreamListener, ViewedStream } from './stream.types';
 import type { StreamEvent, NewEvent, TerminalEvent, Unnumbered } from '../../domain/stream-events';
 
 /**
- * How far the number of the end of a stream whose process died is from those of its pieces. A viewer of the process that ran the stream may have seen
- * more than was kept: some seconds of it, or all that came while the database was away. A million pieces are more than any model says in the
- * ten minutes that a call may take: no piece has a number from here on.
+ * How far the number of the end of a stream whose process died is from those of its pieces. A viewer of the process
+ * that ran the stream may have seen more than was kept: some seconds of it, or all that came while the database was
+ * away. A million pieces are more than any model says in the ten minutes that a call may take: no piece has a number
+ * from here on.
  */
 export const KEPT_GAP = 2 ** 20;
 
 /**
- * The parts of a stored answer have fixed places, whoever tells them: its reasoning, its text, each tool call, the end. Number TOLD + 2 × place
- * says "everything up to this part, and nothing behind it", so every source of the stream can go on from it. The odd number before it says that
- * something behind it was there as well, as text in between: only the one who is telling it knows how much.
+ * The parts of a stored answer have fixed places, whoever tells them: its reasoning, its text, each tool call, the end.
+ * Number TOLD + 2 × place says "everything up to this part, and nothing behind it", so every source of the stream can
+ * go on from it. The odd number before it says that something behind it was there as well, as text in between: only the
+ * one who is telling it knows how much.
  */
 export const TOLD = 2 * KEPT_GAP;
 const REASONING = 1;
@@ -28,11 +30,17 @@ export const isUnclear = (seq: number): boolean => isTold(seq) && seq % 2 === 1;
 const NOTHING: AnswerText = { content: '', reasoning: '', toolCalls: [] };
 
 /** An answer behind its beginning, which ends at number `lastSeq`, and its end; null: that is not its beginning. */
-export function told(whole: AnswerText, end: Unnumbered<TerminalEvent>, lastSeq = 0, beginning = NOTHING): StreamEvent[] | null {
+export function told(
+  whole: AnswerText,
+  end: Unnumbered<TerminalEvent>,
+  lastSeq = 0,
+  beginning = NOTHING,
+): StreamEvent[] | null {
   const rest = restOf(whole, beginning);
   if (!rest) return null;
   const { content, reasoning, toolCalls } = rest;
-  const begun = beginning.toolCalls.length > 0 ? FIRST_CALL + beginning.toolCalls.length - 1 : beginning.content ? TEXT : 0;
+  const begun =
+    beginning.toolCalls.length > 0 ? FIRST_CALL + beginning.toolCalls.length - 1 : beginning.content ? TEXT : 0;
   const parts: [number, NewEvent][] = [
     ...(reasoning ? [[REASONING, { kind: 'ReasoningDelta', text: reasoning }] satisfies [number, NewEvent]] : []),
     ...(content ? [[TEXT, { kind: 'TextDelta', text: content }] satisfies [number, NewEvent]] : []),

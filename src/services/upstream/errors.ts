@@ -1,4 +1,7 @@
-/** What went wrong upstream, once and for all in our words. The table is in docs/litellm.md; types and shapes were measured, not read in a manual. */
+/**
+ * What went wrong upstream, once and for all in our words. The table is in docs/litellm.md; types and shapes were
+ * measured, not read in a manual.
+ */
 export type UpstreamErrorKind =
   | 'ABORTED' // by us
   | 'ACCESS_DENIED' // the key or its team may not use the model
@@ -53,6 +56,12 @@ export function mapNetworkError(error: unknown, begun: boolean): UpstreamError {
   const { code, message } = error as { code?: string; message?: string };
   const text = `${code ?? ''} ${message ?? String(error)}`.trim();
   if (begun) return new UpstreamError('INTERRUPTED', text, { retryable: true, cause: error });
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return new UpstreamError('TIMEOUT', text, { retryable: true, cause: error });
-  return new UpstreamError('MODEL_UNAVAILABLE', text, { retryable: true, retryAfterMs: 2_000, origin: 'PROXY', cause: error });
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
+    return new UpstreamError('TIMEOUT', text, { retryable: true, cause: error });
+  return new UpstreamError('MODEL_UNAVAILABLE', text, {
+    retryable: true,
+    retryAfterMs: 2_000,
+    origin: 'PROXY',
+    cause: error,
+  });
 }

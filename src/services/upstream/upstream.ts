@@ -64,7 +64,10 @@ export interface UpstreamUsage {
   serviceTier: string | null;
 }
 
-/** Receives an answer piece by piece; a whole answer comes as few large pieces. Nothing is called after the promise of `run` settled. */
+/**
+ * Receives an answer piece by piece; a whole answer comes as few large pieces. Nothing is called after the promise of
+ * `run` settled.
+ */
 export interface UpstreamSink {
   /** The request goes out now: from here on a provider may be working on it. */
   asked(): void;
@@ -77,7 +80,9 @@ export interface UpstreamSink {
   /** The provider's own word. */
   finish(reason: string): void;
   usage(usage: UpstreamUsage): void;
-  /** Takes a whole answer as the upstream's JSON. Where it is there, none of the pieces above is told, but its usage. */
+  /**
+   * Takes a whole answer as the upstream's JSON. Where it is there, none of the pieces above is told, but its usage.
+   */
   body?(answer: Record<string, unknown>): void;
   /** Of a stream: a promise while more has come than can be kept; nothing is read until it resolves. */
   behind?(): Promise<void> | null;

@@ -15,4 +15,11 @@ const tooMany = (): AppError =>
  * pool's connections, fair between users. Who finds the queue full, or waits for too long, gets RATE_LIMITED.
  */
 export const reportLimiter = (options: Partial<ConcurrencyOptions> = {}): ConcurrencyLimiter =>
-  new ConcurrencyLimiter({ max: 3, maxWaiting: 200, maxWaitingOfKey: 20, waitMs: 10_000, refused: tooMany, ...options });
+  new ConcurrencyLimiter({
+    max: 3,
+    maxWaiting: 200,
+    maxWaitingOfKey: 20,
+    waitMs: 10_000,
+    refused: tooMany,
+    ...options,
+  });

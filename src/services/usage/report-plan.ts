@@ -2,10 +2,24 @@ import type { ScopedFilter } from './usage-scope';
 import type { UsageDimension } from './usage.types';
 
 /** What a figure can be grouped and filtered by, as the tables call it. */
-export type Column = 'organization_id' | 'user_id' | 'project_id' | 'model' | 'provider' | 'scenario' | 'agent' | 'upstream' | 'status' | 'conversation_id' | 'trace_id';
+export type Column =
+  | 'organization_id'
+  | 'user_id'
+  | 'project_id'
+  | 'model'
+  | 'provider'
+  | 'scenario'
+  | 'agent'
+  | 'upstream'
+  | 'status'
+  | 'conversation_id'
+  | 'trace_id';
 export type DayCube = 'usage_daily_overall' | 'usage_daily' | 'usage_daily_by_project' | 'usage_daily_by_user';
 /** From inclusive, to exclusive: milliseconds since 1970 (UTC). */
-export interface Span { from: number; to: number }
+export interface Span {
+  from: number;
+  to: number;
+}
 
 /** Where the figures of a report are read; the spans exclude each other, and together they are the report's. */
 export interface ReportPlan {
@@ -28,11 +42,27 @@ export interface PlanInput {
 }
 
 export const COLUMN_OF: Record<UsageDimension, Column> = {
-  ORGANIZATION: 'organization_id', USER: 'user_id', PROJECT: 'project_id', MODEL: 'model', PROVIDER: 'provider', SCENARIO: 'scenario', AGENT: 'agent', UPSTREAM: 'upstream', STATUS: 'status',
+  ORGANIZATION: 'organization_id',
+  USER: 'user_id',
+  PROJECT: 'project_id',
+  MODEL: 'model',
+  PROVIDER: 'provider',
+  SCENARIO: 'scenario',
+  AGENT: 'agent',
+  UPSTREAM: 'upstream',
+  STATUS: 'status',
 };
 export const FILTER_COLUMNS = {
-  organizationIds: 'organization_id', userIds: 'user_id', projectIds: 'project_id', models: 'model', providers: 'provider', scenarios: 'scenario', agents: 'agent', statuses: 'status',
-  conversationId: 'conversation_id', traceId: 'trace_id',
+  organizationIds: 'organization_id',
+  userIds: 'user_id',
+  projectIds: 'project_id',
+  models: 'model',
+  providers: 'provider',
+  scenarios: 'scenario',
+  agents: 'agent',
+  statuses: 'status',
+  conversationId: 'conversation_id',
+  traceId: 'trace_id',
 } as const satisfies Partial<Record<keyof ScopedFilter, Column>>;
 export const FILTER_FIELDS = Object.keys(FILTER_COLUMNS) as (keyof typeof FILTER_COLUMNS)[];
 
@@ -48,7 +78,10 @@ const QUARTER_COLUMNS: readonly Column[] = ['organization_id', 'model'];
 const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
 export const QUARTER_MS = HOUR_MS / 4;
-/** Days behind today that the cube of quarters of an hour has complete: it keeps one more, which may be gone in the middle of a report. */
+/**
+ * Days behind today that the cube of quarters of an hour has complete: it keeps one more, which may be gone in the
+ * middle of a report.
+ */
 const QUARTER_DAYS = 59;
 /** Dates that Postgres and JavaScript write alike. */
 const LAST_DAY = Date.UTC(9999, 11, 31);
@@ -67,13 +100,19 @@ export function dayCubeOf(columns: ReadonlySet<Column>): DayCube | null {
 }
 
 /**
- * Cuts a report into pieces. Its ends and the starts of its intervals are cuts; a UTC day without a cut inside is one of a cube, other days
- * are made of quarters of an hour where these know what is asked and are kept, and what is left is read row by row. As of a time: calls of
- * the hour before it may have been settled after it, which only their rows tell.
+ * Cuts a report into pieces. Its ends and the starts of its intervals are cuts; a UTC day without a cut inside is one
+ * of a cube, other days are made of quarters of an hour where these know what is asked and are kept, and what is left
+ * is read row by row. As of a time: calls of the hour before it may have been settled after it, which only their rows
+ * tell.
  */
 export function planReport({ columns, span, starts, now, asOf }: PlanInput): ReportPlan {
   // Nothing is later than now: an end there cuts nothing off. Of what was known at a time, nothing is later than that.
-  const end = asOf !== null ? Math.min(span.to, asOf + 1) : span.to >= now ? Math.min(ceilTo(DAY_MS, span.to), LAST_DAY) : span.to;
+  const end =
+    asOf !== null
+      ? Math.min(span.to, asOf + 1)
+      : span.to >= now
+        ? Math.min(ceilTo(DAY_MS, span.to), LAST_DAY)
+        : span.to;
   const plan: ReportPlan = { cube: dayCubeOf(columns), days: [], quarters: [], raw: [] };
   if (end <= span.from) return plan;
   if (plan.cube === null) return { ...plan, raw: [{ from: span.from, to: end }] };
@@ -89,7 +128,10 @@ export function planReport({ columns, span, starts, now, asOf }: PlanInput): Rep
     const firstDay = ceilTo(DAY_MS, from);
     const lastDay = floorTo(DAY_MS, cut);
     const whole = firstDay <= lastDay ? { from: firstDay, to: lastDay } : { from: cut, to: cut };
-    for (const rest of [{ from, to: whole.from }, { from: whole.to, to: cut }]) {
+    for (const rest of [
+      { from, to: whole.from },
+      { from: whole.to, to: cut },
+    ]) {
       const inner = { from: ceilTo(QUARTER_MS, rest.from), to: floorTo(QUARTER_MS, rest.to) };
       if (!byQuarters || rest.from < quartersFrom || inner.from >= inner.to) append(plan.raw, rest);
       else {
@@ -113,11 +155,14 @@ function append(spans: Span[], span: Span): void {
   else spans.push({ ...span });
 }
 
-const covers = (known: readonly Column[], asked: ReadonlySet<Column>): boolean => [...asked].every((column) => known.includes(column));
+const covers = (known: readonly Column[], asked: ReadonlySet<Column>): boolean =>
+  [...asked].every((column) => known.includes(column));
 
 /** What of sorted spans lies within another one. */
 export const within = (spans: readonly Span[], { from, to }: Span): Span[] =>
-  spans.map((span) => ({ from: Math.max(span.from, from), to: Math.min(span.to, to) })).filter((span) => span.from < span.to);
+  spans
+    .map((span) => ({ from: Math.max(span.from, from), to: Math.min(span.to, to) }))
+    .filter((span) => span.from < span.to);
 
 /** Spans in their order, joined where they touch or overlap. */
 export function joined(spans: readonly Span[]): Span[] {

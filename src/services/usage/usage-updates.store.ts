@@ -2,7 +2,10 @@ import type { Db } from '../../database/pool';
 import type { Role } from '../../domain/principal';
 
 /** A user as it is now. */
-export interface Looker { organizationId: string; role: Role }
+export interface Looker {
+  organizationId: string;
+  role: Role;
+}
 
 /** Whose totals of today those who listen may see. */
 export class UsageUpdatesStore {

@@ -30,7 +30,11 @@ class Listener {
   private sent = '';
   private sentAtMs = -Infinity;
 
-  constructor(readonly viewer: Viewer, onStart: (listener: Listener) => void, onLeave: (listener: Listener) => void) {
+  constructor(
+    readonly viewer: Viewer,
+    onStart: (listener: Listener) => void,
+    onLeave: (listener: Listener) => void,
+  ) {
     this.events = new AbortableIterator<UsageFigures>(
       {
         start: (sink) => {
@@ -52,7 +56,12 @@ class Listener {
   }
 }
 
-interface ScopeDeps { ask(): Promise<UsageFigures>; everyMs: number; logger: Logger; onEmpty(): void }
+interface ScopeDeps {
+  ask(): Promise<UsageFigures>;
+  everyMs: number;
+  logger: Logger;
+  onEmpty(): void;
+}
 
 /** All who see the same figures: asked for once for all of them, and while there is anybody. */
 class Scope {
@@ -67,7 +76,8 @@ class Scope {
   add(listener: Listener): void {
     this.listeners.add(listener);
     listener.scope = this;
-    if (this.latest && performance.now() - this.latest.atMs < this.deps.everyMs) listener.offer(this.latest.figures, this.latest.text, this.deps.everyMs);
+    if (this.latest && performance.now() - this.latest.atMs < this.deps.everyMs)
+      listener.offer(this.latest.figures, this.latest.text, this.deps.everyMs);
     else void this.ask();
   }
 
@@ -90,7 +100,7 @@ class Scope {
       this.failed = false;
       for (const listener of this.listeners) listener.offer(figures, this.latest.text, everyMs);
     } catch (error) {
-      if (!this.failed) logger.warn({ err: error }, 'the totals of today could not be had, and are asked for until they can');
+      if (!this.failed) logger.warn({ err: error }, "today's totals could not be read and will be read again");
       this.failed = true;
     }
     this.asking = false;
@@ -99,8 +109,8 @@ class Scope {
 }
 
 /**
- * Running totals of today for those who listen. Nothing is asked while nobody does; and however many listen, one question a second for each member, each
- * organisation and all operators together.
+ * Running totals of today for those who listen. Nothing is asked while nobody does; and however many listen, one
+ * question a second for each member, each organisation and all operators together.
  */
 export class UsageUpdates {
   private readonly listeners = new Set<Listener>();
@@ -111,12 +121,23 @@ export class UsageUpdates {
 
   constructor(private readonly deps: UsageUpdatesDeps) {}
 
-  /** Running totals of today (UTC) of all that the viewer's reports are of: at once, then when they have changed, at most one a second. Ends by `return()`. Throws RATE_LIMITED. */
+  /**
+   * Running totals of today (UTC) of all that the viewer's reports are of: at once, then when they have changed, at
+   * most one a second. Ends by `return()`. Throws RATE_LIMITED.
+   */
   subscribe(viewer: Viewer): AsyncIterableIterator<UsageFigures> {
     let own = 0;
     for (const listener of this.listeners) if (listener.viewer.userId === viewer.userId) own += 1;
-    if (own >= MAX_OF_USER) throw new AppError('RATE_LIMITED', { public: `At most ${MAX_OF_USER} subscriptions to usage updates run for one user.`, retryAfterMs: 1_000 });
-    return new Listener(viewer, (listener) => void this.enter(listener), (listener) => this.leave(listener)).events;
+    if (own >= MAX_OF_USER)
+      throw new AppError('RATE_LIMITED', {
+        public: `At most ${MAX_OF_USER} subscriptions to usage updates run for one user.`,
+        retryAfterMs: 1_000,
+      });
+    return new Listener(
+      viewer,
+      (listener) => void this.enter(listener),
+      (listener) => this.leave(listener),
+    ).events;
   }
 
   /** How many listen now. */
@@ -138,27 +159,34 @@ export class UsageUpdates {
     this.timer = undefined;
   }
 
-  /** Somebody's role may have changed, and with it what it may see. Those who may see nothing any more are ended by whoever holds the connection. */
+  /**
+   * Somebody's role may have changed, and with it what it may see. Those who may see nothing any more are ended by
+   * whoever holds the connection.
+   */
   private async look(): Promise<void> {
     await this.place([...this.listeners]);
     clearTimeout(this.timer);
-    this.timer = this.listeners.size > 0 ? setTimeout(() => void this.look(), this.deps.lookEveryMs ?? 2_000).unref() : undefined;
+    this.timer =
+      this.listeners.size > 0 ? setTimeout(() => void this.look(), this.deps.lookEveryMs ?? 2_000).unref() : undefined;
   }
 
   private async place(listeners: readonly Listener[]): Promise<void> {
     let lookers: Map<string, Looker>;
     try {
-      lookers = await this.deps.store.lookers([...new Map(listeners.map(({ viewer }) => [viewer.userId, viewer])).values()]);
+      lookers = await this.deps.store.lookers([
+        ...new Map(listeners.map(({ viewer }) => [viewer.userId, viewer])).values(),
+      ]);
     } catch (error) {
       // The next look finds out.
-      this.deps.logger.debug({ err: error }, 'those who listen to usage updates could not be looked up');
+      this.deps.logger.debug({ err: error }, 'the subscribers of usage updates could not be looked up');
       return;
     }
     for (const listener of listeners) {
       if (!this.listeners.has(listener)) continue;
       const looker = lookers.get(listener.viewer.userId);
       const key = looker && keyOf(listener.viewer.userId, looker);
-      const scope = key === undefined ? null : (this.scopes.get(key) ?? this.open(key, { ...listener.viewer, ...looker }));
+      const scope =
+        key === undefined ? null : (this.scopes.get(key) ?? this.open(key, { ...listener.viewer, ...looker }));
       if (scope === listener.scope) continue;
       listener.scope?.remove(listener);
       scope?.add(listener);
@@ -167,7 +195,12 @@ export class UsageUpdates {
 
   private open(key: string, viewer: Viewer): Scope {
     const { usage, logger, everyMs = 1_000 } = this.deps;
-    const scope = new Scope({ ask: () => this.limiter.run(key, () => usage.todayOf(viewer)), everyMs, logger, onEmpty: () => void this.scopes.delete(key) });
+    const scope = new Scope({
+      ask: () => this.limiter.run(key, () => usage.todayOf(viewer)),
+      everyMs,
+      logger,
+      onEmpty: () => void this.scopes.delete(key),
+    });
     this.scopes.set(key, scope);
     return scope;
   }

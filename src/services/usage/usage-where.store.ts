@@ -2,10 +2,12 @@ import type { Db, ReadTx } from '../../database/pool';
 import type { ScopedFilter } from './usage-scope';
 
 /**
- * Reads from one snapshot, which is taken by the first statement of the work, behind a lock: a month of rows that is removed is gone at once, for older
- * snapshots too, and is removed before a report or after it. A statement that takes 10 s is given up (SERVICE_UNAVAILABLE): nobody waits
- * for it, and others wait behind it. Room to sum up some ten thousand groups without a file; few of these run at a time. Other processes
- * to help, or machine code, take longer to come about than most statements run.
+ * Reads from one snapshot, which is taken by the first statement of the work, behind a lock: a month of rows that is
+ * removed is gone at once, for older snapshots too, and is removed before a report or after it. A statement that takes
+ * 10 s is given up
+ * (SERVICE_UNAVAILABLE): nobody waits
+ * for it, and others wait behind it. Room to sum up some ten thousand groups without a file; few of these run at a
+ * time. Other processes to help, or machine code, take longer to come about than most statements run.
  */
 export const readSnapshot = <T>(db: Db, work: (tx: ReadTx) => Promise<T>): Promise<T> =>
   db.readTransaction(
@@ -24,7 +26,10 @@ export class Parameters {
   }
 }
 
-/** The columns that a filter looks at, which `llm_usage` and `calls_in_flight` have in common. Names here, values only as parameters. */
+/**
+ * The columns that a filter looks at, which `llm_usage` and `calls_in_flight` have in common. Names here, values only
+ * as parameters.
+ */
 const LISTS = [
   ['organizationIds', 'organization_id'],
   ['userIds', 'user_id'],
@@ -40,7 +45,12 @@ export function whereOf(filter: ScopedFilter, parameters: Parameters): string[] 
   for (const [field, column] of LISTS) {
     const values = filter[field];
     // With one value the index gives the rows in the order of time, and a page reads no more than it shows.
-    if (values) conditions.push(values.length === 1 ? `${column} = ${parameters.add(values[0])}::text` : `${column} = ANY (${parameters.add(values)}::text[])`);
+    if (values)
+      conditions.push(
+        values.length === 1
+          ? `${column} = ${parameters.add(values[0])}::text`
+          : `${column} = ANY (${parameters.add(values)}::text[])`,
+      );
   }
   if (filter.conversationId != null) conditions.push(`conversation_id = ${parameters.add(filter.conversationId)}`);
   if (filter.traceId != null) conditions.push(`trace_id = ${parameters.add(filter.traceId)}`);
@@ -50,7 +60,8 @@ export function whereOf(filter: ScopedFilter, parameters: Parameters): string[] 
 }
 
 /** What no correction changes of a call: whose it is, and when it was. */
-const spanOf = ({ organizationIds, userIds, from, to }: ScopedFilter, parameters: Parameters): string[] => whereOf({ organizationIds, userIds, from, to }, parameters);
+const spanOf = ({ organizationIds, userIds, from, to }: ScopedFilter, parameters: Parameters): string[] =>
+  whereOf({ organizationIds, userIds, from, to }, parameters);
 
 /** Conditions of a filter on what is true of settled calls. `corrected`: something in the filter's span may be. */
 export function whereSettled(filter: ScopedFilter, parameters: Parameters, corrected: boolean): string[] {
@@ -62,15 +73,23 @@ export function whereSettled(filter: ScopedFilter, parameters: Parameters, corre
 }
 
 /**
- * A correction of a call is two further rows: the reversal of what was booked, and what is true. This leaves of each call the row that is true: the
- * newest correction, or the call itself. Filters, sums and percentiles are of that row alone, its latency included. `span`: conditions on what no
+ * A correction of a call is two further rows: the reversal of what was booked, and what is true. This leaves of each
+ * call the row that is true: the newest correction, or the call itself. Filters, sums and percentiles are of that row
+ * alone, its latency included.
+ * `span`: conditions on what no
  * correction changes, so that no more corrections are looked through than there can be.
  */
-export const trueRows = (span: readonly string[] = []): string => `kind <> 'REVERSAL' AND NOT EXISTS (SELECT FROM llm_usage AS later WHERE ${allOf([
-  'later.corrects_id IS NOT NULL', 'later.organization_id = llm_usage.organization_id', 'later.occurred_at = llm_usage.occurred_at', `later.corrects_id = ${CALL_ID}`,
-  'later.correction > llm_usage.correction', ...span,
-])})`;
+export const trueRows = (span: readonly string[] = []): string =>
+  `kind <> 'REVERSAL' AND NOT EXISTS (SELECT FROM llm_usage AS later WHERE ${allOf([
+    'later.corrects_id IS NOT NULL',
+    'later.organization_id = llm_usage.organization_id',
+    'later.occurred_at = llm_usage.occurred_at',
+    `later.corrects_id = ${CALL_ID}`,
+    'later.correction > llm_usage.correction',
+    ...span,
+  ])})`;
 /** The call's own id, on each of its rows. */
 export const CALL_ID = 'coalesce(llm_usage.corrects_id, llm_usage.id)';
 
-export const allOf = (conditions: readonly string[]): string => (conditions.length > 0 ? conditions.join(' AND ') : 'true');
+export const allOf = (conditions: readonly string[]): string =>
+  conditions.length > 0 ? conditions.join(' AND ') : 'true';

@@ -18,7 +18,9 @@ const MAX_GROUPS = 1_000;
 /** Streams that run: more than a person looks through, and what one page of a dashboard can show. */
 const MAX_STREAMING = 1_000;
 
-/** What was used and what it cost: figures over settled calls, and the calls behind them. Who sees what: `scopeFilter`. */
+/**
+ * What was used and what it cost: figures over settled calls, and the calls behind them. Who sees what: `scopeFilter`.
+ */
 export class UsageService {
   private readonly reports: UsageReports;
   private readonly callRows: CallsStore;
@@ -31,12 +33,17 @@ export class UsageService {
     this.callRows = new CallsStore(deps.db);
   }
 
-  /** Throws FORBIDDEN (organisations, for others than operators), BAD_USER_INPUT, SERVICE_UNAVAILABLE, and as all sums and lists here RATE_LIMITED where too many are asked for at once. */
+  /**
+   * Throws FORBIDDEN (organisations, for others than operators), BAD_USER_INPUT, SERVICE_UNAVAILABLE, and as all sums
+   * and lists here RATE_LIMITED where too many are asked for at once.
+   */
   async report(viewer: Viewer, query: UsageQuery): Promise<UsageReport> {
     const groupBy = [...new Set<UsageDimension>(query.groupBy)];
     const filter = scopeFilter(viewer, query.filter, groupBy);
-    if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > MAX_GROUPS) throw badInput('limit', `must be between 1 and ${MAX_GROUPS}`);
-    if (!isZoneName(query.timeZone)) throw badInput('timeZone', 'must be the IANA name of a time zone, as in "Europe/Berlin", or "UTC"');
+    if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > MAX_GROUPS)
+      throw badInput('limit', `must be between 1 and ${MAX_GROUPS}`);
+    if (!isZoneName(query.timeZone))
+      throw badInput('timeZone', 'must be the IANA name of a time zone, as in "Europe/Berlin", or "UTC"');
     if (query.pricesAsOf && Number.isNaN(query.pricesAsOf.getTime())) throw badInput('pricesAsOf', 'must be a time');
     return this.limiter.run(viewer.userId, () => this.reports.report({ ...query, filter, groupBy }));
   }
@@ -47,7 +54,13 @@ export class UsageService {
     const key = after == null ? null : callKey(after);
     const scoped = scopeFilter(viewer, filter);
     const rows = await this.limiter.run(viewer.userId, () => this.callRows.page(scoped, first, key));
-    return pageOf(rows, first, key !== null, (row) => row.key, (row) => row.call);
+    return pageOf(
+      rows,
+      first,
+      key !== null,
+      (row) => row.key,
+      (row) => row.call,
+    );
   }
 
   /** null for a call that the viewer may not see. */
@@ -61,22 +74,37 @@ export class UsageService {
   async streaming(viewer: Viewer, everyone: boolean): Promise<CallRecord[]> {
     if (everyone && viewer.role !== 'ADMIN' && viewer.role !== 'OPERATOR') throw forbidden('ADMIN');
     const { organizationId, userId } = viewer;
-    const of = !everyone ? { organizationId, userId } : viewer.role === 'OPERATOR' ? ('EVERYBODY' as const) : { organizationId };
+    const of = !everyone
+      ? { organizationId, userId }
+      : viewer.role === 'OPERATOR'
+        ? ('EVERYBODY' as const)
+        : { organizationId };
     return this.limiter.run(viewer.userId, () => this.callRows.streaming(of, MAX_STREAMING));
   }
 
-  /** Since midnight UTC, of everything that the caller's reports are of. Not counted as a report: who asks often brings a limiter. */
+  /**
+   * Since midnight UTC, of everything that the caller's reports are of. Not counted as a report: who asks often brings
+   * a limiter.
+   */
   todayOf(viewer: Viewer): Promise<UsageFigures> {
     return this.reports.today(scopeFilter(viewer, {}));
   }
 
   /** Since midnight UTC, of the caller alone. */
   async today(viewer: Viewer): Promise<UsageFigures> {
-    return this.limiter.run(viewer.userId, () => this.reports.today({ organizationIds: [viewer.organizationId], userIds: [viewer.userId] }));
+    return this.limiter.run(viewer.userId, () =>
+      this.reports.today({ organizationIds: [viewer.organizationId], userIds: [viewer.userId] }),
+    );
   }
 
-  /** In the order of the ids; conversations are of one user, and so of the viewer's organisation. Who may see them is the caller's to know. */
-  async ofConversations({ organizationId }: Pick<Viewer, 'organizationId'>, conversationIds: readonly string[]): Promise<UsageFigures[]> {
+  /**
+   * In the order of the ids; conversations are of one user, and so of the viewer's organisation. Who may see them is
+   * the caller's to know.
+   */
+  async ofConversations(
+    { organizationId }: Pick<Viewer, 'organizationId'>,
+    conversationIds: readonly string[],
+  ): Promise<UsageFigures[]> {
     if (conversationIds.length === 0) return [];
     const figures = await this.ofLists.run('', () => this.reports.byConversation(organizationId, conversationIds));
     return conversationIds.map((id) => figures.get(id) ?? NO_USAGE);

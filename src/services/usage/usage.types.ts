@@ -1,6 +1,7 @@
 import type { CallStatus, Scenario, Upstream } from '../../domain/call';
 
-export type UsageDimension = 'ORGANIZATION' | 'USER' | 'PROJECT' | 'MODEL' | 'PROVIDER' | 'SCENARIO' | 'AGENT' | 'UPSTREAM' | 'STATUS';
+export type UsageDimension =
+  'ORGANIZATION' | 'USER' | 'PROJECT' | 'MODEL' | 'PROVIDER' | 'SCENARIO' | 'AGENT' | 'UPSTREAM' | 'STATUS';
 export type UsageInterval = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH';
 export type UsageOrder = 'COST_DESC' | 'CALLS_DESC' | 'TOKENS_DESC';
 
@@ -28,7 +29,10 @@ export interface UsageQuery {
   limit: number;
   /** The figures as they stood at this time. Left out or null: as they are. */
   pricesAsOf?: Date | null;
-  /** The figures that are needed; others may be 0 or null in the answer. Left out: all. Each costs time, and percentiles most. */
+  /**
+   * The figures that are needed; others may be 0 or null in the answer. Left out: all. Each costs time, and percentiles
+   * most.
+   */
   figures?: readonly (keyof UsageFigures)[];
 }
 export interface UsageFigures {

@@ -12,9 +12,21 @@ import { Random } from '../../support/ledger/random';
 import { memoryLogger } from '../../support/log';
 import type { Settlement } from '../../../src/domain/call';
 
-export interface Tenant extends World { name: string; users: TestUser[]; projects: { id: string; name: string }[] }
+export interface Tenant extends World {
+  name: string;
+  users: TestUser[];
+  projects: { id: string; name: string }[];
+}
 
-export interface ScenePrice extends Pick<ModelPriceEdit, 'model' | 'organizationId' | 'note' | 'cacheReadPerMillion' | 'reasoningPerMillion' | 'perRequest'> { effectiveFrom: string; effectiveTo?: string; input: string; output: string }
+export interface ScenePrice extends Pick<
+  ModelPriceEdit,
+  'model' | 'organizationId' | 'note' | 'cacheReadPerMillion' | 'reasoningPerMillion' | 'perRequest'
+> {
+  effectiveFrom: string;
+  effectiveTo?: string;
+  input: string;
+  output: string;
+}
 
 const MODELS = ['direct/small', 'direct/large', 'direct/new'];
 const SCENARIOS = ['DEFAULT', 'THINK', 'REVIEW', 'PLAN'] as const;
@@ -32,7 +44,12 @@ export class Scene {
   ) {
     const book = new PriceBook({ db: database.db, logger: memoryLogger() });
     this.calls = new LedgerStore(database.db, book);
-    this.prices = new PriceService({ db: database.db, book, people: { visibleOrganization: async (_viewer: unknown, id: string) => ({ id }) as never }, logger: memoryLogger() });
+    this.prices = new PriceService({
+      db: database.db,
+      book,
+      people: { visibleOrganization: async (_viewer: unknown, id: string) => ({ id }) as never },
+      logger: memoryLogger(),
+    });
   }
 
   static async create(names: string[], seed: number): Promise<Scene> {
@@ -40,9 +57,17 @@ export class Scene {
     const tenants: Tenant[] = [];
     for (const name of names) {
       const world = await createWorld(database.db, { name });
-      const users = [await createUser(database.db, { ...world, name: `${name} user 1`, email: `one@${name}.example` }), await createUser(database.db, { ...world, name: `${name} user 2`, email: `two@${name}.example` })];
+      const users = [
+        await createUser(database.db, { ...world, name: `${name} user 1`, email: `one@${name}.example` }),
+        await createUser(database.db, { ...world, name: `${name} user 2`, email: `two@${name}.example` }),
+      ];
       const projects = [1, 2].map((n) => ({ id: newId('project'), name: `${name} project ${n}` }));
-      for (const project of projects) await database.db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [project.id, world.organizationId, project.name]);
+      for (const project of projects)
+        await database.db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [
+          project.id,
+          world.organizationId,
+          project.name,
+        ]);
       tenants.push({ ...world, name, users, projects });
     }
     return new Scene(database, tenants, new Random(seed));
@@ -58,7 +83,13 @@ export class Scene {
 
   /** By an operator, in dollars per million tokens. Gives the record's number. */
   async price({ input, output, effectiveFrom, effectiveTo, ...rest }: ScenePrice): Promise<number> {
-    const edit = { ...rest, inputPerMillion: input, outputPerMillion: output, effectiveFrom: new Date(effectiveFrom), effectiveTo: effectiveTo ? new Date(effectiveTo) : null };
+    const edit = {
+      ...rest,
+      inputPerMillion: input,
+      outputPerMillion: output,
+      effectiveFrom: new Date(effectiveFrom),
+      effectiveTo: effectiveTo ? new Date(effectiveTo) : null,
+    };
     return (await this.prices.setModelPrice(this.tenants[0]!.operator.viewer, edit, false)).price.number;
   }
 
@@ -84,7 +115,16 @@ export class Scene {
         streamed,
         errorCode: status === 'FAILED' ? 'UPSTREAM_FAILED' : null,
         usageSource: used ? 'PROVIDER' : 'NONE',
-        tokens: used ? { uncachedPrompt: random.int(1, 5_000), cacheRead: random.int(0, 500), cacheWrite: random.int(0, 90), cacheWriteOneHour: 0, output: random.int(1, 900), reasoning: random.int(0, 300) } : { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 },
+        tokens: used
+          ? {
+              uncachedPrompt: random.int(1, 5_000),
+              cacheRead: random.int(0, 500),
+              cacheWrite: random.int(0, 90),
+              cacheWriteOneHour: 0,
+              output: random.int(1, 900),
+              reasoning: random.int(0, 300),
+            }
+          : { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 },
         proxyCost: random.chance(0.5) ? `0.${random.int(1000, 9999)}` : null,
         latencyMs: random.chance(0.9) ? random.int(3, 60_000) : null,
         timeToFirstTokenMs: streamed ? random.int(2, 2_000) : null,
@@ -102,7 +142,11 @@ export class Scene {
 
   /** The proxy's record of a call came later, with other tokens. */
   async correct(end: Settlement): Promise<void> {
-    const tokens = { ...end.tokens, uncachedPrompt: end.tokens.uncachedPrompt + this.random.int(1, 5_000), output: end.tokens.output + 7 };
+    const tokens = {
+      ...end.tokens,
+      uncachedPrompt: end.tokens.uncachedPrompt + this.random.int(1, 5_000),
+      output: end.tokens.output + 7,
+    };
     const truth: Settlement = { ...end, status: 'COMPLETED', usageSource: 'RECONCILED', tokens, priceBook: 0 };
     await this.calls.correct([truth], 'TEST');
     Object.assign(end, truth);
@@ -113,12 +157,16 @@ export class Scene {
     await this.db.query('SELECT weir.fold($1)', [rows]);
   }
   async foldPrices(upTo: string): Promise<void> {
-    for (const { book } of await this.db.query<{ book: string }>('SELECT book FROM price_changes ORDER BY book')) await this.db.query('SELECT weir.fold_price_change($1, $2)', [book, upTo]);
+    for (const { book } of await this.db.query<{ book: string }>('SELECT book FROM price_changes ORDER BY book'))
+      await this.db.query('SELECT weir.fold_price_change($1, $2)', [book, upTo]);
   }
   /** To a state that nobody has chosen. */
   async foldAtRandom(from: string, to: string): Promise<void> {
     await this.fold(this.random.int(1, 11));
-    if (this.random.chance(0.7)) await this.foldPrices(new Date(Date.parse(from) + this.random.next() * (Date.parse(to) - Date.parse(from))).toISOString());
+    if (this.random.chance(0.7))
+      await this.foldPrices(
+        new Date(Date.parse(from) + this.random.next() * (Date.parse(to) - Date.parse(from))).toISOString(),
+      );
   }
 }
 
@@ -129,6 +177,7 @@ export function plain(value: unknown): unknown {
   // A histogram has too many digits for money.
   if (typeof value === 'string' && /^-?\d{1,60}(\.\d+)?$/.test(value)) return canonicalDecimal(value);
   if (typeof value === 'number') return String(value);
-  if (value !== null && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+  if (value !== null && typeof value === 'object')
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
   return value;
 }

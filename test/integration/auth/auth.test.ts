@@ -4,7 +4,14 @@ import { AuthService } from '../../../src/services/auth/auth.service';
 import { PeopleService } from '../../../src/services/accounts/people.service';
 import type { Viewer } from '../../../src/domain/principal';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
-import { createOrganization, createPlan, createToken, createUser, createWorld, type World } from '../../support/factories';
+import {
+  createOrganization,
+  createPlan,
+  createToken,
+  createUser,
+  createWorld,
+  type World,
+} from '../../support/factories';
 import { TestIdentityProvider } from '../../support/jwks';
 import { memoryLogger } from '../../support/log';
 
@@ -18,7 +25,17 @@ const newAuth = (config: Partial<Config['auth']> = {}, db = database.db): AuthSe
     db,
     plans,
     logger: memoryLogger(),
-    config: { jwksUrl: null, issuer: provider.issuer, audience: provider.audience, algorithms: ['ES256'], defaultPlan: world.planId, defaultOrganization: world.organizationId, roleClaim: null, organizationClaim: null, ...config },
+    config: {
+      jwksUrl: null,
+      issuer: provider.issuer,
+      audience: provider.audience,
+      algorithms: ['ES256'],
+      defaultPlan: world.planId,
+      defaultOrganization: world.organizationId,
+      roleClaim: null,
+      organizationClaim: null,
+      ...config,
+    },
   });
   made.push(auth);
   return auth;
@@ -43,7 +60,12 @@ afterAll(async () => {
 describe('an API token', () => {
   it('gives its user as the viewer', async () => {
     const expiresAt = new Date(Date.now() + 60_000);
-    const user = await createUser(database.db, { organizationId: world.organizationId, planId: world.planId, role: 'ANALYST', tokenExpiresAt: expiresAt });
+    const user = await createUser(database.db, {
+      organizationId: world.organizationId,
+      planId: world.planId,
+      role: 'ANALYST',
+      tokenExpiresAt: expiresAt,
+    });
     await expect(newAuth().authenticate(bearer(user.token))).resolves.toEqual(user.viewer);
     await expect(newAuth().authenticate(`bearer   ${user.token} `)).resolves.toEqual(user.viewer);
   });
@@ -86,7 +108,10 @@ describe('an API token', () => {
 
   it('is looked up once for many calls at a time, and again after two seconds', async () => {
     let lookups = 0;
-    const counted = { ...database.db, hot: <R>(...args: [string, string, readonly unknown[]]) => ((lookups += 1), database.db.hot<R>(...args)) };
+    const counted = {
+      ...database.db,
+      hot: <R>(...args: [string, string, readonly unknown[]]) => ((lookups += 1), database.db.hot<R>(...args)),
+    };
     const auth = newAuth({}, counted);
     let now = performance.now();
     const clock = jest.spyOn(performance, 'now').mockImplementation(() => now);
@@ -106,7 +131,12 @@ describe('an API token', () => {
 
   it('says when it was last used, without a write for each call', async () => {
     const { token, tokenId } = await createToken(database.db, world.member);
-    const lastUse = async (): Promise<Date | null> => (await database.db.query<{ last_used_at: Date | null }>('SELECT last_used_at FROM api_tokens WHERE id = $1', [tokenId]))[0]!.last_used_at;
+    const lastUse = async (): Promise<Date | null> =>
+      (
+        await database.db.query<{ last_used_at: Date | null }>('SELECT last_used_at FROM api_tokens WHERE id = $1', [
+          tokenId,
+        ])
+      )[0]!.last_used_at;
     const auth = newAuth();
     await auth.authenticate(bearer(token));
     await auth.flush();
@@ -123,7 +153,13 @@ describe('ended', () => {
   it('asks for many viewers at once and mixes up nobody', async () => {
     const auth = newAuth();
     const second = await createToken(database.db, world.analyst);
-    const viewers = [world.member.viewer, world.analyst.viewer, { ...world.analyst.viewer, tokenId: second.tokenId }, { ...world.member.viewer, tokenId: null, expiresAtMs: Date.now() - 1 }, { ...world.member.viewer, tokenId: null, expiresAtMs: Date.now() + 60_000 }];
+    const viewers = [
+      world.member.viewer,
+      world.analyst.viewer,
+      { ...world.analyst.viewer, tokenId: second.tokenId },
+      { ...world.member.viewer, tokenId: null, expiresAtMs: Date.now() - 1 },
+      { ...world.member.viewer, tokenId: null, expiresAtMs: Date.now() + 60_000 },
+    ];
     await database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [second.tokenId]);
     expect([...(await auth.ended(viewers))]).toEqual([viewers[2], viewers[3]]);
     expect((await auth.ended([])).size).toBe(0);
@@ -132,40 +168,84 @@ describe('ended', () => {
 
 describe('a JWT of the identity provider', () => {
   const jwtAuth = (config: Partial<Config['auth']> = {}): AuthService => newAuth({ jwksUrl: provider.url, ...config });
-  const userOf = async (viewer: Viewer) => (await database.db.query('SELECT name, email, external_id, role, plan_id, organization_id FROM users WHERE id = $1', [viewer.userId]))[0];
+  const userOf = async (viewer: Viewer) =>
+    (
+      await database.db.query(
+        'SELECT name, email, external_id, role, plan_id, organization_id FROM users WHERE id = $1',
+        [viewer.userId],
+      )
+    )[0];
 
   it('makes its user on first sight, with the default plan, and finds it again', async () => {
     const auth = jwtAuth({ defaultPlan: 'starter' });
-    const viewer = await auth.authenticate(bearer(provider.token({ sub: 'new', name: 'New', email: 'new@example.com' })));
-    expect(viewer).toMatchObject({ organizationId: world.organizationId, planId: world.planId, role: 'MEMBER', tokenId: null, expiresAtMs: expect.any(Number) });
-    expect(await userOf(viewer)).toEqual({ name: 'New', email: 'new@example.com', external_id: 'new', role: 'MEMBER', plan_id: world.planId, organization_id: world.organizationId });
+    const viewer = await auth.authenticate(
+      bearer(provider.token({ sub: 'new', name: 'New', email: 'new@example.com' })),
+    );
+    expect(viewer).toMatchObject({
+      organizationId: world.organizationId,
+      planId: world.planId,
+      role: 'MEMBER',
+      tokenId: null,
+      expiresAtMs: expect.any(Number),
+    });
+    expect(await userOf(viewer)).toEqual({
+      name: 'New',
+      email: 'new@example.com',
+      external_id: 'new',
+      role: 'MEMBER',
+      plan_id: world.planId,
+      organization_id: world.organizationId,
+    });
     expect((await jwtAuth().authenticate(bearer(provider.token({ sub: 'new' })))).userId).toBe(viewer.userId);
   });
 
   it('makes one user when 30 first calls come at once on two replicas', async () => {
     const replicas = [jwtAuth(), jwtAuth()];
-    const viewers = await Promise.all(Array.from({ length: 30 }, (_, index) => replicas[index % 2]!.authenticate(bearer(provider.token({ sub: 'crowd', jti: String(index) })))));
+    const viewers = await Promise.all(
+      Array.from({ length: 30 }, (_, index) =>
+        replicas[index % 2]!.authenticate(bearer(provider.token({ sub: 'crowd', jti: String(index) }))),
+      ),
+    );
     expect(new Set(viewers.map(({ userId }) => userId)).size).toBe(1);
   });
 
   it('finds a user that an administrator has made for its subject, with the plan that this one has', async () => {
     const planId = await createPlan(database.db);
-    const user = await createUser(database.db, { organizationId: world.organizationId, planId, externalId: 'expected' });
-    await expect(jwtAuth().authenticate(bearer(provider.token({ sub: 'expected' })))).resolves.toMatchObject({ userId: user.id, planId });
+    const user = await createUser(database.db, {
+      organizationId: world.organizationId,
+      planId,
+      externalId: 'expected',
+    });
+    await expect(jwtAuth().authenticate(bearer(provider.token({ sub: 'expected' })))).resolves.toMatchObject({
+      userId: user.id,
+      planId,
+    });
   });
 
   it('keeps name, address and role as the token says, and takes a role away with the claim', async () => {
     const auth = jwtAuth({ roleClaim: 'role' });
-    const seen = async (claims: object) => userOf(await auth.authenticate(bearer(provider.token({ sub: 'changing', ...claims }))));
+    const seen = async (claims: object) =>
+      userOf(await auth.authenticate(bearer(provider.token({ sub: 'changing', ...claims }))));
     expect(await seen({ name: 'A', role: 'ADMIN' })).toMatchObject({ name: 'A', role: 'ADMIN' });
-    expect(await seen({ name: 'B', email: 'b@example.com', role: 'operator' })).toMatchObject({ name: 'B', email: 'b@example.com', role: 'MEMBER' });
+    expect(await seen({ name: 'B', email: 'b@example.com', role: 'operator' })).toMatchObject({
+      name: 'B',
+      email: 'b@example.com',
+      role: 'MEMBER',
+    });
     expect(await seen({ role: 'OPERATOR' })).toMatchObject({ name: 'B', role: 'OPERATOR' });
     expect(await seen({})).toMatchObject({ email: 'b@example.com', role: 'MEMBER' });
   });
 
   it('leaves the role to us where no claim is configured', async () => {
-    const user = await createUser(database.db, { organizationId: world.organizationId, planId: world.planId, externalId: 'kept', role: 'ANALYST' });
-    await expect(jwtAuth().authenticate(bearer(provider.token({ sub: 'kept', role: 'OPERATOR' })))).resolves.toMatchObject({ userId: user.id, role: 'ANALYST' });
+    const user = await createUser(database.db, {
+      organizationId: world.organizationId,
+      planId: world.planId,
+      externalId: 'kept',
+      role: 'ANALYST',
+    });
+    await expect(
+      jwtAuth().authenticate(bearer(provider.token({ sub: 'kept', role: 'OPERATOR' }))),
+    ).resolves.toMatchObject({ userId: user.id, role: 'ANALYST' });
   });
 
   it('puts its user into the organisation that it names, the same subject elsewhere being somebody else', async () => {
@@ -178,12 +258,21 @@ describe('a JWT of the identity provider', () => {
   });
 
   it('is refused where its organisation is unknown or not named', async () => {
-    await expect(jwtAuth({ organizationClaim: 'org' }).authenticate(bearer(provider.token({ org: 'Nobody' })))).rejects.toEqual(refused);
-    await expect(jwtAuth({ organizationClaim: 'org', defaultOrganization: null }).authenticate(bearer(provider.token()))).rejects.toEqual(refused);
+    await expect(
+      jwtAuth({ organizationClaim: 'org' }).authenticate(bearer(provider.token({ org: 'Nobody' }))),
+    ).rejects.toEqual(refused);
+    await expect(
+      jwtAuth({ organizationClaim: 'org', defaultOrganization: null }).authenticate(bearer(provider.token())),
+    ).rejects.toEqual(refused);
   });
 
   it('is refused for a blocked user', async () => {
-    await createUser(database.db, { organizationId: world.organizationId, planId: world.planId, externalId: 'blocked', blocked: true });
+    await createUser(database.db, {
+      organizationId: world.organizationId,
+      planId: world.planId,
+      externalId: 'blocked',
+      blocked: true,
+    });
     await expect(jwtAuth().authenticate(bearer(provider.token({ sub: 'blocked' })))).rejects.toEqual(refused);
   });
 
@@ -191,10 +280,18 @@ describe('a JWT of the identity provider', () => {
     const auth = jwtAuth();
     const token = provider.token({ sub: 'leaver', iat: Math.floor(Date.now() / 1_000) - 10 });
     const { userId } = await auth.authenticate(bearer(token));
-    const people = new PeopleService({ db: database.db, plans, auth, keys: { follow: async () => {} }, onAccessEnded: () => {} });
+    const people = new PeopleService({
+      db: database.db,
+      plans,
+      auth,
+      keys: { follow: async () => {} },
+      onAccessEnded: () => {},
+    });
     await people.deleteUser(world.admin.viewer, userId);
     await expect(auth.authenticate(bearer(token))).rejects.toEqual(refused);
-    const again = await auth.authenticate(bearer(provider.token({ sub: 'leaver', iat: Math.floor(Date.now() / 1_000) + 5 })));
+    const again = await auth.authenticate(
+      bearer(provider.token({ sub: 'leaver', iat: Math.floor(Date.now() / 1_000) + 5 })),
+    );
     expect(again.userId).not.toBe(userId);
   });
 });

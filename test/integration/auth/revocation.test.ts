@@ -4,7 +4,10 @@ import { watchLag } from '../../support/lag';
 import { createFixture, type Fixture } from '../../support/stream-fixture';
 import { waitFor } from '../../support/wait';
 
-/** From the answer of a mutation until every replica refuses; the second one while a replica cannot hear of it. Milliseconds. */
+/**
+ * From the answer of a mutation until every replica refuses; the second one while a replica cannot hear of it.
+ * Milliseconds.
+ */
 const AT_ONCE_MS = 1_000;
 const UNHEARD_MS = 2_000;
 /** What a machine that runs other suites meanwhile may take on top. Less than what tells a notice from its absence. */
@@ -32,7 +35,10 @@ describe('two replicas: who loses access at one of them', () => {
     const { errors } = await other.chat(token, { model: 'test-chat', messages: [{ role: 'USER', content: 'Hi.' }] });
     return errors?.[0]?.extensions?.code ?? null;
   };
-  /** Lets the other replica remember the token, changes its access at the first one, and gives after how long the other one refuses. */
+  /**
+   * Lets the other replica remember the token, changes its access at the first one, and gives after how long the other
+   * one refuses.
+   */
   const refusedAfter = async (token: string, document: string, id: string): Promise<number> => {
     expect(await ask(token)).toBeNull();
     const { errors } = await fixture.app.graphql(fixture.operator.token, document, { id });
@@ -42,7 +48,8 @@ describe('two replicas: who loses access at one of them', () => {
     await waitFor(async () => (await ask(token)) === 'UNAUTHENTICATED');
     return performance.now() - answeredAt - lag.stop();
   };
-  const newUser = () => createUser(fixture.database.db, { organizationId: fixture.organizationId, planId: fixture.planId });
+  const newUser = () =>
+    createUser(fixture.database.db, { organizationId: fixture.organizationId, planId: fixture.planId });
 
   it('by a revoked token is refused by the other one at once, and another token of the same user is not', async () => {
     const user = await newUser();
@@ -51,16 +58,27 @@ describe('two replicas: who loses access at one of them', () => {
     expect(await ask(user.token)).toBeNull();
   });
 
-  it.each([['blocked', BLOCK], ['deleted', DELETE]])('by being %s is refused by the other one at once', async (_, document) => {
+  it.each([
+    ['blocked', BLOCK],
+    ['deleted', DELETE],
+  ])('by being %s is refused by the other one at once', async (_, document) => {
     const user = await newUser();
     expect(await refusedAfter(user.token, document, user.id)).toBeLessThan(AT_ONCE_MS);
   });
 
   it('is refused within two seconds by one that cannot hear of it', async () => {
     const user = await newUser();
-    const deafen = setInterval(() => void fixture.database.db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'weir-access' AND datname = current_database()`), 20);
+    const deafen = setInterval(
+      () =>
+        void fixture.database.db.query(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'weir-access' AND datname = current_database()`,
+        ),
+      20,
+    );
     try {
-      await waitFor(() => other.log.some(({ message }) => message === 'the connection that listens for changes of access was lost'));
+      await waitFor(() =>
+        other.log.some(({ message }) => message === 'the connection that listens for changes of access was lost'),
+      );
       expect(await refusedAfter(user.token, BLOCK, user.id)).toBeLessThan(UNHEARD_MS + SLACK_MS);
     } finally {
       clearInterval(deafen);

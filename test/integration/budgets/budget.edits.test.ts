@@ -1,5 +1,15 @@
 import type { Budget, BudgetEdit } from '../../../src/domain/budget';
-import { admit, ask, budgetBench, budgetOf, correct, createProject, settle, spend, type BudgetBench } from '../../support/budgets';
+import {
+  admit,
+  ask,
+  budgetBench,
+  budgetOf,
+  correct,
+  createProject,
+  settle,
+  spend,
+  type BudgetBench,
+} from '../../support/budgets';
 import { createTestDatabase, setClock, type TestDatabase } from '../../support/database';
 import { createUser, createWorld, type TestUser, type World } from '../../support/factories';
 
@@ -19,18 +29,27 @@ describe('edits in the middle of a period', () => {
   });
   afterAll(() => database.close());
 
-  const set = (fields: Partial<BudgetEdit> = {}): Promise<Budget> => bench.budgets.set(world.admin.viewer, budgetOf({ scope: 'USER', subjectId: user.id, ...fields }));
+  const set = (fields: Partial<BudgetEdit> = {}): Promise<Budget> =>
+    bench.budgets.set(world.admin.viewer, budgetOf({ scope: 'USER', subjectId: user.id, ...fields }));
   const read = async ({ id }: { id: string }): Promise<Budget> => (await bench.budgets.get(world.admin.viewer, id))!;
-  const amounts = ({ spent, held, remaining, overage }: Budget): string => `${spent} spent, ${held} held, ${remaining} remaining, ${overage} over`;
+  const amounts = ({ spent, held, remaining, overage }: Budget): string =>
+    `${spent} spent, ${held} held, ${remaining} remaining, ${overage} over`;
   const alertsOf = ({ id }: { id: string }): Promise<{ percent: number; spent: string; limit_amount: string }[]> =>
-    database.db.query('SELECT percent, spent::text, limit_amount::text FROM budget_alerts WHERE budget_id = $1 ORDER BY at', [id]);
+    database.db.query(
+      'SELECT percent, spent::text, limit_amount::text FROM budget_alerts WHERE budget_id = $1 ORDER BY at',
+      [id],
+    );
 
   it('a lower limit counts at once: below what is spent and held nothing more is admitted, and what runs goes on', async () => {
     const budget = await set({ limit: '10' });
     await spend(database.db, user, '3');
     const running = await admit(database.db, user, '2');
     expect(amounts(await set({ id: budget.id, limit: '4' }))).toBe('3 spent, 2 held, 0 remaining, 0 over');
-    expect(await ask(database.db, user, '0.000001')).toMatchObject({ kind: 'BUDGET_EXCEEDED', budget: { id: budget.id, limit: '4', remaining: '0' }, room: '0' });
+    expect(await ask(database.db, user, '0.000001')).toMatchObject({
+      kind: 'BUDGET_EXCEEDED',
+      budget: { id: budget.id, limit: '4', remaining: '0' },
+      room: '0',
+    });
     await settle(database.db, user, running, '2');
     expect(amounts(await read(budget))).toBe('5 spent, 0 held, 0 remaining, 0 over');
     expect(amounts(await set({ id: budget.id, limit: '6' }))).toBe('5 spent, 0 held, 1 remaining, 0 over');
@@ -56,23 +75,36 @@ describe('edits in the middle of a period', () => {
     expect(first.heldOn).toEqual([]);
   });
 
-  it.each(['ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN'] as const)('a new budget of scope %s counts what is of its subject, and nothing else', async (scope) => {
-    const projectId = await createProject(database.db, world.organizationId);
-    const subjectId = { ORGANIZATION: world.organizationId, PROJECT: projectId, USER: user.id, API_TOKEN: user.tokenId }[scope];
-    await spend(database.db, user, '1', { projectId });
-    await spend(database.db, user, '2');
-    await spend(database.db, user, '4', { tokenId: null });
-    await spend(database.db, world.member, '8', { projectId });
-    await admit(database.db, user, '16', { projectId });
-    const elsewhere = await createWorld(database.db);
-    await spend(database.db, elsewhere.member, '32');
-    const budget = await set({ scope, subjectId, limit: '100' });
-    const expected = { ORGANIZATION: '15 spent, 16 held', PROJECT: '9 spent, 16 held', USER: '7 spent, 16 held', API_TOKEN: '3 spent, 16 held' }[scope];
-    expect(amounts(budget)).toContain(expected);
-    // And what comes adds to it.
-    await spend(database.db, user, '1', { projectId });
-    expect(Number((await read(budget)).spent)).toBe(Number(budget.spent) + 1);
-  });
+  it.each(['ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN'] as const)(
+    'a new budget of scope %s counts what is of its subject, and nothing else',
+    async (scope) => {
+      const projectId = await createProject(database.db, world.organizationId);
+      const subjectId = {
+        ORGANIZATION: world.organizationId,
+        PROJECT: projectId,
+        USER: user.id,
+        API_TOKEN: user.tokenId,
+      }[scope];
+      await spend(database.db, user, '1', { projectId });
+      await spend(database.db, user, '2');
+      await spend(database.db, user, '4', { tokenId: null });
+      await spend(database.db, world.member, '8', { projectId });
+      await admit(database.db, user, '16', { projectId });
+      const elsewhere = await createWorld(database.db);
+      await spend(database.db, elsewhere.member, '32');
+      const budget = await set({ scope, subjectId, limit: '100' });
+      const expected = {
+        ORGANIZATION: '15 spent, 16 held',
+        PROJECT: '9 spent, 16 held',
+        USER: '7 spent, 16 held',
+        API_TOKEN: '3 spent, 16 held',
+      }[scope];
+      expect(amounts(budget)).toContain(expected);
+      // And what comes adds to it.
+      await spend(database.db, user, '1', { projectId });
+      expect(Number((await read(budget)).spent)).toBe(Number(budget.spent) + 1);
+    },
+  );
 
   it('another period begins with what was spent in it, in both directions', async () => {
     await setClock(database.db, '2026-11-10T12:00:00Z');
@@ -86,7 +118,11 @@ describe('edits in the middle of a period', () => {
     expect(amounts(await read(budget))).toBe('7 spent, 8 held, 85 remaining, 0 over');
     const { id } = budget;
     const day = await set({ id, period: 'DAY', limit: '100' });
-    expect([amounts(day), day.periodStart.toISOString(), day.resetsAt.toISOString()]).toEqual(['4 spent, 8 held, 88 remaining, 0 over', '2026-11-18T00:00:00.000Z', '2026-11-19T00:00:00.000Z']);
+    expect([amounts(day), day.periodStart.toISOString(), day.resetsAt.toISOString()]).toEqual([
+      '4 spent, 8 held, 88 remaining, 0 over',
+      '2026-11-18T00:00:00.000Z',
+      '2026-11-19T00:00:00.000Z',
+    ]);
     expect(amounts(await set({ id, period: 'WEEK', limit: '100' }))).toBe('6 spent, 8 held, 86 remaining, 0 over');
     expect(amounts(await set({ id, period: 'MONTH', limit: '100' }))).toBe('7 spent, 8 held, 85 remaining, 0 over');
     await settle(database.db, user, running, '5');

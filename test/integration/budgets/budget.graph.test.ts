@@ -10,7 +10,14 @@ import { settledRows } from '../../support/usage-rows';
 import { eventually, waitFor } from '../../support/wait';
 import { appendPrice } from '../../support/prices';
 
-interface AlertEvent { id: string; percent: number; spent: string; limit: string; at: string; budget: { id: string } }
+interface AlertEvent {
+  id: string;
+  percent: number;
+  spent: string;
+  limit: string;
+  at: string;
+  budget: { id: string };
+}
 
 /** A dollar for ten tokens of prompt, and one for each of the answer: amounts that can be counted by hand. */
 const PRICE = { input: '0.1', output: '1' };
@@ -24,7 +31,11 @@ describe('budgets in the graph, on two replicas', () => {
     database = await createTestDatabase();
     provider = await startProvider();
     await appendPrice(database.db, { number: 1, model: 'test-chat', rates: PRICE });
-    await appendPrice(database.db, { number: 2, model: 'test-small', rates: { input: '0.000001', output: '0.000002' } });
+    await appendPrice(database.db, {
+      number: 2,
+      model: 'test-small',
+      rates: { input: '0.000001', output: '0.000002' },
+    });
     apps = [await startTestApp({ database, upstream: provider }), await startTestApp({ database, upstream: provider })];
   });
   beforeEach(async () => {
@@ -41,24 +52,55 @@ describe('budgets in the graph, on two replicas', () => {
     expect(errors).toBeNull();
     return data;
   };
-  const setBudget = async (fields: Record<string, unknown>) => (await run(world.admin.token, 'set-budget', { input: { scope: 'USER', subjectId: world.member.id, period: 'MONTH', limit: '100', ...fields } })).setBudget;
+  const setBudget = async (fields: Record<string, unknown>) =>
+    (
+      await run(world.admin.token, 'set-budget', {
+        input: { scope: 'USER', subjectId: world.member.id, period: 'MONTH', limit: '100', ...fields },
+      })
+    ).setBudget;
   const errorOf = async (token: string, document: string, variables: Record<string, unknown>) => {
     const { errors } = await apps[0]!.graphql(token, document, variables);
-    return errors?.map(({ message, extensions }) => ({ message, code: extensions.code, argument: extensions.argument }));
+    return errors?.map(({ message, extensions }) => ({
+      message,
+      code: extensions.code,
+      argument: extensions.argument,
+    }));
   };
 
   it('a budget is set with defaults, seen by its user, counted by a call, and removed', async () => {
     const made = await setBudget({ limit: '60.50' });
-    expect(made).toMatchObject({ id: expect.stringMatching(/^bud_/), scope: 'USER', subjectId: world.member.id, period: 'MONTH', timeZone: 'UTC', limit: '60.5', softLimit: null, alertAtPercent: [80, 90], spent: '0', held: '0', remaining: '60.5' });
+    expect(made).toMatchObject({
+      id: expect.stringMatching(/^bud_/),
+      scope: 'USER',
+      subjectId: world.member.id,
+      period: 'MONTH',
+      timeZone: 'UTC',
+      limit: '60.5',
+      softLimit: null,
+      alertAtPercent: [80, 90],
+      spent: '0',
+      held: '0',
+      remaining: '60.5',
+    });
     provider.script('test-chat', { pieces: ['one ', 'two ', 'three '] });
     const reply = await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 5 }) });
     expect(reply.chat).toMatchObject({ __typename: 'ChatReply', replayed: false });
     const { total } = reply.chat.cost;
     const { budgets } = await run(world.member.token, 'budgets', {}, apps[1]);
-    expect(budgets).toEqual([expect.objectContaining({ id: made.id, spent: total, spentToday: total, held: '0', overage: '0' })]);
-    expect((await run(world.member.token, 'viewer')).viewer.budgets).toEqual([expect.objectContaining({ id: made.id, limit: '60.5' })]);
-    expect((await run(world.member.token, 'node', { id: made.id })).node).toMatchObject({ __typename: 'Budget', id: made.id, spent: total });
-    expect((await run(world.admin.token, 'remove-budget', { id: made.id })).removeBudget).toEqual({ deletedId: made.id });
+    expect(budgets).toEqual([
+      expect.objectContaining({ id: made.id, spent: total, spentToday: total, held: '0', overage: '0' }),
+    ]);
+    expect((await run(world.member.token, 'viewer')).viewer.budgets).toEqual([
+      expect.objectContaining({ id: made.id, limit: '60.5' }),
+    ]);
+    expect((await run(world.member.token, 'node', { id: made.id })).node).toMatchObject({
+      __typename: 'Budget',
+      id: made.id,
+      spent: total,
+    });
+    expect((await run(world.admin.token, 'remove-budget', { id: made.id })).removeBudget).toEqual({
+      deletedId: made.id,
+    });
     expect((await run(world.member.token, 'budgets')).budgets).toEqual([]);
   });
 
@@ -67,25 +109,47 @@ describe('budgets in the graph, on two replicas', () => {
     const before = (await settledRows(database.db)).length;
     const { chat } = await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 1_000 }) });
     expect(chat).toMatchObject({
-      __typename: 'BudgetExceeded', code: 'BUDGET_EXCEEDED', retryable: false, budget: { id: budget.id, scope: 'USER', period: 'DAY', limit: '20', remaining: '20' }, resetsAt: budget.resetsAt, modelsThatFit: ['test-small'],
+      __typename: 'BudgetExceeded',
+      code: 'BUDGET_EXCEEDED',
+      retryable: false,
+      budget: { id: budget.id, scope: 'USER', period: 'DAY', limit: '20', remaining: '20' },
+      resetsAt: budget.resetsAt,
+      modelsThatFit: ['test-small'],
     });
     expect(Number(chat.needed)).toBeGreaterThan(1_000);
     expect(chat.maxTokensThatFit).toBeGreaterThan(0);
-    const stream = apps[1]!.connect(world.member.token).subscribe<any>(operation('chat-stream'), { input: ask('Hi', { maxTokens: 1_000 }) });
+    const stream = apps[1]!
+      .connect(world.member.token)
+      .subscribe<any>(operation('chat-stream'), { input: ask('Hi', { maxTokens: 1_000 }) });
     await stream.ended;
     expect(stream.errors).toEqual([]);
-    expect(stream.events).toEqual([expect.objectContaining({ __typename: 'StreamRefused', refusal: expect.objectContaining({ __typename: 'BudgetExceeded', needed: chat.needed, budget: expect.objectContaining({ id: budget.id }) }) })]);
+    expect(stream.events).toEqual([
+      expect.objectContaining({
+        __typename: 'StreamRefused',
+        refusal: expect.objectContaining({
+          __typename: 'BudgetExceeded',
+          needed: chat.needed,
+          budget: expect.objectContaining({ id: budget.id }),
+        }),
+      }),
+    ]);
     expect(await settledRows(database.db)).toHaveLength(before);
     // And what it says fits does.
     provider.script('test-chat', { pieces: ['one '] });
-    expect((await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: chat.maxTokensThatFit }) })).chat).toMatchObject({ __typename: 'ChatReply' });
-    expect((await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 1_000, model: 'test-small' }) })).chat).toMatchObject({ __typename: 'ChatReply' });
+    expect(
+      (await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: chat.maxTokensThatFit }) })).chat,
+    ).toMatchObject({ __typename: 'ChatReply' });
+    expect(
+      (await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 1_000, model: 'test-small' }) })).chat,
+    ).toMatchObject({ __typename: 'ChatReply' });
   });
 
   it('while a call runs, its worst case is held', async () => {
     const { id } = await setBudget({ limit: '1000' });
     provider.script('test-chat', { pieces: ['one '], hold: { after: 1, until: forever } });
-    const stream = apps[0]!.connect(world.member.token).chatStream(ask('Hi', { maxTokens: 50, onDisconnect: 'CANCEL' }));
+    const stream = apps[0]!
+      .connect(world.member.token)
+      .chatStream(ask('Hi', { maxTokens: 50, onDisconnect: 'CANCEL' }));
     await stream.waitFor(({ __typename }) => __typename === 'TextDelta');
     const [running] = (await run(world.member.token, 'budgets', {}, apps[1])).budgets;
     expect(Number(running.held)).toBeGreaterThan(50);
@@ -98,36 +162,82 @@ describe('budgets in the graph, on two replicas', () => {
   });
 
   it('under a budget, a model without a price is refused and listed as such', async () => {
-    const modelsOf = async () => (await run(world.member.token, 'models', { includeUnavailable: true })).models.items.map(({ id, unavailableReason }: any) => [id, unavailableReason]);
+    const modelsOf = async () =>
+      (await run(world.member.token, 'models', { includeUnavailable: true })).models.items.map(
+        ({ id, unavailableReason }: any) => [id, unavailableReason],
+      );
     provider.script('test-unpriced', { pieces: ['free '] });
-    expect(await modelsOf()).toEqual([['test-chat', null], ['test-small', null], ['test-unpriced', null]]);
-    expect((await run(world.member.token, 'chat', { input: ask('Hi', { model: 'test-unpriced' }) })).chat).toMatchObject({ __typename: 'ChatReply', cost: null });
+    expect(await modelsOf()).toEqual([
+      ['test-chat', null],
+      ['test-small', null],
+      ['test-unpriced', null],
+    ]);
+    expect(
+      (await run(world.member.token, 'chat', { input: ask('Hi', { model: 'test-unpriced' }) })).chat,
+    ).toMatchObject({ __typename: 'ChatReply', cost: null });
     await setBudget({ scope: 'ORGANIZATION', subjectId: world.organizationId, limit: '1000000' });
-    expect(await modelsOf()).toEqual([['test-chat', null], ['test-small', null], ['test-unpriced', 'UNPRICED_UNDER_BUDGET']]);
-    expect((await run(world.member.token, 'models')).models.items.map(({ id }: any) => id)).toEqual(['test-chat', 'test-small']);
-    expect((await run(world.member.token, 'chat', { input: ask('Hi', { model: 'test-unpriced' }) })).chat).toMatchObject({ __typename: 'ModelUnpriced', code: 'MODEL_UNPRICED', model: 'test-unpriced', retryable: false });
+    expect(await modelsOf()).toEqual([
+      ['test-chat', null],
+      ['test-small', null],
+      ['test-unpriced', 'UNPRICED_UNDER_BUDGET'],
+    ]);
+    expect((await run(world.member.token, 'models')).models.items.map(({ id }: any) => id)).toEqual([
+      'test-chat',
+      'test-small',
+    ]);
+    expect(
+      (await run(world.member.token, 'chat', { input: ask('Hi', { model: 'test-unpriced' }) })).chat,
+    ).toMatchObject({ __typename: 'ModelUnpriced', code: 'MODEL_UNPRICED', model: 'test-unpriced', retryable: false });
   });
 
   it('what a budget cannot be is refused by its argument', async () => {
     const document = operation('set-budget');
     const good = { scope: 'USER', subjectId: world.member.id, period: 'DAY', limit: '1' };
     for (const [fields, argument] of [
-      [{ limit: '-1' }, 'input.limit'], [{ softLimit: '2' }, 'input.softLimit'], [{ timeZone: 'CET+1' }, 'input.timeZone'], [{ alertAtPercent: [101] }, 'input.alertAtPercent[0]'],
-      [{ alertAtPercent: [5, 5] }, 'input.alertAtPercent[1]'], [{ scope: 'PROJECT' }, 'input.subjectId'], [{ limit: '1e3' }, 'input.limit'], [{ period: 'YEAR' }, 'input.period'],
+      [{ limit: '-1' }, 'input.limit'],
+      [{ softLimit: '2' }, 'input.softLimit'],
+      [{ timeZone: 'CET+1' }, 'input.timeZone'],
+      [{ alertAtPercent: [101] }, 'input.alertAtPercent[0]'],
+      [{ alertAtPercent: [5, 5] }, 'input.alertAtPercent[1]'],
+      [{ scope: 'PROJECT' }, 'input.subjectId'],
+      [{ limit: '1e3' }, 'input.limit'],
+      [{ period: 'YEAR' }, 'input.period'],
     ] as const) {
-      expect({ fields, errors: await errorOf(world.admin.token, document, { input: { ...good, ...fields } }) }).toEqual({ fields, errors: [expect.objectContaining({ code: 'BAD_USER_INPUT', argument })] });
+      expect({ fields, errors: await errorOf(world.admin.token, document, { input: { ...good, ...fields } }) }).toEqual(
+        { fields, errors: [expect.objectContaining({ code: 'BAD_USER_INPUT', argument })] },
+      );
     }
-    expect(await errorOf(world.admin.token, document, { input: { ...good, subjectId: newId('user') } })).toEqual([expect.objectContaining({ code: 'NOT_FOUND', argument: 'input.subjectId' })]);
-    expect(await errorOf(world.member.token, document, { input: good })).toEqual([expect.objectContaining({ code: 'FORBIDDEN' })]);
+    expect(await errorOf(world.admin.token, document, { input: { ...good, subjectId: newId('user') } })).toEqual([
+      expect.objectContaining({ code: 'NOT_FOUND', argument: 'input.subjectId' }),
+    ]);
+    expect(await errorOf(world.member.token, document, { input: good })).toEqual([
+      expect.objectContaining({ code: 'FORBIDDEN' }),
+    ]);
   });
 
   it('a plan with a monthly budget limits its users, and says which plan where somebody tries to change that', async () => {
-    await run(world.operator.token, 'upsert-plan', { input: { id: world.planId, name: `Budgeted ${world.planId}`, models: ['direct/*'], limits: { monthlyBudget: '7' } } });
+    await run(world.operator.token, 'upsert-plan', {
+      input: {
+        id: world.planId,
+        name: `Budgeted ${world.planId}`,
+        models: ['direct/*'],
+        limits: { monthlyBudget: '7' },
+      },
+    });
     const [budget] = (await run(world.member.token, 'budgets')).budgets;
     expect(budget).toMatchObject({ scope: 'USER', period: 'MONTH', timeZone: 'UTC', limit: '7' });
-    expect((await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 100 }) })).chat).toMatchObject({ __typename: 'BudgetExceeded', budget: { id: budget.id } });
+    expect((await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 100 }) })).chat).toMatchObject({
+      __typename: 'BudgetExceeded',
+      budget: { id: budget.id },
+    });
     for (const { token } of [world.admin, world.operator]) {
-      expect(await errorOf(token, operation('remove-budget'), { id: budget.id })).toEqual([{ code: 'BAD_USER_INPUT', argument: 'id', message: `id: made by the plan Budgeted ${world.planId}: change the plan's monthlyBudget with upsertPlan` }]);
+      expect(await errorOf(token, operation('remove-budget'), { id: budget.id })).toEqual([
+        {
+          code: 'BAD_USER_INPUT',
+          argument: 'id',
+          message: `id: made by the plan Budgeted ${world.planId}: change the plan's monthlyBudget with upsertPlan`,
+        },
+      ]);
     }
   });
 
@@ -136,18 +246,40 @@ describe('budgets in the graph, on two replicas', () => {
     const strangers = await createWorld(database.db);
     // The first alert says that the subscriptions have begun; the second one comes while they run.
     const after = new Date(Date.now() - 1).toISOString();
-    const streams = apps.map((app) => app.connect(world.member.token).subscribe<AlertEvent>(operation('budget-alerts'), { after }));
-    const stranger = apps[0]!.connect(strangers.admin.token).subscribe<AlertEvent>(operation('budget-alerts'), { after });
+    const streams = apps.map((app) =>
+      app.connect(world.member.token).subscribe<AlertEvent>(operation('budget-alerts'), { after }),
+    );
+    const stranger = apps[0]!
+      .connect(strangers.admin.token)
+      .subscribe<AlertEvent>(operation('budget-alerts'), { after });
     for (const percent of [1, 4]) {
-      provider.script('test-chat', ...Array.from({ length: percent }, () => ({ pieces: Array.from({ length: 20 }, () => 'word ') })));
-      for (let call = 0; call < percent; call += 1) await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 30 }) }, apps[call % 2]);
+      provider.script(
+        'test-chat',
+        ...Array.from({ length: percent }, () => ({ pieces: Array.from({ length: 20 }, () => 'word ') })),
+      );
+      for (let call = 0; call < percent; call += 1)
+        await run(world.member.token, 'chat', { input: ask('Hi', { maxTokens: 30 }) }, apps[call % 2]);
       for (const stream of streams) await stream.waitFor((event) => event.percent === percent);
     }
-    for (const stream of streams) expect(stream.events).toEqual([1, 4].map((percent) => expect.objectContaining({ id: expect.stringMatching(/^alr_/), percent, limit: '1000', budget: expect.objectContaining({ id: budget.id }) })));
+    for (const stream of streams)
+      expect(stream.events).toEqual(
+        [1, 4].map((percent) =>
+          expect.objectContaining({
+            id: expect.stringMatching(/^alr_/),
+            percent,
+            limit: '1000',
+            budget: expect.objectContaining({ id: budget.id }),
+          }),
+        ),
+      );
     expect(stranger.events).toEqual([]);
     expect(stranger.over).toBe(false);
     const { id } = streams[0]!.events[0]!;
-    expect((await run(world.member.token, 'node', { id })).node).toMatchObject({ __typename: 'BudgetAlert', id, percent: 1 });
+    expect((await run(world.member.token, 'node', { id })).node).toMatchObject({
+      __typename: 'BudgetAlert',
+      id,
+      percent: 1,
+    });
     expect((await run(strangers.admin.token, 'node', { id })).node).toBeNull();
   });
 
@@ -172,9 +304,14 @@ describe('budgets in the graph, on two replicas', () => {
     const other = client.chatStream(ask('Hi', { model: 'no-such-model' }));
     await other.ended;
     expect(stream.over).toBe(false);
-    await apps[0]!.graphql(world.admin.token, operation('set-user-blocked'), { userId: world.member.id, blocked: true });
+    await apps[0]!.graphql(world.admin.token, operation('set-user-blocked'), {
+      userId: world.member.id,
+      blocked: true,
+    });
     await eventually(stream.ended, 'the end of the subscription');
-    expect(stream.errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'UNAUTHENTICATED' }) })]);
+    expect(stream.errors).toEqual([
+      expect.objectContaining({ extensions: expect.objectContaining({ code: 'UNAUTHENTICATED' }) }),
+    ]);
     expect((await eventually(client.closed, 'the close')).code).toBe(4401);
   });
 
@@ -182,7 +319,9 @@ describe('budgets in the graph, on two replicas', () => {
     const client = apps[0]!.connect(world.member.token);
     const refused = client.subscribe(operation('budget-alerts'), { after: 'yesterday' });
     await refused.ended;
-    expect(refused.errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', argument: 'after' }) })]);
+    expect(refused.errors).toEqual([
+      expect.objectContaining({ extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', argument: 'after' }) }),
+    ]);
     const since = new Date(Date.now() - 1).toISOString();
     const twins = [0, 1].map(() => client.subscribe<AlertEvent>(operation('budget-alerts'), { after: since }));
     await setBudget({ limit: '1000', alertAtPercent: [1] });

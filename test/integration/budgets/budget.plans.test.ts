@@ -19,7 +19,13 @@ describe("a plan's monthly budget", () => {
     database = await createTestDatabase();
     bench = budgetBench(database);
     plans = new PlanService({ db: database.db });
-    people = new PeopleService({ db: database.db, plans, keys: { follow: async () => undefined } as never, auth: { forgetUser: () => undefined } as never, onAccessEnded: () => undefined });
+    people = new PeopleService({
+      db: database.db,
+      plans,
+      keys: { follow: async () => undefined } as never,
+      auth: { forgetUser: () => undefined } as never,
+      onAccessEnded: () => undefined,
+    });
     await setClock(database.db, '2026-11-18T12:00:00Z');
   });
   beforeEach(async () => {
@@ -29,8 +35,10 @@ describe("a plan's monthly budget", () => {
   });
   afterAll(() => database.close());
 
-  const planBudget = (monthlyBudget: string | null, id = planId) => plans.upsert(world.operator.viewer, { id, name: `plan ${id}`, models: ['direct/*'], limits: { monthlyBudget } });
-  const budgetsOf = (someone: TestUser): Promise<Budget[]> => bench.budgets.list(someone.viewer, { subjectId: someone.id });
+  const planBudget = (monthlyBudget: string | null, id = planId) =>
+    plans.upsert(world.operator.viewer, { id, name: `plan ${id}`, models: ['direct/*'], limits: { monthlyBudget } });
+  const budgetsOf = (someone: TestUser): Promise<Budget[]> =>
+    bench.budgets.list(someone.viewer, { subjectId: someone.id });
   const only = async (someone: TestUser): Promise<Budget> => {
     const found = await budgetsOf(someone);
     expect(found).toHaveLength(1);
@@ -42,7 +50,18 @@ describe("a plan's monthly budget", () => {
     await spend(database.db, user, '2');
     const running = await admit(database.db, user, '1');
     await planBudget('5');
-    expect(await only(user)).toMatchObject({ scope: 'USER', subjectId: user.id, period: 'MONTH', timeZone: 'UTC', limit: '5', planId, spent: '2', held: '1', remaining: '2', alertAtPercent: [80, 90] });
+    expect(await only(user)).toMatchObject({
+      scope: 'USER',
+      subjectId: user.id,
+      period: 'MONTH',
+      timeZone: 'UTC',
+      limit: '5',
+      planId,
+      spent: '2',
+      held: '1',
+      remaining: '2',
+      alertAtPercent: [80, 90],
+    });
     expect(await only(other)).toMatchObject({ limit: '5', spent: '0' });
     expect(await budgetsOf(world.member)).toEqual([]);
     await settle(database.db, user, running, '1');
@@ -92,9 +111,16 @@ describe("a plan's monthly budget", () => {
   it('is changed with the plan and by nobody else: both roles are told which plan', async () => {
     await planBudget('5');
     const budget = await only(user);
-    const refused = { code: 'BAD_USER_INPUT', public: expect.stringContaining(`made by the plan plan ${planId}: change the plan's monthlyBudget with upsertPlan`) as string };
+    const refused = {
+      code: 'BAD_USER_INPUT',
+      public: expect.stringContaining(
+        `made by the plan plan ${planId}: change the plan's monthlyBudget with upsertPlan`,
+      ) as string,
+    };
     for (const { viewer } of [world.admin, world.operator]) {
-      await expect(bench.budgets.set(viewer, budgetOf({ id: budget.id, scope: 'USER', subjectId: user.id, limit: '1000' }))).rejects.toMatchObject({ ...refused, argument: 'id' });
+      await expect(
+        bench.budgets.set(viewer, budgetOf({ id: budget.id, scope: 'USER', subjectId: user.id, limit: '1000' })),
+      ).rejects.toMatchObject({ ...refused, argument: 'id' });
       await expect(bench.budgets.remove(viewer, budget.id)).rejects.toMatchObject({ ...refused, argument: 'id' });
     }
     expect(await only(user)).toMatchObject({ limit: '5' });
@@ -102,26 +128,50 @@ describe("a plan's monthly budget", () => {
 
   it('stands beside budgets that were set, and the narrower one decides', async () => {
     await planBudget('5');
-    await bench.budgets.set(world.admin.viewer, budgetOf({ scope: 'USER', subjectId: user.id, period: 'DAY', limit: '1' }));
+    await bench.budgets.set(
+      world.admin.viewer,
+      budgetOf({ scope: 'USER', subjectId: user.id, period: 'DAY', limit: '1' }),
+    );
     expect(await budgetsOf(user)).toHaveLength(2);
-    expect(await ask(database.db, user, '1.01')).toMatchObject({ kind: 'BUDGET_EXCEEDED', budget: { period: 'DAY', limit: '1' } });
+    expect(await ask(database.db, user, '1.01')).toMatchObject({
+      kind: 'BUDGET_EXCEEDED',
+      budget: { period: 'DAY', limit: '1' },
+    });
     await planBudget('0.5');
-    expect(await ask(database.db, user, '0.51')).toMatchObject({ kind: 'BUDGET_EXCEEDED', budget: { period: 'MONTH', limit: '0.5' } });
+    expect(await ask(database.db, user, '0.51')).toMatchObject({
+      kind: 'BUDGET_EXCEEDED',
+      budget: { period: 'MONTH', limit: '0.5' },
+    });
   });
 
-  it.each([['had none', null], ['had another one', '5']])('a user who comes to a plan at the moment in which its budget changes gets the new one, where the plan %s', async (_what, before) => {
-    await planBudget(before);
-    const arriving = new Client({ connectionString: database.url });
-    await arriving.connect();
-    await arriving.query('BEGIN');
-    await arriving.query('UPDATE users SET plan_id = $2 WHERE id = $1', [world.member.id, planId]);
-    let done = false;
-    const change = planBudget('6').finally(() => (done = true));
-    // Either it does not see the user, who is not committed yet, or it waits for the user.
-    await waitFor(async () => done || (await database.db.query(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)).length > 0, { what: 'the change of the plan' });
-    await arriving.query('COMMIT');
-    await arriving.end();
-    await change;
-    expect((await budgetsOf(world.member)).map(({ limit }) => limit)).toEqual(['6']);
-  });
+  it.each([
+    ['had none', null],
+    ['had another one', '5'],
+  ])(
+    'a user who comes to a plan at the moment in which its budget changes gets the new one, where the plan %s',
+    async (_what, before) => {
+      await planBudget(before);
+      const arriving = new Client({ connectionString: database.url });
+      await arriving.connect();
+      await arriving.query('BEGIN');
+      await arriving.query('UPDATE users SET plan_id = $2 WHERE id = $1', [world.member.id, planId]);
+      let done = false;
+      const change = planBudget('6').finally(() => (done = true));
+      // Either it does not see the user, who is not committed yet, or it waits for the user.
+      await waitFor(
+        async () =>
+          done ||
+          (
+            await database.db.query(
+              `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+            )
+          ).length > 0,
+        { what: 'the change of the plan' },
+      );
+      await arriving.query('COMMIT');
+      await arriving.end();
+      await change;
+      expect((await budgetsOf(world.member)).map(({ limit }) => limit)).toEqual(['6']);
+    },
+  );
 });

@@ -24,15 +24,34 @@ class StandIn {
     this.server = createServer((request, response) => {
       this.requests += 1;
       if (request.url === '/router/settings' && this.status === 200) {
-        response.writeHead(this.settings ? 200 : 500, { 'content-type': 'application/json' }).end(JSON.stringify({ current_values: this.settings }));
+        response
+          .writeHead(this.settings ? 200 : 500, { 'content-type': 'application/json' })
+          .end(JSON.stringify({ current_values: this.settings }));
         return;
       }
       const lists: Record<string, unknown[]> = {
         '/v1/models': this.ids.map((id) => ({ id, object: 'model' })),
-        '/model_group/info': this.ids.map((id) => ({ model_group: id, providers: ['openai'], mode: 'chat', max_input_tokens: 1000 })),
-        '/v1/model/info': this.ids.map((id) => ({ model_name: id, litellm_params: { model: `openai/${id}` }, model_info: { id: `d-${id}`, input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 } })),
+        '/model_group/info': this.ids.map((id) => ({
+          model_group: id,
+          providers: ['openai'],
+          mode: 'chat',
+          max_input_tokens: 1000,
+        })),
+        '/v1/model/info': this.ids.map((id) => ({
+          model_name: id,
+          litellm_params: { model: `openai/${id}` },
+          model_info: { id: `d-${id}`, input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 },
+        })),
       };
-      response.writeHead(this.status, { 'content-type': 'application/json' }).end(JSON.stringify(this.status === 200 ? { data: lists[request.url!] } : { error: { message: 'down', type: 'internal_server_error' } }));
+      response
+        .writeHead(this.status, { 'content-type': 'application/json' })
+        .end(
+          JSON.stringify(
+            this.status === 200
+              ? { data: lists[request.url!] }
+              : { error: { message: 'down', type: 'internal_server_error' } },
+          ),
+        );
     });
     await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
   }
@@ -63,8 +82,18 @@ afterEach(async () => {
 
 function catalogOf(options: Partial<ModelCatalogDeps> = {}): ModelCatalog {
   const admin = new LitellmAdmin({ baseUrl: proxy.url, masterKey: 'sk-test' });
-  const catalog = new ModelCatalog({ db: database.db, source: new LitellmModelSource({ admin }), safeModeModels: ['gpt-4o-mini', 'house'], refreshMs: 60_000, logger: memoryLogger(), ...options });
-  closing.push(() => catalog.stop(), () => admin.close());
+  const catalog = new ModelCatalog({
+    db: database.db,
+    source: new LitellmModelSource({ admin }),
+    safeModeModels: ['gpt-4o-mini', 'house'],
+    refreshMs: 60_000,
+    logger: memoryLogger(),
+    ...options,
+  });
+  closing.push(
+    () => catalog.stop(),
+    () => admin.close(),
+  );
   return catalog;
 }
 const shown = (catalog: ModelCatalog): unknown => {
@@ -80,7 +109,9 @@ describe('the model catalogue', () => {
     expect(shown(catalog)).toEqual({ ids: ['smart', 'fast'], stale: false, source: 'PROXY' });
     expect(catalog.find('smart')).toMatchObject({ provider: 'openai', contextWindow: 1000 });
     expect(catalog.find('unheard-of')).toBeNull();
-    expect(answers).toEqual([[expect.objectContaining({ model: 'smart', deployment: 'd-smart' }), expect.objectContaining({ model: 'fast' })]]);
+    expect(answers).toEqual([
+      [expect.objectContaining({ model: 'smart', deployment: 'd-smart' }), expect.objectContaining({ model: 'fast' })],
+    ]);
   });
 
   it('goes on serving the last list, marked, while the proxy fails, and heals by itself', async () => {
@@ -140,7 +171,10 @@ describe('the model catalogue', () => {
   it('asks no more once it is stopped', async () => {
     const asked = { stopped: 0, running: 0 };
     const counting = (name: keyof typeof asked): ModelCatalog =>
-      catalogOf({ refreshMs: 5, source: { upstream: 'LITELLM', fetch: async () => ((asked[name] += 1), Promise.reject(new Error('away'))) } });
+      catalogOf({
+        refreshMs: 5,
+        source: { upstream: 'LITELLM', fetch: async () => ((asked[name] += 1), Promise.reject(new Error('away'))) },
+      });
     const stopped = counting('stopped');
     await stopped.start();
     await stopped.stop();
@@ -151,7 +185,8 @@ describe('the model catalogue', () => {
   });
 
   it('knows what the proxy falls back to; while it does not say, the last known fallbacks hold, after a restart too', async () => {
-    const fallbacks = (catalog: ModelCatalog): unknown => Object.fromEntries(catalog.snapshot().models.map((model) => [model.id, model.fallbacks]));
+    const fallbacks = (catalog: ModelCatalog): unknown =>
+      Object.fromEntries(catalog.snapshot().models.map((model) => [model.id, model.fallbacks]));
     const before = catalogOf();
     await before.start();
     expect(fallbacks(before)).toEqual({ smart: ['fast'], fast: [] });
@@ -169,7 +204,9 @@ describe('the model catalogue', () => {
   });
 
   it('takes the stored list of an earlier release, which had no fallbacks', async () => {
-    await database.db.query(`INSERT INTO model_lists (upstream, models, as_of) VALUES ('LITELLM', '[{"id": "old", "label": "Old", "provider": null, "mode": "CHAT", "contextWindow": null, "maxOutputTokens": null, "capabilities": []}]', weir.now())`);
+    await database.db.query(
+      `INSERT INTO model_lists (upstream, models, as_of) VALUES ('LITELLM', '[{"id": "old", "label": "Old", "provider": null, "mode": "CHAT", "contextWindow": null, "maxOutputTokens": null, "capabilities": []}]', weir.now())`,
+    );
     proxy.status = 503;
     const catalog = catalogOf();
     await catalog.start();
@@ -191,16 +228,41 @@ describe('the model catalogue', () => {
     const catalog = catalogOf({ source });
     await catalog.start();
     expect(shown(catalog)).toMatchObject({ stale: false, source: 'DIRECT' });
-    expect(catalog.find('gpt-4o-mini')).toMatchObject({ provider: 'direct', contextWindow: 128_000, maxOutputTokens: 16_384, capabilities: ['STREAMING'] });
+    expect(catalog.find('gpt-4o-mini')).toMatchObject({
+      provider: 'direct',
+      contextWindow: 128_000,
+      maxOutputTokens: 16_384,
+      capabilities: ['STREAMING'],
+    });
     expect(catalog.find('house-model')).toMatchObject({ mode: 'CHAT', contextWindow: null });
     expect(catalog.find('house-embed')).toMatchObject({ mode: 'EMBEDDING' });
   });
 });
 
 describe('models of a caller', () => {
-  const plan = (id: string, models: string[]): Plan => ({ id, name: id, models, defaultModel: null, limits: { requestsPerMinute: null, tokensPerMinute: null, parallelCalls: null, maxOutputTokens: null, monthlyBudget: null } });
+  const plan = (id: string, models: string[]): Plan => ({
+    id,
+    name: id,
+    models,
+    defaultModel: null,
+    limits: {
+      requestsPerMinute: null,
+      tokensPerMinute: null,
+      parallelCalls: null,
+      maxOutputTokens: null,
+      monthlyBudget: null,
+    },
+  });
   const plans = [plan('free', ['fast', 'retired']), plan('team', ['openai/*'])];
-  const viewer = { userId: 'usr_1', organizationId: 'org_1', role: 'MEMBER', planId: 'free', tokenId: null, sessionId: null, expiresAtMs: null } as const;
+  const viewer = {
+    userId: 'usr_1',
+    organizationId: 'org_1',
+    role: 'MEMBER',
+    planId: 'free',
+    tokenId: null,
+    sessionId: null,
+    expiresAtMs: null,
+  } as const;
 
   const serviceOf = (catalog: ModelCatalog, priced: string[] = [], isLimited = false): ModelService =>
     new ModelService({
@@ -213,15 +275,33 @@ describe('models of a caller', () => {
   it('are, under a budget, only those that have a price', async () => {
     const catalog = catalogOf();
     await catalog.start();
-    const shownOf = async (service: ModelService) => (await service.list({ ...viewer, planId: 'team' }, true)).items.map((model) => [model.id, model.available, model.unavailableReason]);
+    const shownOf = async (service: ModelService) =>
+      (await service.list({ ...viewer, planId: 'team' }, true)).items.map((model) => [
+        model.id,
+        model.available,
+        model.unavailableReason,
+      ]);
     const free = await shownOf(serviceOf(catalog));
-    expect(free).toEqual([['smart', true, null], ['fast', true, null]]);
+    expect(free).toEqual([
+      ['smart', true, null],
+      ['fast', true, null],
+    ]);
     const limited = serviceOf(catalog, ['smart'], true);
-    expect(await shownOf(limited)).toEqual([['smart', true, null], ['fast', false, 'UNPRICED_UNDER_BUDGET']]);
-    expect((await limited.list({ ...viewer, planId: 'team' }, false)).items.map((model) => model.id)).toEqual(['smart']);
-    expect(await limited.get({ ...viewer, planId: 'team' }, 'fast')).toMatchObject({ available: false, unavailableReason: 'UNPRICED_UNDER_BUDGET' });
+    expect(await shownOf(limited)).toEqual([
+      ['smart', true, null],
+      ['fast', false, 'UNPRICED_UNDER_BUDGET'],
+    ]);
+    expect((await limited.list({ ...viewer, planId: 'team' }, false)).items.map((model) => model.id)).toEqual([
+      'smart',
+    ]);
+    expect(await limited.get({ ...viewer, planId: 'team' }, 'fast')).toMatchObject({
+      available: false,
+      unavailableReason: 'UNPRICED_UNDER_BUDGET',
+    });
     // What the plan does not allow stays that.
-    expect(await shownOf(limited).then(() => limited.get(viewer, 'smart'))).toMatchObject({ unavailableReason: 'NOT_ON_PLAN' });
+    expect(await shownOf(limited).then(() => limited.get(viewer, 'smart'))).toMatchObject({
+      unavailableReason: 'NOT_ON_PLAN',
+    });
   });
 
   it('are those of the plan; the rest, with the reason, on request', async () => {
@@ -231,7 +311,11 @@ describe('models of a caller', () => {
     expect((await service.list(viewer, false)).items.map((model) => model.id)).toEqual(['fast']);
     const all = await service.list(viewer, true);
     expect(all).toMatchObject({ stale: false, source: 'PROXY' });
-    expect(all.items.map((model) => [model.id, model.available, model.unavailableReason])).toEqual([['smart', false, 'NOT_ON_PLAN'], ['fast', true, null], ['retired', false, 'GONE']]);
+    expect(all.items.map((model) => [model.id, model.available, model.unavailableReason])).toEqual([
+      ['smart', false, 'NOT_ON_PLAN'],
+      ['fast', true, null],
+      ['retired', false, 'GONE'],
+    ]);
     expect(await service.get(viewer, 'smart')).toMatchObject({ available: false, unavailableReason: 'NOT_ON_PLAN' });
     expect(await service.get(viewer, 'retired')).toMatchObject({ unavailableReason: 'GONE' });
     expect(await service.get(viewer, 'unheard-of')).toBeNull();

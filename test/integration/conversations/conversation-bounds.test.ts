@@ -22,7 +22,11 @@ beforeEach(async () => {
   conversationId = (await service.create(world.member.viewer, { title: 't' })).id;
 });
 
-interface Given { role?: string; content?: string; partsOf?: number }
+interface Given {
+  role?: string;
+  content?: string;
+  partsOf?: number;
+}
 /** One after the other, each following the one before. */
 async function write(messages: Given[]): Promise<string[]> {
   const ids = messages.map(() => newId('message'));
@@ -32,7 +36,15 @@ async function write(messages: Given[]): Promise<string[]> {
        CASE WHEN size > 0 THEN jsonb_build_array(jsonb_build_object('text', repeat('x', size))) END
      FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
        WITH ORDINALITY AS m(id, parent_id, role, content, size, place)`,
-    [world.organizationId, conversationId, ids, ids.map((_, i) => ids[i - 1] ?? null), messages.map((m) => m.role ?? 'USER'), messages.map((m) => m.content ?? 'x'), messages.map((m) => m.partsOf ?? 0)],
+    [
+      world.organizationId,
+      conversationId,
+      ids,
+      ids.map((_, i) => ids[i - 1] ?? null),
+      messages.map((m) => m.role ?? 'USER'),
+      messages.map((m) => m.content ?? 'x'),
+      messages.map((m) => m.partsOf ?? 0),
+    ],
   );
   return ids;
 }
@@ -40,17 +52,21 @@ const branch = async (after: string | null = null) => {
   const found = (await store.branch(world.member.viewer, conversationId, after))!;
   return { ...found, kept: found.messages.map(({ id }) => id) };
 };
-const turns = (count: number, size: number): Given[] => Array.from({ length: count }, (_, i) => ({ role: i % 2 ? 'ASSISTANT' : 'USER', content: 'y'.repeat(size) }));
+const turns = (count: number, size: number): Given[] =>
+  Array.from({ length: count }, (_, i) => ({ role: i % 2 ? 'ASSISTANT' : 'USER', content: 'y'.repeat(size) }));
 
 describe('a branch that a call continues', () => {
-  it.each(['the current one', 'one by its last message'])('has its newest messages up to 8 MB, and says how many are not there: %s', async (which) => {
-    const ids = await write([{ role: 'SYSTEM', content: 'be brief' }, ...turns(12, MB)]);
-    const found = await branch(which === 'the current one' ? null : ids.at(-1)!);
-    expect(found.ids).toEqual(ids);
-    // Seven fit; the oldest of them is an answer whose question is not there.
-    expect(found.kept).toEqual([ids[0], ...ids.slice(-6)]);
-    expect(found.omitted).toBe(6);
-  });
+  it.each(['the current one', 'one by its last message'])(
+    'has its newest messages up to 8 MB, and says how many are not there: %s',
+    async (which) => {
+      const ids = await write([{ role: 'SYSTEM', content: 'be brief' }, ...turns(12, MB)]);
+      const found = await branch(which === 'the current one' ? null : ids.at(-1)!);
+      expect(found.ids).toEqual(ids);
+      // Seven fit; the oldest of them is an answer whose question is not there.
+      expect(found.kept).toEqual([ids[0], ...ids.slice(-6)]);
+      expect(found.omitted).toBe(6);
+    },
+  );
 
   it('is whole where it fits', async () => {
     const ids = await write([{ role: 'ASSISTANT' }, ...turns(9, 10)]);
@@ -71,12 +87,21 @@ describe('a branch that a call continues', () => {
   });
 
   it('has no more than that of system messages, either', async () => {
-    const ids = await write([...Array.from({ length: 4 }, () => ({ role: 'SYSTEM', content: 'z'.repeat(3 * MB) })), { role: 'USER' }]);
+    const ids = await write([
+      ...Array.from({ length: 4 }, () => ({ role: 'SYSTEM', content: 'z'.repeat(3 * MB) })),
+      { role: 'USER' },
+    ]);
     expect(await branch()).toMatchObject({ kept: [ids[2], ids[3]], omitted: 3 });
   });
 
   it('never begins with the result of a tool whose call is not there', async () => {
-    const ids = await write([{ role: 'USER' }, { role: 'ASSISTANT', content: 'y'.repeat(5 * MB) }, { role: 'TOOL', content: 'y'.repeat(3 * MB) }, { role: 'ASSISTANT' }, { role: 'TOOL' }]);
+    const ids = await write([
+      { role: 'USER' },
+      { role: 'ASSISTANT', content: 'y'.repeat(5 * MB) },
+      { role: 'TOOL', content: 'y'.repeat(3 * MB) },
+      { role: 'ASSISTANT' },
+      { role: 'TOOL' },
+    ]);
     expect((await branch()).kept).toEqual(ids.slice(3));
   });
 
@@ -94,7 +119,11 @@ describe('a page of messages', () => {
     const pages: string[][] = [];
     let after: string | null = null;
     for (;;) {
-      const page: Awaited<ReturnType<ConversationService['messages']>> = await service.messages(world.member.viewer, conversationId, { first: 100, after });
+      const page: Awaited<ReturnType<ConversationService['messages']>> = await service.messages(
+        world.member.viewer,
+        conversationId,
+        { first: 100, after },
+      );
       pages.push(page.edges.map(({ node }) => node.id));
       if (!page.hasNextPage) break;
       after = page.edges.at(-1)!.cursor;
@@ -105,24 +134,51 @@ describe('a page of messages', () => {
   it('of small messages has as many as asked for', async () => {
     const ids = await write(turns(5, 10));
     const first = await service.messages(world.member.viewer, conversationId, { first: 3, after: null });
-    expect([first.edges.map(({ node }) => node.id), first.hasNextPage, first.hasPreviousPage]).toEqual([ids.slice(0, 3), true, false]);
-    const rest = await service.messages(world.member.viewer, conversationId, { first: 3, after: first.edges.at(-1)!.cursor });
-    expect([rest.edges.map(({ node }) => node.id), rest.hasNextPage, rest.hasPreviousPage]).toEqual([ids.slice(3), false, true]);
-    expect(await service.messages(world.member.viewer, conversationId, { first: 3, after: rest.edges.at(-1)!.cursor })).toEqual({ edges: [], hasNextPage: false, hasPreviousPage: true });
+    expect([first.edges.map(({ node }) => node.id), first.hasNextPage, first.hasPreviousPage]).toEqual([
+      ids.slice(0, 3),
+      true,
+      false,
+    ]);
+    const rest = await service.messages(world.member.viewer, conversationId, {
+      first: 3,
+      after: first.edges.at(-1)!.cursor,
+    });
+    expect([rest.edges.map(({ node }) => node.id), rest.hasNextPage, rest.hasPreviousPage]).toEqual([
+      ids.slice(3),
+      false,
+      true,
+    ]);
+    expect(
+      await service.messages(world.member.viewer, conversationId, { first: 3, after: rest.edges.at(-1)!.cursor }),
+    ).toEqual({ edges: [], hasNextPage: false, hasPreviousPage: true });
   });
 });
 
 describe('a cursor that is none of ours', () => {
   const refused = { code: 'BAD_USER_INPUT', argument: 'after' };
-  it.each([['1', 'x'], ['2026', 'x'], ['2026-02-30T00:00:00.000000Z', 'x'], ['2026-02-30 00:00:00+00', 'x'], ['+275760-09-13', 'x'], ['0000-01-01T00:00:00.000000Z', 'x'], ['infinity', 'x'], ['2026-11-20T10:00:00.000000Z', 1], ['2026-11-20T10:00:00.000000Z', '\ud800']])(
-    'is refused by the list of conversations: %j',
+  it.each([
+    ['1', 'x'],
+    ['2026', 'x'],
+    ['2026-02-30T00:00:00.000000Z', 'x'],
+    ['2026-02-30 00:00:00+00', 'x'],
+    ['+275760-09-13', 'x'],
+    ['0000-01-01T00:00:00.000000Z', 'x'],
+    ['infinity', 'x'],
+    ['2026-11-20T10:00:00.000000Z', 1],
+    ['2026-11-20T10:00:00.000000Z', '\ud800'],
+  ])('is refused by the list of conversations: %j', async (...key) => {
+    await expect(service.list(world.member.viewer, { first: 1, after: encodeCursor(key) })).rejects.toMatchObject(
+      refused,
+    );
+  });
+  it.each([[1.5], ['1'], [1e300], [null as never], [1, 2]])(
+    'is refused by the list of messages: %j',
     async (...key) => {
-      await expect(service.list(world.member.viewer, { first: 1, after: encodeCursor(key) })).rejects.toMatchObject(refused);
+      await expect(
+        service.messages(world.member.viewer, conversationId, { first: 1, after: encodeCursor(key) }),
+      ).rejects.toMatchObject(refused);
     },
   );
-  it.each([[1.5], ['1'], [1e300], [null as never], [1, 2]])('is refused by the list of messages: %j', async (...key) => {
-    await expect(service.messages(world.member.viewer, conversationId, { first: 1, after: encodeCursor(key) })).rejects.toMatchObject(refused);
-  });
 
   it('while those of ours lead through conversations of the same moment', async () => {
     const mine = await createWorld(database.db);
@@ -131,8 +187,11 @@ describe('a cursor that is none of ours', () => {
       [mine.organizationId, mine.member.id],
     );
     const seen: string[] = [];
-    for (let after: string | null = null; ; ) {
-      const page: Awaited<ReturnType<ConversationService['list']>> = await service.list(mine.member.viewer, { first: 2, after });
+    for (let after: string | null = null; ;) {
+      const page: Awaited<ReturnType<ConversationService['list']>> = await service.list(mine.member.viewer, {
+        first: 2,
+        after,
+      });
       seen.push(...page.edges.map(({ node }) => node.id));
       if (!page.hasNextPage) break;
       after = page.edges.at(-1)!.cursor;

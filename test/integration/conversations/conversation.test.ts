@@ -2,7 +2,13 @@ import { createFixture, type Fixture } from '../../support/stream-fixture';
 import { gate } from '../../support/provider-script';
 import { settledRow } from '../../support/usage-rows';
 
-interface ShownMessage { id: string; role: string; content: string | null; complete: boolean; superseded: boolean }
+interface ShownMessage {
+  id: string;
+  role: string;
+  content: string | null;
+  complete: boolean;
+  superseded: boolean;
+}
 
 describe('a conversation', () => {
   let fixture: Fixture;
@@ -16,17 +22,31 @@ describe('a conversation', () => {
     expect(errors ?? []).toEqual([]);
     return data!;
   };
-  const create = async (): Promise<string> => (await run('mutation { createConversation(input: { title: "t" }) { id } }')).createConversation.id;
+  const create = async (): Promise<string> =>
+    (await run('mutation { createConversation(input: { title: "t" }) { id } }')).createConversation.id;
   const say = async (conversationId: string, content: string, more: Record<string, unknown> = {}): Promise<any> => {
-    const { data, errors } = await fixture.app.chat(fixture.member.token, { model: 'test-chat', conversationId, messages: [{ role: 'USER', content }], ...more });
+    const { data, errors } = await fixture.app.chat(fixture.member.token, {
+      model: 'test-chat',
+      conversationId,
+      messages: [{ role: 'USER', content }],
+      ...more,
+    });
     if (errors) throw new Error(errors[0]!.message);
     return data!.chat;
   };
   const messages = async (id: string): Promise<ShownMessage[]> =>
-    (await run('query ($id: ID!) { conversation(id: $id) { messages(first: 100) { edges { node { id role content complete superseded } } } } }', { id })).conversation.messages.edges.map((e: { node: ShownMessage }) => e.node);
-  const current = async (id: string): Promise<(string | null)[]> => (await messages(id)).filter((m) => !m.superseded).map((m) => m.content);
-  const sent = (): { role: string; content: unknown }[] => fixture.provider.requests.filter((r) => r.path === '/v1/chat/completions').at(-1)!.body.messages;
-  const idOf = async (id: string, content: string): Promise<string> => (await messages(id)).find((m) => m.content === content)!.id;
+    (
+      await run(
+        'query ($id: ID!) { conversation(id: $id) { messages(first: 100) { edges { node { id role content complete superseded } } } } }',
+        { id },
+      )
+    ).conversation.messages.edges.map((e: { node: ShownMessage }) => e.node);
+  const current = async (id: string): Promise<(string | null)[]> =>
+    (await messages(id)).filter((m) => !m.superseded).map((m) => m.content);
+  const sent = (): { role: string; content: unknown }[] =>
+    fixture.provider.requests.filter((r) => r.path === '/v1/chat/completions').at(-1)!.body.messages;
+  const idOf = async (id: string, content: string): Promise<string> =>
+    (await messages(id)).find((m) => m.content === content)!.id;
 
   it('sends what was said before, and stores question and answer', async () => {
     const id = await create();
@@ -34,12 +54,23 @@ describe('a conversation', () => {
     await say(id, 'first');
     await say(id, 'second');
     expect(sent().map((m) => m.content)).toEqual(['first', 'one', 'second']);
-    expect((await messages(id)).map((m) => [m.role, m.content, m.complete])).toEqual([['USER', 'first', true], ['ASSISTANT', 'one', true], ['USER', 'second', true], ['ASSISTANT', 'two', true]]);
+    expect((await messages(id)).map((m) => [m.role, m.content, m.complete])).toEqual([
+      ['USER', 'first', true],
+      ['ASSISTANT', 'one', true],
+      ['USER', 'second', true],
+      ['ASSISTANT', 'two', true],
+    ]);
   });
 
   it('goes on after an older message: what followed is kept and marked, and its branch can be taken up again', async () => {
     const id = await create();
-    fixture.provider.script('test-chat', { pieces: ['a1'] }, { pieces: ['a2'] }, { pieces: ['a2 again'] }, { pieces: ['a3'] });
+    fixture.provider.script(
+      'test-chat',
+      { pieces: ['a1'] },
+      { pieces: ['a2'] },
+      { pieces: ['a2 again'] },
+      { pieces: ['a3'] },
+    );
     await say(id, 'q1');
     await say(id, 'q2');
     await say(id, 'q2 edited', { afterMessageId: await idOf(id, 'a1') });
@@ -72,12 +103,23 @@ describe('a conversation', () => {
   it('keeps what came of an answer that was stopped, marked as cut, and nothing of one that failed at once', async () => {
     const id = await create();
     const hold = gate();
-    fixture.provider.script('test-chat', { pieces: ['half', ' rest'], hold: { after: 1, until: hold } }, { status: 500, body: 'no' });
+    fixture.provider.script(
+      'test-chat',
+      { pieces: ['half', ' rest'], hold: { after: 1, until: hold } },
+      { status: 500, body: 'no' },
+    );
     const client = fixture.app.connect(fixture.member.token);
-    const stream = client.chatStream({ model: 'test-chat', conversationId: id, messages: [{ role: 'USER', content: 'q' }] });
+    const stream = client.chatStream({
+      model: 'test-chat',
+      conversationId: id,
+      messages: [{ role: 'USER', content: 'q' }],
+    });
     const started = await stream.waitFor(({ __typename }) => __typename === 'TextDelta').then(() => stream.events[0]!);
     await run('mutation ($id: ID!) { stopStream(streamId: $id) { stopped } }', { id: started.streamId });
-    expect((await messages(id)).map((m) => [m.content, m.complete])).toEqual([['q', true], ['half', false]]);
+    expect((await messages(id)).map((m) => [m.content, m.complete])).toEqual([
+      ['q', true],
+      ['half', false],
+    ]);
     expect((await say(id, 'again')).__typename).toBe('UpstreamFailed');
     expect((await messages(id)).map((m) => m.content)).toEqual(['q', 'half', 'again']);
     await client.close();
@@ -94,7 +136,10 @@ describe('a conversation', () => {
     hold.open();
     const reply = await answer;
     expect(reply).toMatchObject({ __typename: 'ChatReply', answer: { content: 'late' } });
-    expect(await settledRow(fixture.database.db, reply.call.id)).toMatchObject({ status: 'COMPLETED', conversation_id: id });
+    expect(await settledRow(fixture.database.db, reply.call.id)).toMatchObject({
+      status: 'COMPLETED',
+      conversation_id: id,
+    });
     expect(await fixture.database.db.query('SELECT id FROM messages WHERE conversation_id = $1', [id])).toEqual([]);
   });
 
@@ -112,7 +157,11 @@ describe('a conversation', () => {
     const id = await create();
     const missing = 'conv_00000000000000000000000000';
     const ask = async (conversationId: string): Promise<unknown> => {
-      const { errors } = await fixture.app.chat(fixture.admin.token, { model: 'test-chat', conversationId, messages: [{ role: 'USER', content: 'q' }] });
+      const { errors } = await fixture.app.chat(fixture.admin.token, {
+        model: 'test-chat',
+        conversationId,
+        messages: [{ role: 'USER', content: 'q' }],
+      });
       return errors!.map((e) => [e.extensions.code, e.extensions.argument, e.message]);
     };
     expect(await ask(id)).toEqual(await ask(missing));

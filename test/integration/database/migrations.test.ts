@@ -9,7 +9,8 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 /** Entities have no comments: another test reads those of the tables. */
-const changes = (queries: readonly { query: string }[]): string[] => queries.map(({ query }) => query).filter((query) => !query.startsWith('COMMENT ON TABLE'));
+const changes = (queries: readonly { query: string }[]): string[] =>
+  queries.map(({ query }) => query).filter((query) => !query.startsWith('COMMENT ON TABLE'));
 
 describe('the schema', () => {
   it('has not drifted from the entities', async () => {

@@ -42,20 +42,30 @@ async function differences(): Promise<string[]> {
   for (const file of SQL_FILES) await client.query(readSqlFile(file));
   const after = await definitions();
   await client.query('ROLLBACK TO SAVEPOINT files');
-  return [...new Set([...before.keys(), ...after.keys()])].filter((name) => before.get(name) !== after.get(name)).sort();
+  return [...new Set([...before.keys(), ...after.keys()])]
+    .filter((name) => before.get(name) !== after.get(name))
+    .sort();
 }
 
-/** Functions and views that no file makes. Counted by name: one with other arguments, left behind by a file that has changed them, is found too. */
+/**
+ * Functions and views that no file makes. Counted by name: one with other arguments, left behind by a file that has
+ * changed them, is found too.
+ */
 async function withoutFile(): Promise<string[]> {
-  const made = SQL_FILES.flatMap((file) => [...readSqlFile(file).matchAll(/^CREATE OR REPLACE (?:FUNCTION|VIEW) ((?:\w+\.)?\w+)/gm)].map((match) => match[1]!)).sort();
+  const made = SQL_FILES.flatMap((file) =>
+    [...readSqlFile(file).matchAll(/^CREATE OR REPLACE (?:FUNCTION|VIEW) ((?:\w+\.)?\w+)/gm)].map((match) => match[1]!),
+  ).sort();
   const { rows } = await client.query<{ name: string }>(`
     SELECT p.oid::regproc::text AS name FROM pg_proc AS p WHERE p.pronamespace IN ('weir'::regnamespace, 'analytics'::regnamespace)
     UNION ALL SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relkind IN ('v', 'm') AND c.relnamespace IN ('public'::regnamespace, 'weir'::regnamespace, 'analytics'::regnamespace)`);
-  return rows.map(({ name }) => name).filter((name) => {
-    const at = made.indexOf(name);
-    if (at >= 0) made.splice(at, 1);
-    return at < 0;
-  }).concat(made.map((name) => `${name}, not in the database`));
+  return rows
+    .map(({ name }) => name)
+    .filter((name) => {
+      const at = made.indexOf(name);
+      if (at >= 0) made.splice(at, 1);
+      return at < 0;
+    })
+    .concat(made.map((name) => `${name}, not in the database`));
 }
 
 async function planted<T>(statements: string, look: () => Promise<T>): Promise<T> {
@@ -74,13 +84,22 @@ describe('functions, views and row security', () => {
   });
 
   it.each([
-    [`CREATE OR REPLACE FUNCTION weir.period_end(period text, day date) RETURNS date LANGUAGE sql IMMUTABLE AS 'SELECT day'`, 'weir.period_end(text,date)'],
+    [
+      `CREATE OR REPLACE FUNCTION weir.period_end(period text, day date) RETURNS date LANGUAGE sql IMMUTABLE AS 'SELECT day'`,
+      'weir.period_end(text,date)',
+    ],
     ['ALTER FUNCTION weir.settle SECURITY DEFINER', 'weir.settle('],
     ['ALTER VIEW analytics.calls SET (security_invoker = false)', 'analytics.calls'],
-    [`CREATE OR REPLACE VIEW analytics.reconciliations WITH (security_invoker = true) AS SELECT run_on, from_at, to_at, compared_up_to, ended_at, compared_calls, proxy_cost AS our_cost, our_cost AS proxy_cost, missing_here,
-      missing_at_proxy, tokens_differ, cost_differs, corrected, not_corrected FROM reconciliations`, 'analytics.reconciliations'],
+    [
+      `CREATE OR REPLACE VIEW analytics.reconciliations WITH (security_invoker = true) AS SELECT run_on, from_at, to_at, compared_up_to, ended_at, compared_calls, proxy_cost AS our_cost, our_cost AS proxy_cost, missing_here,
+      missing_at_proxy, tokens_differ, cost_differs, corrected, not_corrected FROM reconciliations`,
+      'analytics.reconciliations',
+    ],
     [`COMMENT ON COLUMN analytics.calls.cost IS 'another'`, 'analytics.calls'],
-    ['DROP POLICY users_readers ON users; CREATE POLICY users_readers ON users FOR SELECT USING (true)', 'row security of users'],
+    [
+      'DROP POLICY users_readers ON users; CREATE POLICY users_readers ON users FOR SELECT USING (true)',
+      'row security of users',
+    ],
     ['ALTER TABLE budgets DISABLE ROW LEVEL SECURITY', 'row security of budgets'],
   ])('would be found to be another one: %s', async (statement, name) => {
     // What a file may replace only with the same arguments is no matter here: the statement comes before.
@@ -90,7 +109,10 @@ describe('functions, views and row security', () => {
 
   it('have each a file, and files that are listed', async () => {
     expect(await withoutFile()).toEqual([]);
-    const files = readdirSync(SERVICES, { recursive: true }).map(String).filter((file) => file.endsWith('.sql')).sort();
+    const files = readdirSync(SERVICES, { recursive: true })
+      .map(String)
+      .filter((file) => file.endsWith('.sql'))
+      .sort();
     expect(files).toEqual([...SQL_FILES].sort());
   });
 
@@ -105,7 +127,11 @@ describe('functions, views and row security', () => {
 });
 
 test('no line of a file is longer than 120 columns', () => {
-  const long = SQL_FILES.flatMap((file) => readSqlFile(file).split('\n').flatMap((line, i) => (line.length > 120 ? [`${file}:${i + 1}`] : [])));
+  const long = SQL_FILES.flatMap((file) =>
+    readSqlFile(file)
+      .split('\n')
+      .flatMap((line, i) => (line.length > 120 ? [`${file}:${i + 1}`] : [])),
+  );
   expect(long).toEqual([]);
 });
 
@@ -121,13 +147,21 @@ describe('a migration', () => {
 
   const run = promisify(execFile);
   const migrate = async (): Promise<string> =>
-    (await run(process.execPath, ['-r', path.join(ROOT, 'test/support/register-ts.js'), path.join(copy, 'src/migrate.ts')], { env: { ...process.env, DATABASE_URL: database.url } })).stdout;
+    (
+      await run(
+        process.execPath,
+        ['-r', path.join(ROOT, 'test/support/register-ts.js'), path.join(copy, 'src/migrate.ts')],
+        { env: { ...process.env, DATABASE_URL: database.url } },
+      )
+    ).stdout;
   const at = (file: string): string => path.join(copy, 'src/services', file);
   /** Loads are counted by what the files do. */
   const load = (name: string): string => `INSERT INTO loads VALUES ('${name}');\n`;
   const restore = (...files: string[]): void => files.forEach((file) => writeFileSync(at(file), readSqlFile(file)));
-  const loads = async (): Promise<string[]> => (await client.query<{ name: string }>('SELECT name FROM loads ORDER BY ctid')).rows.map(({ name }) => name);
-  const hashes = async (): Promise<unknown[]> => (await client.query('SELECT name, hash, loaded_at FROM sql_files ORDER BY name')).rows;
+  const loads = async (): Promise<string[]> =>
+    (await client.query<{ name: string }>('SELECT name FROM loads ORDER BY ctid')).rows.map(({ name }) => name);
+  const hashes = async (): Promise<unknown[]> =>
+    (await client.query('SELECT name, hash, loaded_at FROM sql_files ORDER BY name')).rows;
   const END = 'ledger/sql/period_end.sql';
   const START = 'ledger/sql/period_start.sql';
   const PERCENTILE = 'analytics/sql/percentile.sql';
@@ -147,16 +181,24 @@ describe('a migration', () => {
     const before = await hashes();
     appendFileSync(at(PERCENTILE), load('percentile'));
     writeFileSync(at(END), readSqlFile(END).replace(/\d+ month|1 month/i, '2 months') + load('end'));
-    await client.query(`CREATE OR REPLACE FUNCTION weir.period_end(v_period text, v_day date) RETURNS date LANGUAGE sql IMMUTABLE AS 'SELECT v_day'`).catch(() => undefined);
+    await client
+      .query(
+        `CREATE OR REPLACE FUNCTION weir.period_end(v_period text, v_day date) RETURNS date LANGUAGE sql IMMUTABLE AS 'SELECT v_day'`,
+      )
+      .catch(() => undefined);
     await migrate();
     expect(await loads()).toEqual(['end', 'percentile']);
-    const changed = (await hashes()).filter((row) => !before.some((old) => JSON.stringify(old) === JSON.stringify(row)));
+    const changed = (await hashes()).filter(
+      (row) => !before.some((old) => JSON.stringify(old) === JSON.stringify(row)),
+    );
     expect(changed.map((row) => (row as { name: string }).name)).toEqual([PERCENTILE, END]);
     await migrate();
     expect(await loads()).toEqual(['end', 'percentile']);
     restore(PERCENTILE, END);
     await migrate();
-    expect((await hashes()).map((row) => (row as { hash: string }).hash)).toEqual(before.map((row) => (row as { hash: string }).hash));
+    expect((await hashes()).map((row) => (row as { hash: string }).hash)).toEqual(
+      before.map((row) => (row as { hash: string }).hash),
+    );
     expect(await planted('', differences)).toEqual([]);
   });
 
@@ -165,7 +207,10 @@ describe('a migration', () => {
     const was = await definitions();
     appendFileSync(at(START), `${load('start')}CREATE FUNCTION weir.half() RETURNS int LANGUAGE sql AS 'SELECT 1';\n`);
     appendFileSync(at(PERCENTILE), 'CREATE OR REPLACE VIEW analytics.broken AS SELECT no_such_column FROM plans;\n');
-    await expect(migrate()).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('column "no_such_column" does not exist') });
+    await expect(migrate()).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('column "no_such_column" does not exist'),
+    });
     expect(await loads()).toEqual([]);
     expect(await hashes()).toEqual(before);
     expect(await definitions()).toEqual(was);

@@ -10,7 +10,12 @@ import { insertUsage, usageRow, type UsageRow } from '../usage/usage-rows';
 
 const EXPORT_USAGE = operation('export-usage');
 
-export interface Fetched { status: number; headers: Headers; body: Buffer; text: string }
+export interface Fetched {
+  status: number;
+  headers: Headers;
+  body: Buffer;
+  text: string;
+}
 
 /** Two replicas on one database, and two organisations. */
 export class ExportScene {
@@ -30,7 +35,14 @@ export class ExportScene {
     const config = { secretKey: randomBytes(32).toString('base64'), trustedProxies: ['127.0.0.1'] };
     const app = await startTestApp({ database, upstream: provider, config });
     const other = await startTestApp({ database, upstream: provider, config });
-    return new ExportScene(database, provider, app, other, await createWorld(database.db, { name: 'Ours' }), await createWorld(database.db, { name: 'Theirs' }));
+    return new ExportScene(
+      database,
+      provider,
+      app,
+      other,
+      await createWorld(database.db, { name: 'Ours' }),
+      await createWorld(database.db, { name: 'Theirs' }),
+    );
   }
 
   /** Two organisations in which nothing has happened yet, at the time that it is. */
@@ -52,7 +64,12 @@ export class ExportScene {
 
   /** A settled call of our member. */
   row(fields: Partial<UsageRow> = {}): UsageRow {
-    return usageRow({ organization_id: this.ours.organizationId, user_id: this.ours.member.id, occurred_at: '2026-11-20T10:00:00.000001Z', ...fields });
+    return usageRow({
+      organization_id: this.ours.organizationId,
+      user_id: this.ours.member.id,
+      occurred_at: '2026-11-20T10:00:00.000001Z',
+      ...fields,
+    });
   }
 
   async settle(...rows: UsageRow[]): Promise<UsageRow[]> {
@@ -64,12 +81,23 @@ export class ExportScene {
   async settleMany(count: number, beginning = '2026-10-01T00:00:00Z'): Promise<void> {
     const from = Date.parse(beginning);
     const rows = Array.from({ length: count }, (_, i) =>
-      this.row({ occurred_at: new Date(from + i * 1_000).toISOString(), agent: i % 7 === 0 ? `agent "${'é'.repeat(i % 50)}"` : null, model: `model-${i % 3}`, uncached_prompt_tokens: i, cost: i % 11 === 0 ? null : '0.001' }),
+      this.row({
+        occurred_at: new Date(from + i * 1_000).toISOString(),
+        agent: i % 7 === 0 ? `agent "${'é'.repeat(i % 50)}"` : null,
+        model: `model-${i % 3}`,
+        uncached_prompt_tokens: i,
+        cost: i % 11 === 0 ? null : '0.001',
+      }),
     );
     await insertUsage(this.database.db, rows);
   }
 
-  ask(user: TestUser, filter: UsageFilter | null = null, pricesAsOf: Date | null = null, headers: Record<string, string> = {}): Promise<GraphqlReply<any>> {
+  ask(
+    user: TestUser,
+    filter: UsageFilter | null = null,
+    pricesAsOf: Date | null = null,
+    headers: Record<string, string> = {},
+  ): Promise<GraphqlReply<any>> {
     return this.app.graphql(user.token, EXPORT_USAGE, { filter, pricesAsOf }, { headers });
   }
 
@@ -85,7 +113,11 @@ export class ExportScene {
     return url.replace(new URL(this.app.url).host, new URL(this.other.url).host);
   }
 
-  async file(user: TestUser, filter: UsageFilter | null = null, pricesAsOf: Date | null = null): Promise<Record<string, string>[]> {
+  async file(
+    user: TestUser,
+    filter: UsageFilter | null = null,
+    pricesAsOf: Date | null = null,
+  ): Promise<Record<string, string>[]> {
     const fetched = await get(await this.link(user, filter, pricesAsOf));
     if (fetched.status !== 200) throw new Error(fetched.text);
     return records(fetched.text);
@@ -102,7 +134,7 @@ export async function get(url: string, headers: Record<string, string> = {}, met
 export function parseCsv(text: string): string[][] {
   const lines: string[][] = [[]];
   const cell = /"((?:[^"]|"")*)"|[^",\r\n]*/y;
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     cell.lastIndex = at;
     const [raw, quoted] = cell.exec(text)!;
     lines.at(-1)!.push(quoted === undefined ? raw : quoted.replaceAll('""', '"'));
@@ -111,7 +143,8 @@ export function parseCsv(text: string): string[][] {
     else if (text.startsWith('\r\n', at)) {
       at += 2;
       if (at < text.length) lines.push([]);
-    } else throw new Error(`neither a comma nor a line's end at ${at}: ${JSON.stringify(text.slice(at - 20, at + 20))}`);
+    } else
+      throw new Error(`neither a comma nor a line's end at ${at}: ${JSON.stringify(text.slice(at - 20, at + 20))}`);
   }
   return lines;
 }

@@ -13,7 +13,8 @@ beforeEach(() => scene.renew());
 afterAll(() => scene.close());
 
 const NOW = '2026-11-21T12:00:00.000Z';
-const clockAfter = (ms: number): Promise<void> => setClock(scene.database.db, new Date(Date.parse(NOW) + ms).toISOString());
+const clockAfter = (ms: number): Promise<void> =>
+  setClock(scene.database.db, new Date(Date.parse(NOW) + ms).toISOString());
 const MINUTE = 60_000;
 /** Status, code and text of a refusal, which has the shape of the graph's errors. */
 const refusal = ({ status, text, headers }: Fetched): { status: number; code: string; message: string } => {
@@ -35,19 +36,43 @@ describe('a link to a file of calls', () => {
       const { status, text } = await get(url.replace(token, token.slice(0, i) + other + token.slice(i + 1)));
       answers.add(`${status} ${text}`);
     }
-    for (const wrong of ['', 'x', '.', '..%2f', '1.', token.split('.')[0]!, `${token}.`, `${token}/`, `x${token}`, 'A'.repeat(7_000)]) {
+    for (const wrong of [
+      '',
+      'x',
+      '.',
+      '..%2f',
+      '1.',
+      token.split('.')[0]!,
+      `${token}.`,
+      `${token}/`,
+      `x${token}`,
+      'A'.repeat(7_000),
+    ]) {
       const { status, text } = await get(url.replace(token, wrong));
       answers.add(`${status} ${text}`);
     }
-    expect([...answers]).toEqual(['404 {"errors":[{"message":"There is no such file.","extensions":{"code":"NOT_FOUND"}}]}']);
+    expect([...answers]).toEqual([
+      '404 {"errors":[{"message":"There is no such file.","extensions":{"code":"NOT_FOUND"}}]}',
+    ]);
     expect((await get(url)).status).toBe(200);
   });
 
   it('of another installation is no link here', async () => {
     const url = await scene.link(scene.ours.member);
     const stranger = new ExportLinks(randomBytes(32).toString('base64'));
-    const link = { organizationId: scene.ours.organizationId, userId: scene.ours.operator.id, tokenId: null, filter: { organizationIds: null, userIds: null }, asOf: new Date(), names: '0/0/0', madeAt: new Date() };
-    expect(refusal(await get(url.replace(tokenOf(url), stranger.tokenOf(link)!)))).toMatchObject({ status: 404, code: 'NOT_FOUND' });
+    const link = {
+      organizationId: scene.ours.organizationId,
+      userId: scene.ours.operator.id,
+      tokenId: null,
+      filter: { organizationIds: null, userIds: null },
+      asOf: new Date(),
+      names: '0/0/0',
+      madeAt: new Date(),
+    };
+    expect(refusal(await get(url.replace(tokenOf(url), stranger.tokenOf(link)!)))).toMatchObject({
+      status: 404,
+      code: 'NOT_FOUND',
+    });
   });
 
   it('says who, what and when, and nothing that is secret', async () => {
@@ -64,7 +89,11 @@ describe('a link to a file of calls', () => {
     await clockAfter(15 * MINUTE);
     expect((await get(url)).status).toBe(200);
     await clockAfter(15 * MINUTE + 1);
-    expect(refusal(await get(url))).toEqual({ status: 410, code: 'NOT_FOUND', message: expect.stringContaining('exportUsage') });
+    expect(refusal(await get(url))).toEqual({
+      status: 410,
+      code: 'NOT_FOUND',
+      message: expect.stringContaining('exportUsage'),
+    });
     expect((await get(url, {}, 'HEAD')).status).toBe(410);
   });
 
@@ -77,8 +106,17 @@ describe('a link to a file of calls', () => {
     expect(tag).toMatch(/^"[\w-]{22}"$/);
     const rest = (headers: Record<string, string>): Promise<Fetched> => get(scene.elsewhere(url), headers);
     await clockAfter(24 * 60 * MINUTE);
-    expect([(await rest({ range: 'bytes=100-', 'if-range': tag })).status, (await rest({ range: 'bytes=100-', 'if-range': tag })).body]).toEqual([206, whole.body.subarray(100)]);
-    for (const headers of [{ range: 'bytes=100-' }, { range: 'bytes=100-', 'if-range': '"x"' }, { 'if-range': tag }, {}] as Record<string, string>[]) expect(refusal(await rest(headers))).toMatchObject({ status: 410 });
+    expect([
+      (await rest({ range: 'bytes=100-', 'if-range': tag })).status,
+      (await rest({ range: 'bytes=100-', 'if-range': tag })).body,
+    ]).toEqual([206, whole.body.subarray(100)]);
+    for (const headers of [
+      { range: 'bytes=100-' },
+      { range: 'bytes=100-', 'if-range': '"x"' },
+      { 'if-range': tag },
+      {},
+    ] as Record<string, string>[])
+      expect(refusal(await rest(headers))).toMatchObject({ status: 410 });
     await clockAfter(24 * 60 * MINUTE + 1);
     expect(refusal(await rest({ range: 'bytes=100-', 'if-range': tag }))).toMatchObject({ status: 410 });
   });
@@ -88,7 +126,8 @@ describe('a link to a file of calls', () => {
     const { people } = scene.app.services;
     await scene.settle(scene.row());
     const denied = async (url: string): Promise<void> => {
-      for (const where of [url, scene.elsewhere(url)]) expect(refusal(await get(where))).toEqual({ status: 403, code: 'FORBIDDEN', message: expect.any(String) });
+      for (const where of [url, scene.elsewhere(url)])
+        expect(refusal(await get(where))).toEqual({ status: 403, code: 'FORBIDDEN', message: expect.any(String) });
     };
     const ofAnalyst = await scene.link(analyst);
     await people.setUserRole(admin.viewer, analyst.id, 'MEMBER');
@@ -114,7 +153,10 @@ describe('a link to a file of calls', () => {
   it('an operator who no longer is one reads nothing of others', async () => {
     const { db } = scene.database;
     const { operator } = scene.ours;
-    const [all, own] = [await scene.link(operator), await scene.link(operator, { organizationIds: [scene.ours.organizationId] })];
+    const [all, own] = [
+      await scene.link(operator),
+      await scene.link(operator, { organizationIds: [scene.ours.organizationId] }),
+    ];
     await db.query(`UPDATE users SET role = 'ADMIN' WHERE id = $1`, [operator.id]);
     expect([(await get(all)).status, (await get(own)).status]).toEqual([403, 200]);
   });
@@ -124,21 +166,42 @@ describe('a link to a file of calls', () => {
     const { analyst, member, organizationId } = scene.ours;
     await scene.settle(scene.row());
     const changes: [sql: string, id: string, back: string][] = [
-      [`UPDATE users SET name = 'Someone Else' WHERE id = $1`, member.id, `UPDATE users SET name = 'Ours member' WHERE id = $1`],
-      [`UPDATE organizations SET name = 'Renamed' WHERE id = $1`, organizationId, `UPDATE organizations SET name = 'Ours' WHERE id = $1`],
-      [`UPDATE usage_retention SET dropped_before = '2026-01-01T00:00:00Z' WHERE $1 <> ''`, 'x', `UPDATE usage_retention SET dropped_before = '-infinity' WHERE $1 <> ''`],
+      [
+        `UPDATE users SET name = 'Someone Else' WHERE id = $1`,
+        member.id,
+        `UPDATE users SET name = 'Ours member' WHERE id = $1`,
+      ],
+      [
+        `UPDATE organizations SET name = 'Renamed' WHERE id = $1`,
+        organizationId,
+        `UPDATE organizations SET name = 'Ours' WHERE id = $1`,
+      ],
+      [
+        `UPDATE usage_retention SET dropped_before = '2026-01-01T00:00:00Z' WHERE $1 <> ''`,
+        'x',
+        `UPDATE usage_retention SET dropped_before = '-infinity' WHERE $1 <> ''`,
+      ],
     ];
     const url = await scene.link(analyst);
     const { body } = await get(url);
     for (const [sql, id, back] of changes) {
       await db.query(sql, [id]);
-      for (const where of [url, scene.elsewhere(url)]) for (const headers of [{}, { range: 'bytes=10-' }] as Record<string, string>[]) expect([sql, refusal(await get(where, headers))]).toEqual([sql, { status: 410, code: 'NOT_FOUND', message: expect.stringContaining('exportUsage') }]);
+      for (const where of [url, scene.elsewhere(url)])
+        for (const headers of [{}, { range: 'bytes=10-' }] as Record<string, string>[])
+          expect([sql, refusal(await get(where, headers))]).toEqual([
+            sql,
+            { status: 410, code: 'NOT_FOUND', message: expect.stringContaining('exportUsage') },
+          ]);
       await db.query(back, [id]);
       expect((await get(url)).body).toEqual(body);
     }
     // Of another organisation, or of somebody who came later, it is about nobody in the file.
     await db.query(`UPDATE users SET name = 'Someone Else' WHERE id = $1`, [scene.theirs.member.id]);
-    await scene.app.services.people.createUser(scene.ours.admin.viewer, { name: 'New', role: 'MEMBER', planId: scene.ours.planId });
+    await scene.app.services.people.createUser(scene.ours.admin.viewer, {
+      name: 'New',
+      role: 'MEMBER',
+      planId: scene.ours.planId,
+    });
     expect((await get(url)).body).toEqual(body);
   });
 
@@ -155,14 +218,21 @@ describe('a link to a file of calls', () => {
       await scene.database.db.query(`ALTER TABLE hidden RENAME TO llm_usage`);
     }
     await waitFor(() => scene.app.log.some(({ message }) => message === 'an export was read'));
-    const said = scene.app.log.map(({ object, message }) => `${message} ${JSON.stringify(object)} ${object instanceof Error ? object.stack : ''} ${String((object as { err?: Error }).err?.stack)}`);
+    const said = scene.app.log.map(
+      ({ object, message }) =>
+        `${message} ${JSON.stringify(object)} ${object instanceof Error ? object.stack : ''} ${String((object as { err?: Error }).err?.stack)}`,
+    );
     expect(said.filter((line) => line.includes(token) || line.includes(token.slice(20, 60)))).toEqual([]);
     expect(said.length).toBeGreaterThan(1);
   });
 
   it('of one user, three are read at a time, and the fourth is told when to come again', async () => {
     // More than what lies in the buffers between the two.
-    await scene.settle(...Array.from({ length: 2_500 }, (_, i) => scene.row({ occurred_at: new Date(Date.UTC(2026, 9, 1) + i).toISOString(), agent: 'x'.repeat(8_000) })));
+    await scene.settle(
+      ...Array.from({ length: 2_500 }, (_, i) =>
+        scene.row({ occurred_at: new Date(Date.UTC(2026, 9, 1) + i).toISOString(), agent: 'x'.repeat(8_000) }),
+      ),
+    );
     const { member, analyst } = scene.ours;
     const url = await scene.link(member);
     const running: Response[] = [];

@@ -53,9 +53,21 @@ afterAll(() => database.close());
 async function open(limits: ExportServiceDeps['limits'] = {}): Promise<(filter?: UsageFilter) => Promise<string>> {
   const { db } = database;
   store = new WatchedStore(db);
-  const user = (id: string) => ({ id, organizationId: world.organizationId, name: '', email: null, externalId: null, role: 'ANALYST' as const, planId: world.planId, blocked: false, createdAt: new Date() });
+  const user = (id: string) => ({
+    id,
+    organizationId: world.organizationId,
+    name: '',
+    email: null,
+    externalId: null,
+    role: 'ANALYST' as const,
+    planId: world.planId,
+    blocked: false,
+    createdAt: new Date(),
+  });
   const exports = new ExportService({
-    store, logger, limits: { countWholeMs: 0, ...limits },
+    store,
+    logger,
+    limits: { countWholeMs: 0, ...limits },
     links: new ExportLinks(randomBytes(32).toString('base64')),
     asOf: new AsOf(db),
     auth: { ended: async (viewers) => new Set(viewers.filter(({ userId }) => ended.has(userId))) },
@@ -67,11 +79,19 @@ async function open(limits: ExportServiceDeps['limits'] = {}): Promise<(filter?:
   return async (filter = {}) => base + (await exports.link(world.analyst.viewer, filter, null)).path;
 }
 
-const row = (ms: number, fields: Partial<UsageRow> = {}): UsageRow => usageRow({ organization_id: world.organizationId, user_id: world.member.id, occurred_at: new Date(Date.UTC(2026, 9, 1) + ms).toISOString(), ...fields });
+const row = (ms: number, fields: Partial<UsageRow> = {}): UsageRow =>
+  usageRow({
+    organization_id: world.organizationId,
+    user_id: world.member.id,
+    occurred_at: new Date(Date.UTC(2026, 9, 1) + ms).toISOString(),
+    ...fields,
+  });
 /** Pages of 10 MB, which no buffer between two processes holds. */
 const settleLarge = async (count: number): Promise<void> => {
   const template = row(0, { agent: 'x'.repeat(2_000) });
-  const columns = Object.keys(template).filter((name) => !['organization_id', 'id', 'occurred_at'].includes(name)).join(', ');
+  const columns = Object.keys(template)
+    .filter((name) => !['organization_id', 'id', 'occurred_at'].includes(name))
+    .join(', ');
   await database.db.query(
     `INSERT INTO llm_usage (organization_id, id, occurred_at, batch_id, ${columns}) SELECT organization_id, id || n, occurred_at + n * interval '1 millisecond', 0, ${columns} FROM json_populate_record(NULL::llm_usage, $1::json), generate_series(1, $2::integer) AS n`,
     [JSON.stringify(template), count],
@@ -122,7 +142,8 @@ describe('making a file', () => {
   it('counting the bytes ends with the client, too', async () => {
     const link = await open({ countWholeMs: 60_000 });
     await insertUsage(database.db, [row(1), row(40 * 86_400_000)]);
-    const connections = (): Promise<number> => new Promise((resolve) => server.server.getConnections((_error, count) => resolve(count)));
+    const connections = (): Promise<number> =>
+      new Promise((resolve) => server.server.getConnections((_error, count) => resolve(count)));
     const gone = new Promise<void>((resolve) => {
       store.before = async () => {
         store.before = () => {};
@@ -145,12 +166,20 @@ describe('making a file', () => {
     const response = await fetch(await link());
     await expect(response.arrayBuffer()).rejects.toThrow('terminated');
     await waitFor(readEnded);
-    expect(logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual(['an export broke off']);
+    expect(logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+      'an export broke off',
+    ]);
   });
 
   it.each([
-    ['a name is changed', () => database.db.query(`UPDATE users SET name = 'Renamed' WHERE id = $1`, [world.member.id])],
-    ['calls are dropped', () => database.db.query(`UPDATE usage_retention SET dropped_before = '2026-10-01T00:00:07Z'`)],
+    [
+      'a name is changed',
+      () => database.db.query(`UPDATE users SET name = 'Renamed' WHERE id = $1`, [world.member.id]),
+    ],
+    [
+      'calls are dropped',
+      () => database.db.query(`UPDATE usage_retention SET dropped_before = '2026-10-01T00:00:07Z'`),
+    ],
   ])('breaks off rather than mix two files: %s in the middle', async (_what, change) => {
     const link = await open();
     await settleLarge(10_000);
@@ -174,7 +203,10 @@ describe('making a file', () => {
 
   it('looks at shorter spans where a statement takes too long, and gives the same file', async () => {
     const link = await open();
-    await insertUsage(database.db, Array.from({ length: 500 }, (_, i) => row(i * 3_600_000)));
+    await insertUsage(
+      database.db,
+      Array.from({ length: 500 }, (_, i) => row(i * 3_600_000)),
+    );
     const url = await link();
     const { body } = await get(url);
     const easily = store.asked.length;
@@ -196,7 +228,11 @@ describe('making a file', () => {
     const link = await open();
     const years = [row(-20 * 365 * 86_400_000), row(-3 * 365 * 86_400_000), row(0)];
     await insertUsage(database.db, years);
-    expect(parseCsv((await get(await link({ from: new Date('0001-01-01T00:00:00Z') }))).text).slice(1).map(([id]) => id)).toEqual(years.map(({ id }) => id));
+    expect(
+      parseCsv((await get(await link({ from: new Date('0001-01-01T00:00:00Z') }))).text)
+        .slice(1)
+        .map(([id]) => id),
+    ).toEqual(years.map(({ id }) => id));
     expect(store.asked.length).toBeLessThanOrEqual(6);
   });
 });
@@ -206,12 +242,19 @@ describe('counting a file', () => {
     const link = await open({ countPartMs: 0 });
     await insertUsage(database.db, [row(1)]);
     const answer = await get(await link(), { range: 'bytes=5-' });
-    expect([answer.status, answer.headers.get('retry-after'), JSON.parse(answer.text).errors[0].extensions.code]).toEqual([503, '1', 'SERVICE_UNAVAILABLE']);
+    expect([
+      answer.status,
+      answer.headers.get('retry-after'),
+      JSON.parse(answer.text).errors[0].extensions.code,
+    ]).toEqual([503, '1', 'SERVICE_UNAVAILABLE']);
   });
 
   it('is done once for all who ask for parts of the same file at the same time, and not again afterwards', async () => {
     const link = await open();
-    await insertUsage(database.db, Array.from({ length: 3_000 }, (_, i) => row(i)));
+    await insertUsage(
+      database.db,
+      Array.from({ length: 3_000 }, (_, i) => row(i)),
+    );
     const url = await link();
     const parts = await Promise.all(['bytes=0-99', 'bytes=100-299', 'bytes=300-'].map((range) => get(url, { range })));
     expect(parts.map(({ status }) => status)).toEqual([206, 206, 206]);
@@ -223,7 +266,10 @@ describe('counting a file', () => {
 
   it('begins in the middle of a file that it knows, and not at its beginning', async () => {
     const link = await open();
-    await insertUsage(database.db, Array.from({ length: 12_000 }, (_, i) => row(i)));
+    await insertUsage(
+      database.db,
+      Array.from({ length: 12_000 }, (_, i) => row(i)),
+    );
     const url = await link();
     const { body } = await get(url);
     const before = store.asked.length;

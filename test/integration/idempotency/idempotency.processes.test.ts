@@ -19,7 +19,11 @@ describe('an idempotency key when clients and processes go', () => {
     await expect(lost).rejects.toThrow();
     const again = scene.second.graphql(scene.member.token, KEYED, { input: question });
     head.open();
-    expect((await again).data.chat).toMatchObject({ __typename: 'ChatReply', replayed: true, answer: { content: 'late' } });
+    expect((await again).data.chat).toMatchObject({
+      __typename: 'ChatReply',
+      replayed: true,
+      answer: { content: 'late' },
+    });
     expect(asked() - before).toBe(1);
   });
 
@@ -45,7 +49,10 @@ describe('an idempotency key when clients and processes go', () => {
     const first = chat(question);
     await scene.fixture.provider.completion(before);
     const leaving = await startTestApp({ database: scene.fixture.database, upstream: scene.fixture.provider });
-    const ask = (content: string) => leaving.graphql(scene.member.token, KEYED, { input: { model: 'test-chat', messages: [{ role: 'USER', content }], idempotencyKey: question.idempotencyKey } });
+    const ask = (content: string) =>
+      leaving.graphql(scene.member.token, KEYED, {
+        input: { model: 'test-chat', messages: [{ role: 'USER', content }], idempotencyKey: question.idempotencyKey },
+      });
     // The first request of a server takes longer than those after it.
     expect((await ask('other')).data.chat).toMatchObject({ __typename: 'IdempotencyConflict' });
     const waiting = ask('q');
@@ -56,7 +63,11 @@ describe('an idempotency key when clients and processes go', () => {
     next.catch(() => {});
     const stopped = leaving.stop();
     // A connection that is cut would reject.
-    expect((await eventually(waiting, 'the answer to the one who waits')).errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: 1_000 }) })]);
+    expect((await eventually(waiting, 'the answer to the one who waits')).errors).toEqual([
+      expect.objectContaining({
+        extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: 1_000 }),
+      }),
+    ]);
     await expect(next).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     await stopped;
     head.open();
@@ -65,7 +76,11 @@ describe('an idempotency key when clients and processes go', () => {
 
   it('of a call that the shutdown ends: who waits for it is told its end before the doors close', async () => {
     const before = asked();
-    const leaving = await startTestApp({ database: scene.fixture.database, upstream: scene.fixture.provider, config: { shutdownMs: 50 } });
+    const leaving = await startTestApp({
+      database: scene.fixture.database,
+      upstream: scene.fixture.provider,
+      config: { shutdownMs: 50 },
+    });
     scene.fixture.provider.script('test-chat', { pieces: ['one ', 'two'], hold: { after: 1, until: forever } });
     const question = { model: 'test-chat', messages: [{ role: 'USER', content: 'q' }], idempotencyKey: newKey() };
     const first = leaving.connect(scene.member.token).chatStream(question);
@@ -86,11 +101,17 @@ describe('an idempotency key when clients and processes go', () => {
     const before = asked();
     scene.fixture.provider.script('test-chat', { pieces: ['never'], holdHead: forever });
     const question = input('q', newKey());
-    const doomed = await startTestApp({ database: scene.fixture.database, upstream: scene.fixture.provider, config: { shutdownMs: 0 } });
+    const doomed = await startTestApp({
+      database: scene.fixture.database,
+      upstream: scene.fixture.provider,
+      config: { shutdownMs: 0 },
+    });
     const first = chat(question, doomed);
     await scene.fixture.provider.completion(before);
     const follower = chat(question);
-    await waitFor(async () => (await db.query('SELECT FROM idempotency_keys WHERE user_id = $1', [scene.member.id])).length === 1);
+    await waitFor(
+      async () => (await db.query('SELECT FROM idempotency_keys WHERE user_id = $1', [scene.member.id])).length === 1,
+    );
     await doomed.stop();
     const stopped = await replyOf(first);
     expect(stopped.finishReason).toBe('STOPPED');

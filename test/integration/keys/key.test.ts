@@ -23,13 +23,22 @@ const secretKey = randomBytes(32).toString('base64');
 const logger = memoryLogger();
 
 const newKeys = (): KeyService =>
-  new KeyService({ db: database.db, admin, secretKey, plans, modelsOf: (plan: Plan) => catalog.filter((id) => plan.models.includes(id)), logger });
+  new KeyService({
+    db: database.db,
+    admin,
+    secretKey,
+    plans,
+    modelsOf: (plan: Plan) => catalog.filter((id) => plan.models.includes(id)),
+    logger,
+  });
 const onlyKey = () => {
   expect(proxy.keys.size).toBe(1);
   return [...proxy.keys.values()][0]!;
 };
-const rowOf = async (userId: string): Promise<Record<string, unknown> | undefined> => (await database.db.query('SELECT * FROM virtual_keys WHERE user_id = $1', [userId]))[0];
-const teamOf = async (id: string): Promise<string> => `weir-${(await database.db.query<{ id: string }>('SELECT id FROM installation'))[0]!.id}-${id}`;
+const rowOf = async (userId: string): Promise<Record<string, unknown> | undefined> =>
+  (await database.db.query('SELECT * FROM virtual_keys WHERE user_id = $1', [userId]))[0];
+const teamOf = async (id: string): Promise<string> =>
+  `weir-${(await database.db.query<{ id: string }>('SELECT id FROM installation'))[0]!.id}-${id}`;
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -58,14 +67,23 @@ afterEach(async () => {
 describe('the first call of a user', () => {
   it('makes one key, in the team of the plan, named by user and plan, without a user of the proxy', async () => {
     const secret = await keys.keyFor(user.viewer);
-    expect(onlyKey()).toEqual({ key: secret, alias: await teamOf(user.id), teamId: await teamOf(planId), models: ['all-team-models'], metadata: { weir_user_id: user.id, weir_plan_id: planId }, blocked: false });
+    expect(onlyKey()).toEqual({
+      key: secret,
+      alias: await teamOf(user.id),
+      teamId: await teamOf(planId),
+      models: ['all-team-models'],
+      metadata: { weir_user_id: user.id, weir_plan_id: planId },
+      blocked: false,
+    });
     expect(proxy.teams.get(await teamOf(planId))).toEqual(['a', 'b']);
     expect(secret).toMatch(/^sk-weir-/);
   });
 
   it('makes one key when 50 come at once on two replicas', async () => {
     const replicas = [keys, newKeys()];
-    const secrets = await Promise.all(Array.from({ length: 50 }, (_, index) => replicas[index % 2]!.keyFor(user.viewer)));
+    const secrets = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => replicas[index % 2]!.keyFor(user.viewer)),
+    );
     expect(new Set(secrets).size).toBe(1);
     expect(onlyKey().key).toBe(secrets[0]);
     expect((await rowOf(user.id))!.confirmed).toBe(true);
@@ -95,7 +113,10 @@ describe('the first call of a user', () => {
     const row = (await rowOf(user.id))!;
     expect((row.secret as Buffer).includes(secret.slice(8))).toBe(false);
     expect(row.hint).toBe(secret.slice(-4));
-    expect(await keys.infoOf([user, { ...user, id: 'usr_none' }])).toEqual([{ hint: secret.slice(-4), createdAt: expect.any(Date), rotatedAt: null, blocked: false }, null]);
+    expect(await keys.infoOf([user, { ...user, id: 'usr_none' }])).toEqual([
+      { hint: secret.slice(-4), createdAt: expect.any(Date), rotatedAt: null, blocked: false },
+      null,
+    ]);
   });
 
   it('is asked of the proxy once: later calls and other replicas read it', async () => {
@@ -140,7 +161,9 @@ describe('the first call of a user', () => {
 
 describe('the team of a plan', () => {
   it('is told once per change, not per user, and not again without a change', async () => {
-    const users = await Promise.all(Array.from({ length: 5 }, () => createUser(database.db, { organizationId, planId })));
+    const users = await Promise.all(
+      Array.from({ length: 5 }, () => createUser(database.db, { organizationId, planId })),
+    );
     await Promise.all(users.map(({ viewer }) => keys.keyFor(viewer)));
     expect(proxy.count('POST /team/new')).toBe(1);
     expect(proxy.count('POST /team/update')).toBe(0);
@@ -175,7 +198,11 @@ describe('a change of the user', () => {
   it('moves the key with the plan, keeping its secret', async () => {
     const secret = await keys.keyFor(user.viewer);
     await change(`plan_id = '${otherPlanId}'`);
-    expect(onlyKey()).toMatchObject({ key: secret, teamId: await teamOf(otherPlanId), metadata: { weir_plan_id: otherPlanId } });
+    expect(onlyKey()).toMatchObject({
+      key: secret,
+      teamId: await teamOf(otherPlanId),
+      metadata: { weir_plan_id: otherPlanId },
+    });
     expect(proxy.teams.get(await teamOf(otherPlanId))).toEqual(['c']);
   });
 
@@ -232,7 +259,14 @@ describe('a change of the user', () => {
 
 describe('a key that cannot be decrypted any more, because WEIR_SECRET_KEY was changed', () => {
   const withOtherKey = (): KeyService =>
-    new KeyService({ db: database.db, admin, secretKey: randomBytes(32).toString('base64'), plans, modelsOf: (plan: Plan) => catalog.filter((id) => plan.models.includes(id)), logger });
+    new KeyService({
+      db: database.db,
+      admin,
+      secretKey: randomBytes(32).toString('base64'),
+      plans,
+      modelsOf: (plan: Plan) => catalog.filter((id) => plan.models.includes(id)),
+      logger,
+    });
 
   it('is replaced at the next call: one new key, said once, and the other replica finds it', async () => {
     const before = await keys.keyFor(user.viewer);
@@ -241,8 +275,14 @@ describe('a key that cannot be decrypted any more, because WEIR_SECRET_KEY was c
     const secrets = await Promise.all([changed.keyFor(user.viewer), changed.keyFor(user.viewer)]);
     expect(secrets[0]).not.toBe(before);
     expect(onlyKey()).toMatchObject({ key: secrets[0], alias: await teamOf(user.id), teamId: await teamOf(planId) });
-    expect((await rowOf(user.id))!).toMatchObject({ confirmed: true, hint: secrets[0]!.slice(-4), rotated_at: expect.any(Date) });
-    expect(logger.lines.filter(({ message }) => message.includes('WEIR_SECRET_KEY'))).toMatchObject([{ level: 'warn', fields: { userId: user.id } }]);
+    expect((await rowOf(user.id))!).toMatchObject({
+      confirmed: true,
+      hint: secrets[0]!.slice(-4),
+      rotated_at: expect.any(Date),
+    });
+    expect(logger.lines.filter(({ message }) => message.includes('WEIR_SECRET_KEY'))).toMatchObject([
+      { level: 'warn', fields: { userId: user.id } },
+    ]);
     changed.forget(user.id);
     await expect(changed.keyFor(user.viewer)).resolves.toBe(secrets[0]);
   });

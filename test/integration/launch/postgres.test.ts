@@ -14,7 +14,10 @@ afterEach(async () => {
   fs.rmSync(folder, { recursive: true });
 });
 
-const DATABASES = [{ name: 'weir', password: "it's/odd@" }, { name: 'litellm', password: 'b' }];
+const DATABASES = [
+  { name: 'weir', password: "it's/odd@" },
+  { name: 'litellm', password: 'b' },
+];
 async function start(more: Partial<PostgresOptions> = {}): Promise<RunningPostgres> {
   const server = await startPostgres({ folder, password: 'secret', databases: DATABASES, ...more });
   running.push(server);
@@ -49,7 +52,10 @@ describe('one that runs', () => {
   });
 
   test('keeps on disk what a commit promised: fsync and synchronous_commit are on', async () => {
-    const settings = await query(server.adminUrl, "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name");
+    const settings = await query(
+      server.adminUrl,
+      "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name",
+    );
     expect(settings.map(({ setting }) => setting)).toEqual(['on', 'on', 'on']);
   });
 
@@ -80,7 +86,10 @@ test('after kill -9 of the database itself the next start recovers', async () =>
 
 test('a pid file that names a living stranger does not stand in the way, and the stranger lives on', async () => {
   await (await start()).stop();
-  fs.writeFileSync(path.join(folder, 'data/postmaster.pid'), `${process.pid}\n${path.join(folder, 'data')}\n0\n5432\n\n\n0\n`);
+  fs.writeFileSync(
+    path.join(folder, 'data/postmaster.pid'),
+    `${process.pid}\n${path.join(folder, 'data')}\n0\n5432\n\n\n0\n`,
+  );
   await start();
 });
 
@@ -88,7 +97,11 @@ test('passwords that were lost are set anew, without loss of data', async () => 
   const server = await start();
   await query(server.url('weir', "it's/odd@"), 'CREATE TABLE kept AS SELECT 42 AS answer');
   await server.stop();
-  const next = await start({ password: "new'one", resetPassword: true, databases: [{ name: 'weir', password: 'new' }] });
+  const next = await start({
+    password: "new'one",
+    resetPassword: true,
+    databases: [{ name: 'weir', password: 'new' }],
+  });
   expect(await query(next.url('weir', 'new'), 'SELECT answer FROM kept')).toEqual([{ answer: 42 }]);
 });
 
@@ -98,5 +111,6 @@ test('as root, in a folder that nobody else may enter, it runs as somebody else,
   expect(fs.statSync(folder).mode & 0o777).toBe(0o700);
   if (process.getuid?.() !== 0) return;
   expect(findRunAs(process.execPath, path.join(folder, 'data')).name).not.toBe('self');
-  if (process.platform === 'linux') expect(/^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]).not.toBe('0');
+  if (process.platform === 'linux')
+    expect(/^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]).not.toBe('0');
 });

@@ -21,7 +21,10 @@ async function session(work: (client: Client) => Promise<void>): Promise<void> {
 
 test('while a budget of one organisation is being made, its calls wait and those of others do not', async () => {
   const { app, database, member } = fixture;
-  const other = await createUser(database.db, { organizationId: await createOrganization(database.db, 'Other'), planId: fixture.planId });
+  const other = await createUser(database.db, {
+    organizationId: await createOrganization(database.db, 'Other'),
+    planId: fixture.planId,
+  });
   await session(async (client) => {
     await client.query('BEGIN');
     await client.query('SELECT weir.lock_budgets($1)', [member.organizationId]);
@@ -41,12 +44,21 @@ test('while a budget of one organisation is being made, its calls wait and those
 test('a call that is being written down when the server is told to stop still runs, and is answered and booked', async () => {
   const { app, database, member } = fixture;
   // Admission stands still in the middle until it is let go.
-  await database.db.query('CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NEW; END $$');
-  await database.db.query('CREATE TRIGGER stand_still BEFORE INSERT ON calls_in_flight FOR EACH ROW EXECUTE FUNCTION stand_still()');
+  await database.db.query(
+    'CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NEW; END $$',
+  );
+  await database.db.query(
+    'CREATE TRIGGER stand_still BEFORE INSERT ON calls_in_flight FOR EACH ROW EXECUTE FUNCTION stand_still()',
+  );
   await session(async (client) => {
     await client.query('SELECT pg_advisory_lock(77)');
     const reply = app.chat(member.token, ask('late'));
-    await waitFor(async () => (await client.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted`)).rowCount! > 0, { what: 'the admission to stand still' });
+    await waitFor(
+      async () =>
+        (await client.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted`))
+          .rowCount! > 0,
+      { what: 'the admission to stand still' },
+    );
     const stopped = fixture.stopServer();
     await waitFor(() => app.running.isDraining, { what: 'the server to refuse new calls' });
     await client.query('SELECT pg_advisory_unlock(77)');

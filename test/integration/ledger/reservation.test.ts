@@ -13,7 +13,14 @@ import { PromptBound } from '../../../src/services/pipeline/operations/prompt-bo
 
 // What is reserved for a prompt: its bytes, and its tokens only where so much does not fit.
 const MODEL: CatalogModel = {
-  id: 'openai/gpt-4o', label: 'gpt-4o', provider: 'openai', mode: 'CHAT', contextWindow: null, maxOutputTokens: null, capabilities: [], fallbacks: [],
+  id: 'openai/gpt-4o',
+  label: 'gpt-4o',
+  provider: 'openai',
+  mode: 'CHAT',
+  contextWindow: null,
+  maxOutputTokens: null,
+  capabilities: [],
+  fallbacks: [],
 };
 const RATES = { input: '0.001', output: '0.002' };
 const MAX_TOKENS = 10;
@@ -52,10 +59,17 @@ const prepared = (): PreparedCall<ChatReply> => ({
   startedAt: performance.now(),
 });
 const limitTo = async (limit: string): Promise<void> => {
-  await budgetBench(database).budgets.set(world.admin.viewer, budgetOf({ scope: 'USER', subjectId: world.member.id, limit }));
+  await budgetBench(database).budgets.set(
+    world.admin.viewer,
+    budgetOf({ scope: 'USER', subjectId: world.member.id, limit }),
+  );
 };
 const reserved = async (): Promise<string | null> =>
-  (await database.db.query<{ hold: string }>('SELECT hold::text FROM calls_in_flight WHERE organization_id = $1', [world.organizationId]))[0]?.hold ?? null;
+  (
+    await database.db.query<{ hold: string }>('SELECT hold::text FROM calls_in_flight WHERE organization_id = $1', [
+      world.organizationId,
+    ])
+  )[0]?.hold ?? null;
 
 it('is the bytes of the prompt where they fit the budget', async () => {
   await limitTo(BY_BYTES);
@@ -96,7 +110,15 @@ it('is told to the operator when its group takes long, with the time for rows th
     return { waiting };
   });
   expect((await ended.waiting).kind).toBe('ADMITTED');
-  expect(slow).toEqual([{ what: 'admission', calls: 1, elapsedMs: expect.any(Number), statementMs: expect.any(Number), waitedMs: expect.any(Number) }]);
+  expect(slow).toEqual([
+    {
+      what: 'admission',
+      calls: 1,
+      elapsedMs: expect.any(Number),
+      statementMs: expect.any(Number),
+      waitedMs: expect.any(Number),
+    },
+  ]);
   expect(slow[0]!.waitedMs!).toBeGreaterThan(40);
   expect(slow[0]!.statementMs).toBeGreaterThanOrEqual(slow[0]!.waitedMs!);
   expect(slow[0]!.elapsedMs).toBeGreaterThanOrEqual(slow[0]!.statementMs);

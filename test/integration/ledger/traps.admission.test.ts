@@ -6,7 +6,8 @@ import { withMistake, type Mutation } from '../../support/ledger/mutate';
 import { kinds, Scene } from '../../support/ledger/scene';
 import { waitFor } from '../../support/wait';
 
-// Each trap is set twice: the ledger walks round it, and with the remedy taken out it falls in. So the tests see what they claim to see.
+// Each trap is set twice: the ledger walks round it, and with the remedy taken out it falls in. So the tests see what
+// they claim to see.
 let base: Scene;
 let scene: Scene;
 beforeAll(async () => {
@@ -18,28 +19,69 @@ beforeEach(async () => {
 afterEach(() => setClock(base.db, null));
 afterAll(() => base.close());
 
-const admit = async (client: Pick<Client, 'query'>, calls: readonly unknown[]): Promise<string[]> => (await client.query('SELECT weir.admit($1::json) AS answer', [JSON.stringify(calls)])).rows[0].answer.fates;
+const admit = async (client: Pick<Client, 'query'>, calls: readonly unknown[]): Promise<string[]> =>
+  (await client.query('SELECT weir.admit($1::json) AS answer', [JSON.stringify(calls)])).rows[0].answer.fates;
 /** A call as the function takes it. */
 const row = (nr: number, call: ReturnType<Scene['call']>): Record<string, unknown> => ({
-  nr, again: false, id: call.id, organization_id: call.organizationId, user_id: call.userId, token_id: call.tokenId, project_id: call.projectId, scenario: call.scenario, trace_id: call.traceId,
-  model: call.model, upstream: call.upstream, door: call.door, operation: call.operation, streamed: false, max_tokens: 1, prompt_tokens_estimate: 1, owner: call.owner, deadline_ms: 600_000, hold: call.hold, key: call.idempotency?.key, input_hash: call.idempotency?.inputHash,
+  nr,
+  again: false,
+  id: call.id,
+  organization_id: call.organizationId,
+  user_id: call.userId,
+  token_id: call.tokenId,
+  project_id: call.projectId,
+  scenario: call.scenario,
+  trace_id: call.traceId,
+  model: call.model,
+  upstream: call.upstream,
+  door: call.door,
+  operation: call.operation,
+  streamed: false,
+  max_tokens: 1,
+  prompt_tokens_estimate: 1,
+  owner: call.owner,
+  deadline_ms: 600_000,
+  hold: call.hold,
+  key: call.idempotency?.key,
+  input_hash: call.idempotency?.inputHash,
 });
 
 describe('a big call that does not fit, with a small one behind it in the same group', () => {
-  const ADMIT: Mutation[] = [[/SELECT min\(rooms\[m\]\) INTO room/, 'FOREACH place IN ARRAY mine LOOP rooms[place] := rooms[place] - c.hold; END LOOP; SELECT min(rooms[m]) INTO room']];
+  const ADMIT: Mutation[] = [
+    [
+      /SELECT min\(rooms\[m\]\) INTO room/,
+      'FOREACH place IN ARRAY mine LOOP rooms[place] := rooms[place] - c.hold; END LOOP; SELECT min(rooms[m]) INTO room',
+    ],
+  ];
   async function play(): Promise<string[]> {
     await scene.budget({ limit: '100' });
     // One group, since of two that are under way at a time the later one may be first.
-    return scene.session((client) => admit(client, ['60', '60', '30'].map((hold, i) => row(i + 1, scene.call(hold)))));
+    return scene.session((client) =>
+      admit(
+        client,
+        ['60', '60', '30'].map((hold, i) => row(i + 1, scene.call(hold))),
+      ),
+    );
   }
 
   it('refuses the big one and admits the small one', async () => {
     expect(await play()).toEqual(['ADMITTED', 'BUDGET_EXCEEDED', 'ADMITTED']);
-    expect((await scene.db.query('SELECT sum(held) AS held FROM budget_periods p JOIN budgets b ON b.id = p.budget_id WHERE b.organization_id = $1', [scene.organizationId]))[0]).toEqual({ held: '90' });
+    expect(
+      (
+        await scene.db.query(
+          'SELECT sum(held) AS held FROM budget_periods p JOIN budgets b ON b.id = p.budget_id WHERE b.organization_id = $1',
+          [scene.organizationId],
+        )
+      )[0],
+    ).toEqual({ held: '90' });
   });
 
   it('would be refused with it by a running sum', async () => {
-    expect(await withMistake(base.db, 'weir.admit', ADMIT, play)).toEqual(['ADMITTED', 'BUDGET_EXCEEDED', 'BUDGET_EXCEEDED']);
+    expect(await withMistake(base.db, 'weir.admit', ADMIT, play)).toEqual([
+      'ADMITTED',
+      'BUDGET_EXCEEDED',
+      'BUDGET_EXCEEDED',
+    ]);
   });
 });
 
@@ -72,12 +114,14 @@ describe('a limit that is lowered while admission waits for the period row', () 
 
 describe('a period row that two replicas make at the same moment', () => {
   // The row of the other one is not in the snapshot of the statement that waited for it.
-  const SAME_STATEMENT: Mutation[] = [[
-    /INSERT INTO budget_periods \(organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit\)([\s\S]*?)DO NOTHING;/,
-    `WITH made AS (INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit)$1DO NOTHING RETURNING budget_id, starts_on),
+  const SAME_STATEMENT: Mutation[] = [
+    [
+      /INSERT INTO budget_periods \(organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit\)([\s\S]*?)DO NOTHING;/,
+      `WITH made AS (INSERT INTO budget_periods (organization_id, budget_id, starts_on, starts_at, ends_at, limit_amount, soft_limit)$1DO NOTHING RETURNING budget_id, starts_on),
       seen AS (SELECT budget_id, starts_on FROM made UNION SELECT budget_id, starts_on FROM budget_periods)
       SELECT array_agg(t.id), array_agg(t.day) INTO room_budgets, room_dates FROM unnest(room_budgets, room_dates) AS t(id, day) JOIN seen AS s ON s.budget_id = t.id AND s.starts_on = t.day;`,
-  ]];
+    ],
+  ];
   async function play(): Promise<string[]> {
     const budgetId = await scene.budget({ limit: '100', fill: false });
     return scene.session(async (other) => {
@@ -114,7 +158,9 @@ describe('Havana on 2026-11-01, where midnight comes twice', () => {
     // The second time.
     await setClock(base.db, '2026-11-01T05:30:00Z');
     await scene.admitted(scene.call('2'));
-    const [{ overage: _, ...period }, ...more] = (await scene.periods(budgetId)) as [Awaited<ReturnType<Scene['periods']>>[number]];
+    const [{ overage: _, ...period }, ...more] = (await scene.periods(budgetId)) as [
+      Awaited<ReturnType<Scene['periods']>>[number],
+    ];
     expect(more).toEqual([]);
     return period;
   }
@@ -124,7 +170,10 @@ describe('Havana on 2026-11-01, where midnight comes twice', () => {
   });
 
   it('would begin its period in the future, and forget the hour before', async () => {
-    expect(await withMistake(base.db, 'weir.local_midnight', SECOND_TIME, play)).toMatchObject({ startsAt: '2026-11-01T05:00:00Z', spent: '0' });
+    expect(await withMistake(base.db, 'weir.local_midnight', SECOND_TIME, play)).toMatchObject({
+      startsAt: '2026-11-01T05:00:00Z',
+      spent: '0',
+    });
   });
 });
 
@@ -134,13 +183,22 @@ describe('an idempotency key', () => {
     // Two groups go at a time: what comes after the first two calls is one group.
     const inOneGroup = async (...calls: ReturnType<typeof scene.call>[]): Promise<string[]> =>
       kinds((await scene.a.admit([scene.call('1'), scene.call('1'), ...calls])).slice(2));
-    expect(await inOneGroup(...[1, 2, 3].map(() => scene.call('10', { key: 'k' })))).toEqual(['ADMITTED', 'RUNNING', 'RUNNING']);
-    expect(await inOneGroup(scene.call('1000', { key: 'l' }), scene.call('10', { key: 'l' }))).toEqual(['BUDGET_EXCEEDED', 'ADMITTED']);
+    expect(await inOneGroup(...[1, 2, 3].map(() => scene.call('10', { key: 'k' })))).toEqual([
+      'ADMITTED',
+      'RUNNING',
+      'RUNNING',
+    ]);
+    expect(await inOneGroup(scene.call('1000', { key: 'l' }), scene.call('10', { key: 'l' }))).toEqual([
+      'BUDGET_EXCEEDED',
+      'ADMITTED',
+    ]);
   });
 
   it('twice in a group would fail everybody if each claimed it', async () => {
     const answer = withMistake(base.db, 'weir.admit', [[/SELECT DISTINCT ON \(x\.user_id, x\.key\)/, 'SELECT']], () =>
-      scene.session((client) => admit(client, [row(1, scene.call('1', { key: 'k' })), row(2, scene.call('1', { key: 'k' }))])),
+      scene.session((client) =>
+        admit(client, [row(1, scene.call('1', { key: 'k' })), row(2, scene.call('1', { key: 'k' }))]),
+      ),
     );
     await expect(answer).rejects.toThrow(/cannot affect row a second time/);
   });
@@ -163,7 +221,12 @@ describe('an idempotency key', () => {
   });
 
   it('from two replicas would give two calls with DO NOTHING', async () => {
-    const doNothing: Mutation[] = [[/ON CONFLICT \(organization_id, user_id, key\) DO UPDATE SET[\s\S]*?(?=\s+-- Whether|\s+RETURNING)/, 'ON CONFLICT (organization_id, user_id, key) DO NOTHING']];
+    const doNothing: Mutation[] = [
+      [
+        /ON CONFLICT \(organization_id, user_id, key\) DO UPDATE SET[\s\S]*?(?=\s+-- Whether|\s+RETURNING)/,
+        'ON CONFLICT (organization_id, user_id, key) DO NOTHING',
+      ],
+    ];
     expect(await withMistake(base.db, 'weir.admit', doNothing, () => fromTwoReplicas('COMMIT'))).toEqual(['ADMITTED']);
   });
 
@@ -190,7 +253,8 @@ describe('an admission whose answer is lost', () => {
     };
     return new LedgerStore({ ...base.db, hot } as Db);
   };
-  const written = (): Promise<unknown[]> => scene.db.query('SELECT id FROM calls_in_flight WHERE organization_id = $1', [scene.organizationId]);
+  const written = (): Promise<unknown[]> =>
+    scene.db.query('SELECT id FROM calls_in_flight WHERE organization_id = $1', [scene.organizationId]);
 
   it('is asked again: written and held once', async () => {
     const budgetId = await scene.budget({ limit: '100' });

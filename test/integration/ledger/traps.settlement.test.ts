@@ -14,10 +14,16 @@ beforeEach(async () => {
 afterEach(() => setClock(base.db, null));
 afterAll(() => base.close());
 
-const rowsOf = async (): Promise<{ kind: string; cost: string }[]> => scene.db.query('SELECT kind, trim_scale(cost)::text AS cost FROM llm_usage WHERE organization_id = $1 ORDER BY correction, kind DESC', [scene.organizationId]);
+const rowsOf = async (): Promise<{ kind: string; cost: string }[]> =>
+  scene.db.query(
+    'SELECT kind, trim_scale(cost)::text AS cost FROM llm_usage WHERE organization_id = $1 ORDER BY correction, kind DESC',
+    [scene.organizationId],
+  );
 
 describe('a call that is settled twice', () => {
-  const ALWAYS_NEW: Mutation[] = [[/CASE WHEN is_all_new OR x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'coalesce(x.cost, 0)']];
+  const ALWAYS_NEW: Mutation[] = [
+    [/CASE WHEN is_all_new OR x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'coalesce(x.cost, 0)'],
+  ];
   async function play(): Promise<{ spent: string; held: string }> {
     const budgetId = await scene.budget({ limit: '100' });
     const [call] = await scene.admitted(scene.call('60'));
@@ -53,11 +59,37 @@ describe('a call that comes twice in one group', () => {
     const budgetId = await scene.budget({ limit: '100' });
     const [call] = await scene.admitted(scene.call('60'));
     const row = {
-      organization_id: scene.organizationId, occurred_at: call!.occurredAt, id: call!.call.id, user_id: scene.userId, token_id: scene.tokenId, project_id: scene.projectId, scenario: 'DEFAULT', trace_id: 't', streamed: false, door: 'GRAPHQL', operation: 'CHAT',
-      model: 'm', served_model: 'm', upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 1,
-      reasoning_tokens: 0, usage_source: 'PROVIDER', cost: '40', omitted_messages: 0, budget_ids: call!.heldOn.map(({ budgetId }) => budgetId), budget_dates: call!.heldOn.map(({ startsOn }) => startsOn),
+      organization_id: scene.organizationId,
+      occurred_at: call!.occurredAt,
+      id: call!.call.id,
+      user_id: scene.userId,
+      token_id: scene.tokenId,
+      project_id: scene.projectId,
+      scenario: 'DEFAULT',
+      trace_id: 't',
+      streamed: false,
+      door: 'GRAPHQL',
+      operation: 'CHAT',
+      model: 'm',
+      served_model: 'm',
+      upstream: 'DIRECT',
+      attempts: 1,
+      status: 'COMPLETED',
+      uncached_prompt_tokens: 1,
+      cache_read_tokens: 0,
+      cache_write_tokens: 0,
+      cache_write_one_hour_tokens: 0,
+      output_tokens: 1,
+      reasoning_tokens: 0,
+      usage_source: 'PROVIDER',
+      cost: '40',
+      omitted_messages: 0,
+      budget_ids: call!.heldOn.map(({ budgetId }) => budgetId),
+      budget_dates: call!.heldOn.map(({ startsOn }) => startsOn),
     };
-    expect(await scene.db.query('SELECT settled FROM weir.settle($1::json)', [JSON.stringify([row, row])])).toEqual([{ settled: [row.id] }]);
+    expect(await scene.db.query('SELECT settled FROM weir.settle($1::json)', [JSON.stringify([row, row])])).toEqual([
+      { settled: [row.id] },
+    ]);
     return scene.money(budgetId);
   }
 
@@ -66,12 +98,19 @@ describe('a call that comes twice in one group', () => {
   });
 
   it('would be booked as often as it comes', async () => {
-    expect(await withMistake(base.db, 'weir.settle', [[/SELECT DISTINCT ON \(e\.id\) e AS x/, 'SELECT e AS x']], play)).toMatchObject({ spent: '80' });
+    expect(
+      await withMistake(base.db, 'weir.settle', [[/SELECT DISTINCT ON \(e\.id\) e AS x/, 'SELECT e AS x']], play),
+    ).toMatchObject({ spent: '80' });
   });
 });
 
 describe('a call whose row in flight is gone', () => {
-  const GONE_IS_SETTLED: Mutation[] = [[/CASE WHEN is_all_new OR x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/, 'CASE WHEN released[x.ordinality] IS NOT NULL THEN coalesce(x.cost, 0) ELSE 0 END']];
+  const GONE_IS_SETTLED: Mutation[] = [
+    [
+      /CASE WHEN is_all_new OR x\.id = ANY \(settled\) THEN coalesce\(x\.cost, 0\) ELSE 0 END/,
+      'CASE WHEN released[x.ordinality] IS NOT NULL THEN coalesce(x.cost, 0) ELSE 0 END',
+    ],
+  ];
   async function play(): Promise<{ spent: string; held: string }> {
     const budgetId = await scene.budget({ limit: '100' });
     const [call] = await scene.admitted(scene.call('60'));
@@ -94,7 +133,12 @@ describe('a call whose row in flight is gone', () => {
 });
 
 describe('a budget that is made while calls run', () => {
-  const NOT_TOLD: Mutation[] = [[/(UPDATE calls_in_flight AS f SET budget_ids = f\.budget_ids \|\| a\.ids[\s\S]*?)WHERE f\.organization_id = v_organization AND f\.id = a\.id;/, '$1WHERE false;']];
+  const NOT_TOLD: Mutation[] = [
+    [
+      /(UPDATE calls_in_flight AS f SET budget_ids = f\.budget_ids \|\| a\.ids[\s\S]*?)WHERE f\.organization_id = v_organization AND f\.id = a\.id;/,
+      '$1WHERE false;',
+    ],
+  ];
   async function play(): Promise<{ spent: string; held: string }[]> {
     const calls = await scene.admitted(scene.call('60'), scene.call('30'), scene.call('5'));
     await scene.a.settle([scene.end(calls[2]!, '3')]);
@@ -108,7 +152,11 @@ describe('a budget that is made while calls run', () => {
   }
 
   it('holds what they hold and books each once', async () => {
-    expect(await play()).toEqual([{ spent: '3', held: '90' }, { spent: '43', held: '30' }, { spent: '73', held: '0' }]);
+    expect(await play()).toEqual([
+      { spent: '3', held: '90' },
+      { spent: '43', held: '30' },
+      { spent: '73', held: '0' },
+    ]);
   });
 
   it('would miss what they cost, were they not told', async () => {
@@ -137,8 +185,13 @@ describe('a budget that is made while calls run', () => {
       await other.query('SELECT weir.lock_budgets($1)', [scene.organizationId]);
       const admission = scene.a.admit([scene.call('60')]);
       // Whoever asks is refused at once, and asks again: nothing waits in the database.
-      await expect(base.db.query('SELECT weir.share_budgets(ARRAY[$1])', [scene.organizationId])).rejects.toMatchObject({ code: '55P03' });
-      await other.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ('bud_' || $1, $1, 'ORGANIZATION', $1, 'MONTH', 50)`, [scene.organizationId]);
+      await expect(base.db.query('SELECT weir.share_budgets(ARRAY[$1])', [scene.organizationId])).rejects.toMatchObject(
+        { code: '55P03' },
+      );
+      await other.query(
+        `INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ('bud_' || $1, $1, 'ORGANIZATION', $1, 'MONTH', 50)`,
+        [scene.organizationId],
+      );
       await other.query(`SELECT weir.fill_budgets($1, ARRAY['bud_' || $1])`, [scene.organizationId]);
       await other.query('COMMIT');
       expect(kinds(await admission)).toEqual(['BUDGET_EXCEEDED']);
@@ -159,7 +212,10 @@ describe('the edge of a day', () => {
       { startsOn: '2026-11-21', startsAt: '2026-11-21T00:00:00Z', spent: '40', held: '0', overage: '0' },
       { startsOn: '2026-11-22', startsAt: '2026-11-22T00:00:00Z', spent: '50', held: '0', overage: '0' },
     ]);
-    const times = await scene.db.query<{ at: Date }>('SELECT occurred_at AS at FROM llm_usage WHERE organization_id = $1 ORDER BY at', [scene.organizationId]);
+    const times = await scene.db.query<{ at: Date }>(
+      'SELECT occurred_at AS at FROM llm_usage WHERE organization_id = $1 ORDER BY at',
+      [scene.organizationId],
+    );
     expect(times.map(({ at }) => at.toISOString())).toEqual(['2026-11-21T23:59:59.999Z', '2026-11-22T00:00:00.000Z']);
   });
 });
@@ -175,7 +231,15 @@ describe('usage above the hold', () => {
     await scene.a.correct([scene.end(big!, '80')], 'dearer');
     await scene.a.correct([scene.end(big!, '20')], 'cheaper');
     expect((await scene.periods(budgetId))[0]).toMatchObject({ spent: '30', held: '0', overage: '0' });
-    expect(await rowsOf()).toEqual(expect.arrayContaining([{ kind: 'CALL', cost: '75' }, { kind: 'REVERSAL', cost: '-75' }, { kind: 'CORRECTION', cost: '80' }, { kind: 'REVERSAL', cost: '-80' }, { kind: 'CORRECTION', cost: '20' }]));
+    expect(await rowsOf()).toEqual(
+      expect.arrayContaining([
+        { kind: 'CALL', cost: '75' },
+        { kind: 'REVERSAL', cost: '-75' },
+        { kind: 'CORRECTION', cost: '80' },
+        { kind: 'REVERSAL', cost: '-80' },
+        { kind: 'CORRECTION', cost: '20' },
+      ]),
+    );
   });
 });
 
@@ -194,7 +258,10 @@ describe('two corrections of one call at once', () => {
       await other.query('COMMIT');
       await Promise.all([first, second]);
     });
-    const [{ cost, calls }] = (await scene.db.query('SELECT trim_scale(sum(cost))::text AS cost, sum(sign) AS calls FROM llm_usage WHERE organization_id = $1', [scene.organizationId])) as [{ cost: string; calls: string }];
+    const [{ cost, calls }] = (await scene.db.query(
+      'SELECT trim_scale(sum(cost))::text AS cost, sum(sign) AS calls FROM llm_usage WHERE organization_id = $1',
+      [scene.organizationId],
+    )) as [{ cost: string; calls: string }];
     expect(await scene.money(budgetId)).toEqual({ spent: cost, held: '0' });
     return `${cost} of ${calls}`;
   }
@@ -204,6 +271,8 @@ describe('two corrections of one call at once', () => {
   });
 
   it('would take the same number, if the second did not wait for the first', async () => {
-    await expect(withMistake(base.db, 'weir.correct', [[/FOR NO KEY UPDATE OF l/, '']], play)).rejects.toThrow(/duplicate key/);
+    await expect(withMistake(base.db, 'weir.correct', [[/FOR NO KEY UPDATE OF l/, '']], play)).rejects.toThrow(
+      /duplicate key/,
+    );
   });
 });

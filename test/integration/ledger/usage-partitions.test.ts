@@ -38,21 +38,46 @@ async function connect(): Promise<Client> {
 
 const callsAt = (...times: string[]): Settlement[] => times.map((occurredAt) => callEnd({ occurredAt }));
 /** Rows of this month, on whose partition the most depends, and of others. */
-const MARCH = ['2019-03-01 00:00:00+00', '2019-03-05 10:00:00+00', '2019-03-05 10:00:00+00', '2019-03-31 23:59:59.999999+00'];
-const OTHERS = ['2019-01-31 23:59:59.999999+00', '2019-02-01 00:00:00+00', '2019-02-28 23:59:59.999999+00', '2019-04-01 00:00:00+00', '1999-12-31 23:59:59.999999+00'];
+const MARCH = [
+  '2019-03-01 00:00:00+00',
+  '2019-03-05 10:00:00+00',
+  '2019-03-05 10:00:00+00',
+  '2019-03-31 23:59:59.999999+00',
+];
+const OTHERS = [
+  '2019-01-31 23:59:59.999999+00',
+  '2019-02-01 00:00:00+00',
+  '2019-02-28 23:59:59.999999+00',
+  '2019-04-01 00:00:00+00',
+  '1999-12-31 23:59:59.999999+00',
+];
 
-const inDefault = async (): Promise<number> => (await db.query<{ n: number }>('SELECT count(*)::int AS n FROM llm_usage_rest'))[0]!.n;
+const inDefault = async (): Promise<number> =>
+  (await db.query<{ n: number }>('SELECT count(*)::int AS n FROM llm_usage_rest'))[0]!.n;
 /** Everything that is in the table, wherever it is. */
-const contents = async (): Promise<unknown[]> => db.query('SELECT to_jsonb(u) AS row FROM llm_usage AS u ORDER BY occurred_at, id');
+const contents = async (): Promise<unknown[]> =>
+  db.query('SELECT to_jsonb(u) AS row FROM llm_usage AS u ORDER BY occurred_at, id');
 const places = async (): Promise<string[]> =>
-  (await db.query<{ place: string }>('SELECT tableoid::regclass::text AS place FROM llm_usage ORDER BY occurred_at, id')).map(({ place }) => place);
+  (
+    await db.query<{ place: string }>(
+      'SELECT tableoid::regclass::text AS place FROM llm_usage ORDER BY occurred_at, id',
+    )
+  ).map(({ place }) => place);
 const counted = (sql = ''): string => `SELECT count(*)::int AS n FROM llm_usage ${sql}`;
 const IN_MARCH = counted(`WHERE occurred_at >= '2019-03-01 00:00+00' AND occurred_at < '2019-04-01 00:00+00'`);
 const IN_FEBRUARY = counted(`WHERE occurred_at >= '2019-02-01 00:00+00' AND occurred_at < '2019-03-01 00:00+00'`);
 const AS_OF = `SELECT coalesce(sum(calls), 0)::int AS n FROM analytics.spend_as_of('2019-03-10 12:30+00', '2019-02-01', '2019-03-01')`;
 /** Somebody waits for the table of usage rows or for a partition of it. */
 const waitForWaiter = (mode: string): Promise<unknown> =>
-  waitFor(async () => (await db.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'llm_usage'::regclass AND mode = $1`, [mode])).length > 0, { what: `somebody who waits for ${mode}` });
+  waitFor(
+    async () =>
+      (
+        await db.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'llm_usage'::regclass AND mode = $1`, [
+          mode,
+        ])
+      ).length > 0,
+    { what: `somebody who waits for ${mode}` },
+  );
 
 describe('rows that came before the partition of their month', () => {
   it('do not stop a server from starting; they move into their partitions once, and no figure changes', async () => {
@@ -65,7 +90,14 @@ describe('rows that came before the partition of their month', () => {
     try {
       await waitFor(async () => (await inDefault()) === 0, { what: 'the rows to move' });
       expect(await contents()).toEqual(before);
-      expect(await places()).toEqual(['llm_usage_1999_12', 'llm_usage_2019_01', 'llm_usage_2019_02', 'llm_usage_2019_02', ...MARCH.map(() => 'llm_usage_2019_03'), 'llm_usage_2019_04']);
+      expect(await places()).toEqual([
+        'llm_usage_1999_12',
+        'llm_usage_2019_01',
+        'llm_usage_2019_02',
+        'llm_usage_2019_02',
+        ...MARCH.map(() => 'llm_usage_2019_03'),
+        'llm_usage_2019_04',
+      ]);
       expect(await wrongCells(db)).toEqual([]);
       expect(app.log.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
     } finally {
@@ -82,8 +114,11 @@ describe('rows that came before the partition of their month', () => {
 
   it('leave a table behind that looks like any other partition, and the next ones move as well', async () => {
     const indexes = async (): Promise<unknown[]> =>
-      db.query(`SELECT replace(c.relname, t.relname, '') AS name, pg_get_indexdef(c.oid) LIKE '%UNIQUE%' AS "unique", c.relispartition
-        FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_class AS t ON t.oid = i.indrelid WHERE t.relname = $1 ORDER BY 1`, ['llm_usage_2019_03']);
+      db.query(
+        `SELECT replace(c.relname, t.relname, '') AS name, pg_get_indexdef(c.oid) LIKE '%UNIQUE%' AS "unique", c.relispartition
+        FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_class AS t ON t.oid = i.indrelid WHERE t.relname = $1 ORDER BY 1`,
+        ['llm_usage_2019_03'],
+      );
     await store.ensurePartitions(0);
     const made = await indexes();
     await db.query('DROP TABLE llm_usage_2019_03');
@@ -99,15 +134,21 @@ describe('rows that came before the partition of their month', () => {
     await db.query(`UPDATE usage_retention SET dropped_before = '2019-03-01 00:00:00+00'`);
     await store.settle(callsAt(...OTHERS, '2019-03-01 00:00:00+00'));
     expect(await store.moveDefaultUsage()).toEqual(['llm_usage_2019_03', 'llm_usage_2019_04']);
-    expect(await places()).toEqual([...OTHERS.slice(0, 4).map(() => 'llm_usage_rest'), 'llm_usage_2019_03', 'llm_usage_2019_04']);
+    expect(await places()).toEqual([
+      ...OTHERS.slice(0, 4).map(() => 'llm_usage_rest'),
+      'llm_usage_2019_03',
+      'llm_usage_2019_04',
+    ]);
   });
 
   it('move once when several processes move them', async () => {
     await store.settle(callsAt(...MARCH, ...OTHERS));
     const before = await contents();
-    await Promise.all([1, 2, 3].map(async () => {
-      while ((await store.moveDefaultUsage()) === null);
-    }));
+    await Promise.all(
+      [1, 2, 3].map(async () => {
+        while ((await store.moveDefaultUsage()) === null);
+      }),
+    );
     expect([await contents(), await inDefault()]).toEqual([before, 0]);
   });
 });
@@ -136,7 +177,10 @@ describe('while they move', () => {
       db.query<{ n: number }>(counted()).then(([row]) => row!.n),
       ask(IN_FEBRUARY),
     ];
-    await waitFor(async () => (await db.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'llm_usage'::regclass`)).length >= 5);
+    await waitFor(
+      async () =>
+        (await db.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'llm_usage'::regclass`)).length >= 5,
+    );
     await mover.query('COMMIT');
     expect(await Promise.all(answers)).toEqual([2, 2, 4, 9, 2]);
     expect(await ask(IN_FEBRUARY)).toBe(2);
@@ -145,7 +189,10 @@ describe('while they move', () => {
   it('a report that began before keeps the table as it was until it ends: the move gives way and is tried again', async () => {
     await store.settle(callsAt(...MARCH, ...OTHERS));
     await readSnapshot(db, async (tx) => {
-      const ask = async (): Promise<number[]> => [(await tx.query<{ n: number }>(IN_MARCH))[0]!.n, (await tx.query<{ n: number }>(IN_FEBRUARY))[0]!.n];
+      const ask = async (): Promise<number[]> => [
+        (await tx.query<{ n: number }>(IN_MARCH))[0]!.n,
+        (await tx.query<{ n: number }>(IN_FEBRUARY))[0]!.n,
+      ];
       expect(await store.moveDefaultUsage()).toBeNull();
       expect(await ask()).toEqual([4, 2]);
       expect(await store.moveDefaultUsage()).toBeNull();
@@ -200,7 +247,9 @@ describe('while they move', () => {
     await waitForWaiter('AccessShareLock');
     await mover.query('COMMIT');
     expect([(await settled).length, await corrected]).toEqual([3, [first!.id]]);
-    expect([(await places()).filter((place) => place === 'llm_usage_2019_03').length, await inDefault()]).toEqual([4, 1]);
+    expect([(await places()).filter((place) => place === 'llm_usage_2019_03').length, await inDefault()]).toEqual([
+      4, 1,
+    ]);
     expect(await wrongCells(db)).toEqual([]);
   });
 
@@ -210,15 +259,42 @@ describe('while they move', () => {
     await settling.query('BEGIN');
     const { id } = callEnd();
     const row = {
-      organization_id: 'org_1', occurred_at: '2019-02-07 10:00:00+00', id, user_id: 'usr_1', scenario: 'DEFAULT', trace_id: 't', door: 'GRAPHQL', operation: 'CHAT', streamed: false, model: 'm', served_model: 'm', upstream: 'DIRECT',
-      attempts: 1, status: 'COMPLETED', uncached_prompt_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, cache_write_one_hour_tokens: 0, output_tokens: 1, reasoning_tokens: 0,
-      usage_source: 'PROVIDER', omitted_messages: 0, budget_ids: [], budget_dates: [],
+      organization_id: 'org_1',
+      occurred_at: '2019-02-07 10:00:00+00',
+      id,
+      user_id: 'usr_1',
+      scenario: 'DEFAULT',
+      trace_id: 't',
+      door: 'GRAPHQL',
+      operation: 'CHAT',
+      streamed: false,
+      model: 'm',
+      served_model: 'm',
+      upstream: 'DIRECT',
+      attempts: 1,
+      status: 'COMPLETED',
+      uncached_prompt_tokens: 1,
+      cache_read_tokens: 0,
+      cache_write_tokens: 0,
+      cache_write_one_hour_tokens: 0,
+      output_tokens: 1,
+      reasoning_tokens: 0,
+      usage_source: 'PROVIDER',
+      omitted_messages: 0,
+      budget_ids: [],
+      budget_dates: [],
     };
-    expect((await settling.query('SELECT settled FROM weir.settle($1::json)', [JSON.stringify([row])])).rows).toEqual([{ settled: [id] }]);
+    expect((await settling.query('SELECT settled FROM weir.settle($1::json)', [JSON.stringify([row])])).rows).toEqual([
+      { settled: [id] },
+    ]);
     expect([await store.moveDefaultUsage(), await inDefault()]).toEqual([null, 5]);
     await settling.query('COMMIT');
     expect(await store.moveDefaultUsage()).toHaveLength(4);
-    expect([(await contents()).length, (await places()).filter((place) => place === 'llm_usage_2019_02').length, await inDefault()]).toEqual([6, 3, 0]);
+    expect([
+      (await contents()).length,
+      (await places()).filter((place) => place === 'llm_usage_2019_02').length,
+      await inDefault(),
+    ]).toEqual([6, 3, 0]);
   });
 });
 
@@ -268,10 +344,30 @@ describe('a table that is in use', () => {
       // A call of now is settled meanwhile.
       await store.settle(callsAt('2019-03-10 12:00:00+00'));
       await reader.query('COMMIT');
-      await waitFor(async () => (await inDefault()) === 0 && tries.includes(2) && logger.lines.length > 0, { what: 'the move and the coming months' });
-      expect(await places()).toEqual(['llm_usage_1999_12', 'llm_usage_2019_01', 'llm_usage_2019_02', 'llm_usage_2019_02', 'llm_usage_2019_03', 'llm_usage_2019_04']);
+      await waitFor(async () => (await inDefault()) === 0 && tries.includes(2) && logger.lines.length > 0, {
+        what: 'the move and the coming months',
+      });
+      expect(await places()).toEqual([
+        'llm_usage_1999_12',
+        'llm_usage_2019_01',
+        'llm_usage_2019_02',
+        'llm_usage_2019_02',
+        'llm_usage_2019_03',
+        'llm_usage_2019_04',
+      ]);
       expect(logger.lines.map(({ level, fields }) => [level, fields])).toEqual([
-        ['info', { partitions: ['llm_usage_2019_02', 'llm_usage_1999_12', 'llm_usage_2019_01', 'llm_usage_2019_03', 'llm_usage_2019_04'] }],
+        [
+          'info',
+          {
+            partitions: [
+              'llm_usage_2019_02',
+              'llm_usage_1999_12',
+              'llm_usage_2019_01',
+              'llm_usage_2019_03',
+              'llm_usage_2019_04',
+            ],
+          },
+        ],
       ]);
     } finally {
       await partitions.stop();
@@ -285,6 +381,8 @@ describe('a table that is in use', () => {
     await partitions.start();
     await waitFor(() => logger.lines.length >= 5);
     await partitions.stop();
-    expect(logger.lines.slice(0, 5).map(({ fields }) => (fields as { nextMs: number }).nextMs)).toEqual([1, 2, 4, 8, 16]);
+    expect(logger.lines.slice(0, 5).map(({ fields }) => (fields as { nextMs: number }).nextMs)).toEqual([
+      1, 2, 4, 8, 16,
+    ]);
   });
 });

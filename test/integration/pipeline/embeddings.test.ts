@@ -1,5 +1,9 @@
 import type { CallContext } from '../../../src/domain/call';
-import { EmbeddingOperation, type EmbeddingInput, type EmbeddingReply } from '../../../src/services/pipeline/operations/embeddings';
+import {
+  EmbeddingOperation,
+  type EmbeddingInput,
+  type EmbeddingReply,
+} from '../../../src/services/pipeline/operations/embeddings';
 import { startTestApp, type TestApp } from '../../support/app';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
@@ -45,13 +49,26 @@ describe('embeddings', () => {
 
   it('are admitted, asked for and settled as any other call: one usage row, without written tokens', async () => {
     const reply = (await embed()) as EmbeddingReply;
-    expect(reply).toMatchObject({ kind: 'EmbeddingReply', call: { status: 'COMPLETED', model: MODEL }, replayed: false });
+    expect(reply).toMatchObject({
+      kind: 'EmbeddingReply',
+      call: { status: 'COMPLETED', model: MODEL },
+      replayed: false,
+    });
     expect(reply.vectors).toHaveLength(2);
     expect(reply.vectors[0]!.every((part) => typeof part === 'number')).toBe(true);
     const sent = provider.requests.filter(({ path }) => path === '/v1/embeddings').at(-1)!;
     expect(sent.body).toMatchObject({ model: MODEL, input: ['one', 'two'] });
     expect(await rows()).toEqual([
-      { operation: 'EMBEDDING', status: 'COMPLETED', usage_source: 'PROVIDER', prompt: reply.usage.uncachedPrompt, output: 0, max_tokens: 0, priced: true, reserved: true },
+      {
+        operation: 'EMBEDDING',
+        status: 'COMPLETED',
+        usage_source: 'PROVIDER',
+        prompt: reply.usage.uncachedPrompt,
+        output: 0,
+        max_tokens: 0,
+        priced: true,
+        reserved: true,
+      },
     ]);
     expect(await database.db.query('SELECT FROM calls_in_flight')).toEqual([]);
   });
@@ -66,7 +83,11 @@ describe('embeddings', () => {
   });
 
   it('are refused for a model that does something else, and for a plan that has not the model, with nothing spent', async () => {
-    await expect(embed({ model: 'test-chat' })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', argument: 'model', message: 'model: test-chat is not an embedding model' });
+    await expect(embed({ model: 'test-chat' })).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      argument: 'model',
+      message: 'model: test-chat is not an embedding model',
+    });
     expect(await embed({ model: 'no-such' })).toMatchObject({ kind: 'ModelNotAllowed', allowedModels: [MODEL] });
     await expect(embed({ texts: [] })).rejects.toMatchObject({ argument: 'input' });
     expect(await rows()).toEqual([]);
@@ -76,6 +97,8 @@ describe('embeddings', () => {
     const body = { object: 'list', data: [{ index: 0, embedding: [1] }], usage: { prompt_tokens: 2, total_tokens: 2 } };
     provider.script(MODEL, { status: 200, body });
     expect(await embed()).toMatchObject({ kind: 'UpstreamFailed' });
-    expect(await rows()).toMatchObject([{ operation: 'EMBEDDING', status: 'FAILED', usage_source: 'PROVIDER', prompt: 2 }]);
+    expect(await rows()).toMatchObject([
+      { operation: 'EMBEDDING', status: 'FAILED', usage_source: 'PROVIDER', prompt: 2 },
+    ]);
   });
 });

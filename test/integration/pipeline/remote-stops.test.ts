@@ -18,9 +18,17 @@ describe('a stop of a call that another process runs', () => {
   });
   afterAll(() => scene.database.close());
 
-  interface Replica { stops: RemoteStops; stopped: [string, StopReason][]; calls: Set<string>; logger: ReturnType<typeof memoryLogger> }
+  interface Replica {
+    stops: RemoteStops;
+    stopped: [string, StopReason][];
+    calls: Set<string>;
+    logger: ReturnType<typeof memoryLogger>;
+  }
   /** A process whose calls end as soon as they are stopped. */
-  async function replica(owner: string, { runs = [], ...options }: { lookEveryMs?: number; reconnectMs?: number; runs?: string[] } = {}): Promise<Replica> {
+  async function replica(
+    owner: string,
+    { runs = [], ...options }: { lookEveryMs?: number; reconnectMs?: number; runs?: string[] } = {},
+  ): Promise<Replica> {
     const calls = new Set(runs);
     const stopped: [string, StopReason][] = [];
     const logger = memoryLogger();
@@ -35,8 +43,21 @@ describe('a stop of a call that another process runs', () => {
             },
           } as never)
         : null;
-    const running = { find, get size() { return calls.size; } };
-    const stops = new RemoteStops({ databaseUrl: scene.database.url, store: scene.store, running, owner, logger, lookEveryMs: NEVER, ...options });
+    const running = {
+      find,
+      get size() {
+        return calls.size;
+      },
+    };
+    const stops = new RemoteStops({
+      databaseUrl: scene.database.url,
+      store: scene.store,
+      running,
+      owner,
+      logger,
+      lookEveryMs: NEVER,
+      ...options,
+    });
     replicas.push(stops);
     await stops.start();
     return { stops, stopped, calls, logger };
@@ -90,6 +111,8 @@ describe('a stop of a call that another process runs', () => {
     expect(await scene.db.query(`SELECT pg_terminate_backend(pid) FROM (${listeners}) l`)).toHaveLength(1);
     await scene.store.requestStop(named(id), 'CLIENT');
     await waitFor(() => a.stopped.length === 1);
-    expect(a.logger.lines).toEqual([expect.objectContaining({ level: 'warn', message: 'the connection that listens for stops was lost' })]);
+    expect(a.logger.lines).toEqual([
+      expect.objectContaining({ level: 'warn', message: 'the connection that listens for stops was lost' }),
+    ]);
   });
 });

@@ -30,19 +30,41 @@ afterEach(() => {
 });
 
 it('plans are made and edited by operators alone', async () => {
-  for (const { viewer } of [world.member, world.analyst, world.admin]) await expect(plans.upsert(viewer, { name: 'x', models: [] })).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  for (const { viewer } of [world.member, world.analyst, world.admin])
+    await expect(plans.upsert(viewer, { name: 'x', models: [] })).rejects.toMatchObject({ code: 'FORBIDDEN' });
 });
 
 it('a new plan can be used at once, and is told of once', async () => {
-  const plan = await plans.upsert(world.operator.viewer, { name: 'pro', models: ['a', 'openai/*', 'a'], defaultModel: 'a', limits: { maxOutputTokens: 100, monthlyBudget: '10.50' } });
-  expect(plan).toEqual({ id: expect.stringMatching(/^pln_/), name: 'pro', models: ['a', 'openai/*'], defaultModel: 'a', limits: { requestsPerMinute: null, tokensPerMinute: null, parallelCalls: null, maxOutputTokens: 100, monthlyBudget: '10.5' } });
+  const plan = await plans.upsert(world.operator.viewer, {
+    name: 'pro',
+    models: ['a', 'openai/*', 'a'],
+    defaultModel: 'a',
+    limits: { maxOutputTokens: 100, monthlyBudget: '10.50' },
+  });
+  expect(plan).toEqual({
+    id: expect.stringMatching(/^pln_/),
+    name: 'pro',
+    models: ['a', 'openai/*'],
+    defaultModel: 'a',
+    limits: {
+      requestsPerMinute: null,
+      tokensPerMinute: null,
+      parallelCalls: null,
+      maxOutputTokens: 100,
+      monthlyBudget: '10.5',
+    },
+  });
   expect(await plans.byId(plan.id)).toEqual(plan);
   expect((await plans.list()).map(({ name }) => name)).toEqual(['basic', 'pro']);
   expect(changed).toEqual([plan]);
 });
 
 it('an edit changes what it names, and tells of that plan alone', async () => {
-  const plan = await plans.upsert(world.operator.viewer, { name: 'edited', models: ['a'], limits: { parallelCalls: 3 } });
+  const plan = await plans.upsert(world.operator.viewer, {
+    name: 'edited',
+    models: ['a'],
+    limits: { parallelCalls: 3 },
+  });
   changed = [];
   const edited = await plans.upsert(world.operator.viewer, { id: plan.id, name: 'renamed', models: ['b'] });
   expect(edited).toEqual({ ...plan, name: 'renamed', models: ['b'] });
@@ -50,9 +72,19 @@ it('an edit changes what it names, and tells of that plan alone', async () => {
 });
 
 it('a name is given once, an unknown id is not found, and what is wrong is named', async () => {
-  await expect(plans.upsert(world.operator.viewer, { name: 'basic', models: [] })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', argument: 'name' });
-  for (const id of ['pln_00000000000000000000000000', '\0', '']) await expect(plans.upsert(world.operator.viewer, { id, name: 'x', models: [] })).rejects.toMatchObject({ code: 'NOT_FOUND', argument: 'id' });
-  await expect(plans.upsert(world.operator.viewer, { name: 'x', models: ['*'] })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', argument: 'models[0]' });
+  await expect(plans.upsert(world.operator.viewer, { name: 'basic', models: [] })).rejects.toMatchObject({
+    code: 'BAD_USER_INPUT',
+    argument: 'name',
+  });
+  for (const id of ['pln_00000000000000000000000000', '\0', ''])
+    await expect(plans.upsert(world.operator.viewer, { id, name: 'x', models: [] })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      argument: 'id',
+    });
+  await expect(plans.upsert(world.operator.viewer, { name: 'x', models: ['*'] })).rejects.toMatchObject({
+    code: 'BAD_USER_INPUT',
+    argument: 'models[0]',
+  });
   expect(changed).toEqual([]);
 });
 

@@ -20,20 +20,40 @@ const openBook = async (): Promise<PriceBook> => {
   await book.start();
   return book;
 };
-const serviceOf = (book: PriceBook): PriceService => new PriceService({ db: database.db, book, people: { visibleOrganization: async () => null }, logger: memoryLogger() });
-const price = (model: string, input: string | null, deployment: string | null = null, knownAs: string[] = []): ObservedPrice => ({ model, deployment, rates: input === null ? null : { input, output: input }, knownAs });
-const recorded = (model: string): Promise<{ number: string; deployment: string | null; source: string; rates: object }[]> =>
-  database.db.query('SELECT number, deployment, source, rates FROM model_prices WHERE model = $1 ORDER BY number', [model]);
+const serviceOf = (book: PriceBook): PriceService =>
+  new PriceService({
+    db: database.db,
+    book,
+    people: { visibleOrganization: async () => null },
+    logger: memoryLogger(),
+  });
+const price = (
+  model: string,
+  input: string | null,
+  deployment: string | null = null,
+  knownAs: string[] = [],
+): ObservedPrice => ({ model, deployment, rates: input === null ? null : { input, output: input }, knownAs });
+const recorded = (
+  model: string,
+): Promise<{ number: string; deployment: string | null; source: string; rates: object }[]> =>
+  database.db.query('SELECT number, deployment, source, rates FROM model_prices WHERE model = $1 ORDER BY number', [
+    model,
+  ]);
 
 describe('the price book', () => {
   it('has one record per change, however many replicas see it at once', async () => {
     const books = await Promise.all(Array.from({ length: 6 }, openBook));
-    await Promise.all(books.map((book) => book.record([price('parallel', '0.000001'), price('parallel-2', '0.000002')])));
+    await Promise.all(
+      books.map((book) => book.record([price('parallel', '0.000001'), price('parallel-2', '0.000002')])),
+    );
     expect(await recorded('parallel')).toHaveLength(1);
     expect(await recorded('parallel-2')).toHaveLength(1);
     await Promise.all(books.map((book) => book.record([price('parallel', '1e-6'), price('parallel-2', '0.000003')])));
     expect(await recorded('parallel')).toHaveLength(1);
-    expect((await recorded('parallel-2')).map((row) => row.rates)).toEqual([{ input: '0.000002', output: '0.000002' }, { input: '0.000003', output: '0.000003' }]);
+    expect((await recorded('parallel-2')).map((row) => row.rates)).toEqual([
+      { input: '0.000002', output: '0.000002' },
+      { input: '0.000003', output: '0.000003' },
+    ]);
     for (const book of books) expect(book.current('parallel-2', 'org_x')?.rates.input).toBe('0.000003');
   });
 
@@ -52,9 +72,14 @@ describe('the price book', () => {
   });
 
   it('a new record begins behind those before it where the clock was set back a little, once; where it was set back far, the new time counts', async () => {
-    const at = (ms: number): Promise<void> => setClock(database.db, new Date(Date.parse('2032-01-01T12:00:00Z') + ms).toISOString());
+    const at = (ms: number): Promise<void> =>
+      setClock(database.db, new Date(Date.parse('2032-01-01T12:00:00Z') + ms).toISOString());
     const begins = async (): Promise<number[]> =>
-      (await database.db.query<{ at: Date }>(`SELECT effective_from AS at FROM model_prices WHERE model = 'set-back' ORDER BY number`)).map((row) => row.at.getTime() - Date.parse('2032-01-01T12:00:00Z'));
+      (
+        await database.db.query<{ at: Date }>(
+          `SELECT effective_from AS at FROM model_prices WHERE model = 'set-back' ORDER BY number`,
+        )
+      ).map((row) => row.at.getTime() - Date.parse('2032-01-01T12:00:00Z'));
     await at(0);
     const book = await openBook();
     await book.record([price('set-back', '1')]);
@@ -78,14 +103,23 @@ describe('the price book', () => {
   it('prices a call by the record of the deployment that served it', async () => {
     const book = await openBook();
     await book.record([price('split', '1', 'd1'), price('split', '2', 'd2')]);
-    expect([book.forCall('split', 'd1', 'org_x'), book.forCall('split', 'd2', 'org_x')].map((record) => [record?.deployment, record?.rates.input])).toEqual([['d1', '1'], ['d2', '2']]);
+    expect(
+      [book.forCall('split', 'd1', 'org_x'), book.forCall('split', 'd2', 'org_x')].map((record) => [
+        record?.deployment,
+        record?.rates.input,
+      ]),
+    ).toEqual([
+      ['d1', '1'],
+      ['d2', '2'],
+    ]);
     expect(book.forCall('split', 'unknown', 'org_x')).toBeNull();
   });
 
   it('knows the most that a token can cost by a model or its fallbacks; none for a model without a price, however its fallbacks are priced', async () => {
     const book = await openBook();
     await book.record([price('held', '1', 'd1'), price('held', '3', 'd2'), price('held-dear', '5')]);
-    const most = (models: string[], at?: Date): string | undefined => book.worstRates(models, world.organizationId, 100, at)?.promptPerToken;
+    const most = (models: string[], at?: Date): string | undefined =>
+      book.worstRates(models, world.organizationId, 100, at)?.promptPerToken;
     expect(most(['held'])).toBe('3');
     expect(most(['held', 'held-dear'])).toBe('5');
     expect(most(['held', 'held-unpriced'])).toBe('3');
@@ -96,7 +130,10 @@ describe('the price book', () => {
 
   it('uses the shipped table only where the upstream gives no price, and says so', async () => {
     const book = await openBook();
-    await book.record([price('gpt-4o-mini', null, null, ['gpt-4o-mini']), price('demo-small', null, null, ['demo-small'])]);
+    await book.record([
+      price('gpt-4o-mini', null, null, ['gpt-4o-mini']),
+      price('demo-small', null, null, ['demo-small']),
+    ]);
     expect(book.current('gpt-4o-mini', 'org_x')).toMatchObject({ source: 'FALLBACK', rates: { input: '0.00000015' } });
     expect(book.current('demo-small', 'org_x')).toBeNull();
     await book.record([price('gpt-4o-mini', '0.5', 'd1', ['gpt-4o-mini'])]);
@@ -117,24 +154,48 @@ describe('prices', () => {
   it('shows the book at a time, with the end of each record', async () => {
     const book = await openBook();
     const service = serviceOf(book);
-    for (const [time, rate] of [['2030-01-01T00:00:00Z', '1'], ['2030-02-01T00:00:00Z', '2']] as const) {
+    for (const [time, rate] of [
+      ['2030-01-01T00:00:00Z', '1'],
+      ['2030-02-01T00:00:00Z', '2'],
+    ] as const) {
       await setClock(database.db, time);
       await book.record([price('dated', rate)]);
     }
     const shown = async (at: string): Promise<unknown[]> =>
-      (await service.prices(world.member.viewer, { model: 'dated', at: new Date(at) })).map((record) => [record.rates.input, record.effectiveFrom.toISOString(), record.effectiveTo?.toISOString() ?? null]);
+      (await service.prices(world.member.viewer, { model: 'dated', at: new Date(at) })).map((record) => [
+        record.rates.input,
+        record.effectiveFrom.toISOString(),
+        record.effectiveTo?.toISOString() ?? null,
+      ]);
     expect(await shown('2029-12-31T00:00:00Z')).toEqual([]);
-    expect(await shown('2030-01-15T00:00:00Z')).toEqual([['1', '2030-01-01T00:00:00.000Z', '2030-02-01T00:00:00.000Z']]);
+    expect(await shown('2030-01-15T00:00:00Z')).toEqual([
+      ['1', '2030-01-01T00:00:00.000Z', '2030-02-01T00:00:00.000Z'],
+    ]);
     expect(await shown('2030-02-01T00:00:00Z')).toEqual([['2', '2030-02-01T00:00:00.000Z', null]]);
   });
 
   it("hides other organisations' own prices, from everybody but operators", async () => {
     const other = await createWorld(database.db, { name: 'Other' });
-    const [{ number }] = (await database.db.query<{ number: number }>('SELECT max(number)::int + 1 AS number FROM model_prices')) as [{ number: number }];
-    await appendPrice(database.db, { number, model: 'secret', organizationId: other.organizationId, rates: { input: '7', output: '7' } });
+    const [{ number }] = (await database.db.query<{ number: number }>(
+      'SELECT max(number)::int + 1 AS number FROM model_prices',
+    )) as [{ number: number }];
+    await appendPrice(database.db, {
+      number,
+      model: 'secret',
+      organizationId: other.organizationId,
+      rates: { input: '7', output: '7' },
+    });
     const service = serviceOf(await openBook());
-    const seen = async (viewer: typeof world.member.viewer): Promise<number> => (await service.prices(viewer, { model: 'secret' })).length;
-    expect([await seen(world.admin.viewer), await seen(other.member.viewer), await seen(world.operator.viewer)]).toEqual([0, 1, 1]);
-    expect([service.current('secret', world.organizationId), service.current('secret', other.organizationId)?.rates.input]).toEqual([null, '7']);
+    const seen = async (viewer: typeof world.member.viewer): Promise<number> =>
+      (await service.prices(viewer, { model: 'secret' })).length;
+    expect([
+      await seen(world.admin.viewer),
+      await seen(other.member.viewer),
+      await seen(world.operator.viewer),
+    ]).toEqual([0, 1, 1]);
+    expect([
+      service.current('secret', world.organizationId),
+      service.current('secret', other.organizationId)?.rates.input,
+    ]).toEqual([null, '7']);
   });
 });

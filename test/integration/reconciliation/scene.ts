@@ -47,7 +47,13 @@ export class ReconciliationScene {
     const { db } = database;
     this.store = new ReconciliationStore(db);
     this.reconciler = this.reconcilerOf(admin);
-    this.corrector = new Corrector({ store: new RecoveryStore(db), calls: new LedgerStore(db, prices), prices, modelOf: () => null, logger: this.logger });
+    this.corrector = new Corrector({
+      store: new RecoveryStore(db),
+      calls: new LedgerStore(db, prices),
+      prices,
+      modelOf: () => null,
+      logger: this.logger,
+    });
     this.service = this.serviceWithin({ calls: 10_000, ms: 60_000 });
   }
 
@@ -56,7 +62,14 @@ export class ReconciliationScene {
     const { db } = database;
     const world = await createWorld(db);
     const theirs = await createWorld(db, { name: 'Theirs' });
-    await appendPrice(db, { number: 1, model: 'm', source: 'PROXY', effectiveFrom: '2026-01-01', recordedAt: '2026-01-01', rates: RATES });
+    await appendPrice(db, {
+      number: 1,
+      model: 'm',
+      source: 'PROXY',
+      effectiveFrom: '2026-01-01',
+      recordedAt: '2026-01-01',
+      rates: RATES,
+    });
     await setClock(db, NOW);
     const proxy = await LitellmStandIn.start();
     const admin = new LitellmAdmin({ baseUrl: proxy.baseUrl, masterKey: proxy.masterKey });
@@ -73,21 +86,47 @@ export class ReconciliationScene {
   }
 
   reconcilerOf(admin: LitellmAdmin): Reconciler {
-    const modelOf = (id: string): { contextWindow: number } | null => (this.contextWindows.has(id) ? { contextWindow: this.contextWindows.get(id)! } : null);
+    const modelOf = (id: string): { contextWindow: number } | null =>
+      this.contextWindows.has(id) ? { contextWindow: this.contextWindows.get(id)! } : null;
     return new Reconciler({ store: this.store, records: admin, plausible, modelOf });
   }
 
   serviceWithin(limits: { calls: number; ms: number }): Reconciliation {
-    return new Reconciliation({ reconciler: this.reconciler, store: this.store, isNightly: true, limiter: reportLimiter(), limits });
+    return new Reconciliation({
+      reconciler: this.reconciler,
+      store: this.store,
+      isNightly: true,
+      limiter: reportLimiter(),
+      limits,
+    });
   }
 
   /** A settled call of the member's, through the proxy: 10 and 5 tokens, 0.00006 dollars. */
-  async call(fields: Partial<UsageRow> & { settled_at?: string; price_number?: number | null; raw_usage?: unknown; service_tier?: string; cost_cache_read?: string } = {}): Promise<UsageRow> {
+  async call(
+    fields: Partial<UsageRow> & {
+      settled_at?: string;
+      price_number?: number | null;
+      raw_usage?: unknown;
+      service_tier?: string;
+      cost_cache_read?: string;
+    } = {},
+  ): Promise<UsageRow> {
     const { member } = this.world;
     const at = fields.occurred_at ?? '2026-11-20T10:00:00.123456Z';
     const row = {
-      ...usageRow({ organization_id: member.organizationId, user_id: member.id, occurred_at: at, upstream: 'LITELLM', cost: '0.00006', cost_input: '0.00001', cost_output: '0.00005', ...fields }),
-      settled_at: at, price_number: 1, ...fields,
+      ...usageRow({
+        organization_id: member.organizationId,
+        user_id: member.id,
+        occurred_at: at,
+        upstream: 'LITELLM',
+        cost: '0.00006',
+        cost_input: '0.00001',
+        cost_output: '0.00005',
+        ...fields,
+      }),
+      settled_at: at,
+      price_number: 1,
+      ...fields,
     };
     await insertUsage(this.database.db, [row as UsageRow]);
     return row;
@@ -96,23 +135,42 @@ export class ReconciliationScene {
   /** The proxy's record of a call, as it should be, but for the fields. */
   record(call: Pick<UsageRow, 'id' | 'occurred_at'>, fields: Partial<StandInRecord> = {}): void {
     const startTime = new Date(Date.parse(call.occurred_at) + 20).toISOString();
-    this.proxy.record({ callId: call.id, startTime, keyAlias: `${this.prefix}${this.world.member.id}`, teamId: `${this.prefix}${this.world.planId}`, ...fields });
+    this.proxy.record({
+      callId: call.id,
+      startTime,
+      keyAlias: `${this.prefix}${this.world.member.id}`,
+      teamId: `${this.prefix}${this.world.planId}`,
+      ...fields,
+    });
   }
 
   /** As the operator, or whoever else. */
-  compare(args: { from?: Date; to?: Date; first?: number; after?: string } = {}, viewer = this.world.operator.viewer): ReturnType<Reconciliation['compare']> {
+  compare(
+    args: { from?: Date; to?: Date; first?: number; after?: string } = {},
+    viewer = this.world.operator.viewer,
+  ): ReturnType<Reconciliation['compare']> {
     return this.service.compare(viewer, { from: FROM, to: TO, first: 100, ...args });
   }
 
   /** The whole span, estimates corrected, as the nightly run does it. */
   async correct(): Promise<Sums> {
     const sums = new Sums();
-    for await (const step of this.reconciler.walk({ fromMs: FROM.getTime(), toMs: TO.getTime(), organizationId: null, planned: () => 'planned', corrector: this.corrector })) sums.add(step);
+    for await (const step of this.reconciler.walk({
+      fromMs: FROM.getTime(),
+      toMs: TO.getTime(),
+      organizationId: null,
+      planned: () => 'planned',
+      corrector: this.corrector,
+    }))
+      sums.add(step);
     return sums;
   }
 
   /** All rows of a call. */
   usage(callId: string): Promise<any[]> {
-    return this.database.db.query('SELECT *, trim_scale(cost)::text AS cost FROM llm_usage WHERE coalesce(corrects_id, id) = $1 ORDER BY correction, kind DESC', [callId]);
+    return this.database.db.query(
+      'SELECT *, trim_scale(cost)::text AS cost FROM llm_usage WHERE coalesce(corrects_id, id) = $1 ORDER BY correction, kind DESC',
+      [callId],
+    );
   }
 }

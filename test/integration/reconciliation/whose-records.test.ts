@@ -12,7 +12,8 @@ afterEach(() => scene.close());
 
 const LATER = '2026-11-20T10:00:01.500Z';
 const estimate = { usage_source: 'ESTIMATED', status: 'STOPPED' };
-const differences = async (...args: Parameters<ReconciliationScene['compare']>): Promise<any[]> => (await scene.compare(...args)).edges.map(({ node }) => node);
+const differences = async (...args: Parameters<ReconciliationScene['compare']>): Promise<any[]> =>
+  (await scene.compare(...args)).edges.map(({ node }) => node);
 
 describe("a record with the id of a call, paid by a key that is not its user's", () => {
   /** Estimated, with its own record, which is an estimate of the proxy's. */
@@ -21,7 +22,13 @@ describe("a record with the id of a call, paid by a key that is not its user's",
     scene.record(call, { errorCode: '499' });
     return call;
   };
-  const dear = { promptTokens: 40_000, completionTokens: 60_000, spend: 7, startTime: LATER, requestId: 'chatcmpl-theirs' };
+  const dear = {
+    promptTokens: 40_000,
+    completionTokens: 60_000,
+    spend: 7,
+    startTime: LATER,
+    requestId: 'chatcmpl-theirs',
+  };
   const payers = (): Record<string, { keyAlias: string | null; teamId?: string }> => ({
     stranger: { keyAlias: 'somebody-else', teamId: 'another-product' },
     'key without a team': { keyAlias: 'somebody-else', teamId: undefined },
@@ -29,15 +36,36 @@ describe("a record with the id of a call, paid by a key that is not its user's",
     tenant: { keyAlias: `${scene.prefix}${scene.theirs.member.id}` },
     colleague: { keyAlias: `${scene.prefix}${scene.world.analyst.id}` },
     'other installation': { keyAlias: `weir-0ther-${scene.world.member.id}`, teamId: 'weir-0ther-pln_1' },
-    'alias of ours in a strange team': { keyAlias: `${scene.prefix}${scene.world.member.id}`, teamId: 'another-product' },
+    'alias of ours in a strange team': {
+      keyAlias: `${scene.prefix}${scene.world.member.id}`,
+      teamId: 'another-product',
+    },
   });
 
-  it.each(['stranger', 'key without a team', 'key without a name', 'tenant', 'colleague', 'other installation', 'alias of ours in a strange team'])('is not booked, and shown to operators as missing here: %s', async (who) => {
+  it.each([
+    'stranger',
+    'key without a team',
+    'key without a name',
+    'tenant',
+    'colleague',
+    'other installation',
+    'alias of ours in a strange team',
+  ])('is not booked, and shown to operators as missing here: %s', async (who) => {
     const call = await estimated();
     scene.record(call, { ...dear, ...payers()[who] });
     expect(await scene.correct()).toMatchObject({ corrected: 0, byKind: { MISSING_HERE: 1, TOKENS_DIFFER: 0 } });
     expect(await scene.usage(call.id)).toHaveLength(1);
-    expect(await differences()).toMatchObject([{ kind: 'MISSING_HERE', callId: call.id, proxyRequestId: 'chatcmpl-theirs', ourTokens: null, proxyTokens: 100_000, proxyCost: '7', resolution: expect.stringContaining('somebody has used the id') }]);
+    expect(await differences()).toMatchObject([
+      {
+        kind: 'MISSING_HERE',
+        callId: call.id,
+        proxyRequestId: 'chatcmpl-theirs',
+        ourTokens: null,
+        proxyTokens: 100_000,
+        proxyCost: '7',
+        resolution: expect.stringContaining('somebody has used the id'),
+      },
+    ]);
     expect((await scene.compare()).summary).toMatchObject({ ourCost: '0.00006', proxyCost: '7.00006' });
     // Not theirs to know.
     expect(await differences({}, scene.world.admin.viewer)).toEqual([]);
@@ -56,16 +84,32 @@ describe("a record with the id of a call, paid by a key that is not its user's",
     // Found by its id only.
     scene.record(call, { ...dear, ...payers().tenant, startTime: '2026-11-20T10:30:00Z' });
     expect(await scene.correct()).toMatchObject({ corrected: 0 });
-    expect(await differences()).toMatchObject([{ kind: 'MISSING_AT_PROXY', callId: call.id }, { kind: 'MISSING_HERE', callId: call.id, at: '2026-11-20T10:30:00.000000Z' }]);
+    expect(await differences()).toMatchObject([
+      { kind: 'MISSING_AT_PROXY', callId: call.id },
+      { kind: 'MISSING_HERE', callId: call.id, at: '2026-11-20T10:30:00.000000Z' },
+    ]);
   });
 
   it('is shown once and in its own time, also where the call runs still or is out of the span', async () => {
     const { member } = scene.world;
     const at = '2026-11-20T10:00:00Z';
-    const runs = { id: await insertInFlight(scene.database.db, { organization_id: member.organizationId, user_id: member.id, occurred_at: at }), occurred_at: at };
+    const runs = {
+      id: await insertInFlight(scene.database.db, {
+        organization_id: member.organizationId,
+        user_id: member.id,
+        occurred_at: at,
+      }),
+      occurred_at: at,
+    };
     const before = await scene.call({ occurred_at: '2026-11-19T23:00:00Z' });
-    for (const call of [runs, before]) scene.record(call, { ...dear, ...payers().tenant, requestId: `chatcmpl-${call.id}` });
-    expect((await differences()).map(({ kind, callId }) => [kind, callId]).sort()).toEqual([['MISSING_HERE', before.id], ['MISSING_HERE', runs.id]].sort());
+    for (const call of [runs, before])
+      scene.record(call, { ...dear, ...payers().tenant, requestId: `chatcmpl-${call.id}` });
+    expect((await differences()).map(({ kind, callId }) => [kind, callId]).sort()).toEqual(
+      [
+        ['MISSING_HERE', before.id],
+        ['MISSING_HERE', runs.id],
+      ].sort(),
+    );
   });
 
   it('that names no key is the call’s only where no other one is', async () => {
@@ -85,10 +129,23 @@ describe('what was booked stands', () => {
     const call = await scene.call(estimate);
     scene.record(call, { completionTokens: 6, spend: 0.00007 });
     expect(await scene.correct()).toMatchObject({ corrected: 1 });
-    scene.record(call, { promptTokens: 1_000, completionTokens: 6_000, spend: 7, startTime: LATER, requestId: 'chatcmpl-again' });
+    scene.record(call, {
+      promptTokens: 1_000,
+      completionTokens: 6_000,
+      spend: 7,
+      startTime: LATER,
+      requestId: 'chatcmpl-again',
+    });
     expect(await scene.correct()).toMatchObject({ corrected: 0, byKind: { MISSING_HERE: 1, TOKENS_DIFFER: 0 } });
-    expect((await scene.usage(call.id)).map(({ kind, total_tokens }) => [kind, total_tokens])).toEqual([['CALL', 15], ['REVERSAL', -15], ['CORRECTION', 16]]);
-    expect(await differences()).toMatchObject([{ kind: 'MISSING_HERE', callId: call.id, proxyRequestId: 'chatcmpl-again' }, { kind: 'TOKENS_DIFFER', isReplaced: true }]);
+    expect((await scene.usage(call.id)).map(({ kind, total_tokens }) => [kind, total_tokens])).toEqual([
+      ['CALL', 15],
+      ['REVERSAL', -15],
+      ['CORRECTION', 16],
+    ]);
+    expect(await differences()).toMatchObject([
+      { kind: 'MISSING_HERE', callId: call.id, proxyRequestId: 'chatcmpl-again' },
+      { kind: 'TOKENS_DIFFER', isReplaced: true },
+    ]);
   });
 
   it('and where the record has gone that replaced it, another one does not replace it again', async () => {
@@ -99,7 +156,13 @@ describe('what was booked stands', () => {
     scene.record(call, { completionTokens: 60, spend: 0.00061 });
     expect(await scene.correct()).toMatchObject({ corrected: 0 });
     expect(await scene.usage(call.id)).toHaveLength(3);
-    expect(await differences()).toContainEqual(expect.objectContaining({ kind: 'TOKENS_DIFFER', isReplaced: false, resolution: expect.stringContaining('What the proxy had told before stands') }));
+    expect(await differences()).toContainEqual(
+      expect.objectContaining({
+        kind: 'TOKENS_DIFFER',
+        isReplaced: false,
+        resolution: expect.stringContaining('What the proxy had told before stands'),
+      }),
+    );
   });
 
   it('where the provider’s figures arrive while the proxy is being asked: they are not replaced by what was planned for the estimate', async () => {
@@ -112,20 +175,43 @@ describe('what was booked stands', () => {
     scene.proxy.before = async () => {
       if (told) return;
       told = true;
-      const settled = (await new RecoveryStore(db).settledCall({ id: call.id, occurredAt: call.occurred_at, organizationId: call.organization_id }))!;
-      const tokens = { uncachedPrompt: 10, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 500, reasoning: 0 };
-      const end = correctedEnd(settled, { servedModel: 'm', deployment: null, attempts: 1, tokens, raw: null, cost: null, fromCache: false }, { prices: scene.prices, modelOf: () => null });
+      const settled = (await new RecoveryStore(db).settledCall({
+        id: call.id,
+        occurredAt: call.occurred_at,
+        organizationId: call.organization_id,
+      }))!;
+      const tokens = {
+        uncachedPrompt: 10,
+        cacheRead: 0,
+        cacheWrite: 0,
+        cacheWriteOneHour: 0,
+        output: 500,
+        reasoning: 0,
+      };
+      const end = correctedEnd(
+        settled,
+        { servedModel: 'm', deployment: null, attempts: 1, tokens, raw: null, cost: null, fromCache: false },
+        { prices: scene.prices, modelOf: () => null },
+      );
       await store.correct([{ ...end, status: 'COMPLETED', usageSource: 'PROVIDER' }], 'JOURNAL');
     };
     // Only the window of the call, so that the first question is asked behind its reading.
-    const span = { fromMs: Date.parse('2026-11-20T09:59:50Z'), toMs: Date.parse('2026-11-20T10:00:10Z'), organizationId: scene.world.organizationId };
+    const span = {
+      fromMs: Date.parse('2026-11-20T09:59:50Z'),
+      toMs: Date.parse('2026-11-20T10:00:10Z'),
+      organizationId: scene.world.organizationId,
+    };
     let corrected = 0;
     for await (const step of scene.reconciler.walk({ ...span, planned: () => 'planned', corrector: scene.corrector })) {
       corrected += step.corrected;
       expect(step.differences).toMatchObject([{ resolution: 'planned' }]);
     }
     expect(corrected).toBe(0);
-    expect((await scene.usage(call.id)).at(-1)).toMatchObject({ correction_reason: 'JOURNAL', usage_source: 'PROVIDER', total_tokens: 510 });
+    expect((await scene.usage(call.id)).at(-1)).toMatchObject({
+      correction_reason: 'JOURNAL',
+      usage_source: 'PROVIDER',
+      total_tokens: 510,
+    });
   });
 });
 
@@ -141,7 +227,14 @@ describe('figures that cannot be of the call', () => {
       scene.record(call, { ...fields, spend: 900 });
       expect(await scene.correct()).toMatchObject({ corrected: 0, notCorrected: 0 });
       expect(await scene.usage(call.id)).toHaveLength(1);
-      expect(await differences()).toContainEqual(expect.objectContaining({ kind: 'TOKENS_DIFFER', callId: call.id, ourTokens: 15, resolution: expect.stringMatching(/cannot be of this call.*the estimate stands/) }));
+      expect(await differences()).toContainEqual(
+        expect.objectContaining({
+          kind: 'TOKENS_DIFFER',
+          callId: call.id,
+          ourTokens: 15,
+          resolution: expect.stringMatching(/cannot be of this call.*the estimate stands/),
+        }),
+      );
     }
   });
 
@@ -155,7 +248,11 @@ describe('figures that cannot be of the call', () => {
 });
 
 describe('the service tier of a correction', () => {
-  it.each([['the usual one, where the record says so', 'default', null], ['another one, where the record says so', 'flex', 'flex'], ['what the call was told, where the record does not say', undefined, 'priority']])('is %s', async (_, serviceTier, wanted) => {
+  it.each([
+    ['the usual one, where the record says so', 'default', null],
+    ['another one, where the record says so', 'flex', 'flex'],
+    ['what the call was told, where the record does not say', undefined, 'priority'],
+  ])('is %s', async (_, serviceTier, wanted) => {
     const call = await scene.call({ ...estimate, service_tier: 'priority' });
     scene.record(call, { completionTokens: 6, spend: 0.00007, serviceTier });
     expect(await scene.correct()).toMatchObject({ corrected: 1 });

@@ -46,7 +46,11 @@ afterEach(async () => {
 function begin(callId: string) {
   const log = new PieceLog();
   log.append({ kind: 'StreamStarted', streamId: 's', callId, model: 'm', conversation: null });
-  return { ...bound(checkpoints.begin({ organizationId: scene.world.organizationId, id: callId }, log)), log, piece: (event: NewEvent) => void log.append(event) };
+  return {
+    ...bound(checkpoints.begin({ organizationId: scene.world.organizationId, id: callId }, log)),
+    log,
+    piece: (event: NewEvent) => void log.append(event),
+  };
 }
 const bound = (handle: CheckpointHandle) => ({ head: handle.head.bind(handle), end: handle.end.bind(handle) });
 /** What somebody gets who puts the rows back together: each event by itself. */
@@ -58,8 +62,12 @@ async function rebuilt(callId: string): Promise<StreamEvent[]> {
   return [...log.pieces(1)];
 }
 const text = (content: string) => ({ kind: 'TextDelta', text: content }) as const;
-const rows = (callId: string): Promise<any[]> => scene.db.query('SELECT * FROM call_checkpoints WHERE call_id = $1 ORDER BY number', [callId]);
-const whole = async (callId: string) => (await new RecoveryStore(scene.db).checkpoints([{ organizationId: scene.world.organizationId, id: callId }])).get(callId);
+const rows = (callId: string): Promise<any[]> =>
+  scene.db.query('SELECT * FROM call_checkpoints WHERE call_id = $1 ORDER BY number', [callId]);
+const whole = async (callId: string) =>
+  (await new RecoveryStore(scene.db).checkpoints([{ organizationId: scene.world.organizationId, id: callId }])).get(
+    callId,
+  );
 
 it('puts what came since the last one into a row: text, reasoning, tool calls, whom it came from, and the tokens so far', async () => {
   const { id } = await scene.admit();
@@ -75,8 +83,22 @@ it('puts what came since the last one into a row: text, reasoning, tool calls, w
   await checkpoints.write();
   const first = countTokens('Let me see. ') + countTokens('It is a dam');
   expect(await rows(id)).toMatchObject([
-    { number: 1, content: 'It is a dam', reasoning: 'Let me see. ', tools: '', completion_tokens: first, served_model: 'served', deployment: 'served-1' },
-    { number: 2, content: ' in a river.', reasoning: '', tools: 'look{"at":"it"}', completion_tokens: first + countTokens(' in a river.') + countTokens('look{"at":"it"}') },
+    {
+      number: 1,
+      content: 'It is a dam',
+      reasoning: 'Let me see. ',
+      tools: '',
+      completion_tokens: first,
+      served_model: 'served',
+      deployment: 'served-1',
+    },
+    {
+      number: 2,
+      content: ' in a river.',
+      reasoning: '',
+      tools: 'look{"at":"it"}',
+      completion_tokens: first + countTokens(' in a river.') + countTokens('look{"at":"it"}'),
+    },
   ]);
 });
 
@@ -141,7 +163,10 @@ it('does not double what was written when only the acknowledgement was lost', as
   stream.piece(text('two.'));
   await checkpoints.write();
   await checkpoints.write();
-  expect(await whole(id)).toMatchObject({ content: 'One two.', completionTokens: countTokens('One ') + countTokens('two.') });
+  expect(await whole(id)).toMatchObject({
+    content: 'One two.',
+    completionTokens: countTokens('One ') + countTokens('two.'),
+  });
 });
 
 it('writes a megabyte in rows of bounded size, in order', async () => {
@@ -186,15 +211,29 @@ describe('by itself', () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(store.statements).toEqual([]);
     stream.piece(text('b'));
-    await waitFor(async () => (await whole(id))?.content.length === 4_096, { deadlineMs: AT_ONCE_MS, what: 'the whole text' });
+    await waitFor(async () => (await whole(id))?.content.length === 4_096, {
+      deadlineMs: AT_ONCE_MS,
+      what: 'the whole text',
+    });
   });
 });
 
 describe('a stream that is put together again', () => {
   const deltas: NewEvent[] = [
-    { kind: 'ReasoningDelta', text: 'Hm. ' }, text('It '), text(''), text('is a \ud83d'), text('\ude00. '), { kind: 'StreamProgress', completionTokens: 3, estimatedCost: '0.01' }, text('And '),
-    { kind: 'ToolCallDelta', index: 0, toolCallId: 't1', name: 'look', arguments: '{"at":' }, { kind: 'ToolCallDelta', index: 0, toolCallId: null, name: null, arguments: '"it"}' },
-    { kind: 'ToolCallDelta', index: 1, toolCallId: 't2', name: 'see', arguments: '' }, { kind: 'ReasoningDelta', text: 'So. ' }, text('\ud83d'), text('\ude00'), text('end'),
+    { kind: 'ReasoningDelta', text: 'Hm. ' },
+    text('It '),
+    text(''),
+    text('is a \ud83d'),
+    text('\ude00. '),
+    { kind: 'StreamProgress', completionTokens: 3, estimatedCost: '0.01' },
+    text('And '),
+    { kind: 'ToolCallDelta', index: 0, toolCallId: 't1', name: 'look', arguments: '{"at":' },
+    { kind: 'ToolCallDelta', index: 0, toolCallId: null, name: null, arguments: '"it"}' },
+    { kind: 'ToolCallDelta', index: 1, toolCallId: 't2', name: 'see', arguments: '' },
+    { kind: 'ReasoningDelta', text: 'So. ' },
+    text('\ud83d'),
+    text('\ude00'),
+    text('end'),
   ];
 
   it.each([1, 2, 3, 5, 100])('has every piece with its number, with a checkpoint behind each %d', async (every) => {
@@ -207,7 +246,10 @@ describe('a stream that is put together again', () => {
     await checkpoints.write();
     expect(await rebuilt(id)).toEqual([...stream.log.pieces(1)]);
     const written = await rows(id);
-    expect(written.map(({ first_seq }) => first_seq)).toEqual([2, ...written.slice(0, -1).map(({ last_seq }) => last_seq + 1)]);
+    expect(written.map(({ first_seq }) => first_seq)).toEqual([
+      2,
+      ...written.slice(0, -1).map(({ last_seq }) => last_seq + 1),
+    ]);
     expect(written.at(-1)).toMatchObject({ last_seq: deltas.length + 1 });
   });
 
@@ -233,7 +275,13 @@ describe('a stream that is put together again', () => {
   it('has a piece of a megabyte whole, and the pieces around it', async () => {
     const { id } = await scene.admit();
     const stream = begin(id);
-    for (const delta of [text('before '), text('😀'.repeat(300_000)), text(' behind'), { kind: 'ReasoningDelta', text: 'Hm.' } as const]) stream.piece(delta);
+    for (const delta of [
+      text('before '),
+      text('😀'.repeat(300_000)),
+      text(' behind'),
+      { kind: 'ReasoningDelta', text: 'Hm.' } as const,
+    ])
+      stream.piece(delta);
     for (let i = 0; i < 12; i += 1) await checkpoints.write();
     expect((await rows(id)).length).toBeGreaterThan(9);
     expect(await rebuilt(id)).toEqual([...stream.log.pieces(1)]);
@@ -248,7 +296,10 @@ describe('a stream that is put together again', () => {
     }
     await scene.db.query('DELETE FROM call_checkpoints WHERE call_id = $1 AND number = 2', [id]);
     expect(await rebuilt(id)).toMatchObject([{ text: 'a' }]);
-    await scene.db.query('UPDATE call_checkpoints SET first_seq = NULL, last_seq = NULL, pieces = NULL WHERE call_id = $1', [id]);
+    await scene.db.query(
+      'UPDATE call_checkpoints SET first_seq = NULL, last_seq = NULL, pieces = NULL WHERE call_id = $1',
+      [id],
+    );
     expect(await rebuilt(id)).toEqual([]);
   });
 });

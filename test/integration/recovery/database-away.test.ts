@@ -36,8 +36,12 @@ afterEach(async () => {
   await database.close();
   rmSync(home, { recursive: true, force: true });
 });
-const start = (): Promise<TestApp> => startTestApp({ database: { url: front.url }, upstream: provider, config: { home } });
-const files = (): string[] => (existsSync(path.join(home, 'journal')) ? (readdirSync(path.join(home, 'journal'), { recursive: true }) as string[]).filter((name) => name.includes('.')) : []);
+const start = (): Promise<TestApp> =>
+  startTestApp({ database: { url: front.url }, upstream: provider, config: { home } });
+const files = (): string[] =>
+  existsSync(path.join(home, 'journal'))
+    ? (readdirSync(path.join(home, 'journal'), { recursive: true }) as string[]).filter((name) => name.includes('.'))
+    : [];
 
 const asked = (): number => provider.requests.filter((request) => request.path === '/v1/chat/completions').length;
 
@@ -56,15 +60,26 @@ describe('a database that goes away while the provider is paid', () => {
     const { reply, answer } = await callWhileDatabaseGoes();
     answer();
     const { data } = await within(reply, ANSWERED_MS, 'the answer');
-    expect(data!.chat).toMatchObject({ __typename: 'ChatReply', answer: { content: 'paid for' }, call: { status: 'COMPLETED' } });
+    expect(data!.chat).toMatchObject({
+      __typename: 'ChatReply',
+      answer: { content: 'paid for' },
+      call: { status: 'COMPLETED' },
+    });
     expect(files()).toEqual([expect.stringMatching(/\.journal$/)]);
 
     const refused = await eventually(app.chat(world.member.token, ask('And now?')), 'a refusal');
-    expect(refused.errors![0]!.extensions).toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: expect.any(Number) });
+    expect(refused.errors![0]!.extensions).toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      retryAfterMs: expect.any(Number),
+    });
     expect(asked()).toBe(1);
 
     front.away = false;
-    expect(await settledRow(database.db, data!.chat.call.id)).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER', prompt_tokens: 11 });
+    expect(await settledRow(database.db, data!.chat.call.id)).toMatchObject({
+      status: 'COMPLETED',
+      usage_source: 'PROVIDER',
+      prompt_tokens: 11,
+    });
     await waitFor(() => files().length === 0);
     expect(await settledRows(database.db)).toHaveLength(1);
   });
@@ -80,7 +95,10 @@ describe('a database that goes away while the provider is paid', () => {
     app = await start();
     // Before the doors are open.
     expect([await database.db.query('SELECT FROM calls_in_flight'), files()]).toEqual([[], []]);
-    expect(await settledRow(database.db, data!.chat.call.id)).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER' });
+    expect(await settledRow(database.db, data!.chat.call.id)).toMatchObject({
+      status: 'COMPLETED',
+      usage_source: 'PROVIDER',
+    });
   });
 
   it('with a journal that cannot be written either: the caller is told, and the call is booked when the database is back', async () => {
@@ -91,6 +109,8 @@ describe('a database that goes away while the provider is paid', () => {
     const { errors } = await within(reply, ANSWERED_MS, 'the refusal');
     expect(errors![0]!.extensions).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     front.away = false;
-    expect(await settledRows(database.db)).toEqual([expect.objectContaining({ status: 'COMPLETED', usage_source: 'PROVIDER' })]);
+    expect(await settledRows(database.db)).toEqual([
+      expect.objectContaining({ status: 'COMPLETED', usage_source: 'PROVIDER' }),
+    ]);
   });
 });

@@ -18,7 +18,12 @@ beforeEach(async () => {
 });
 afterEach(() => database.close());
 
-interface Process { liveness: Liveness; store: OwnersStore; logger: ReturnType<typeof memoryLogger>; deaths: string[] }
+interface Process {
+  liveness: Liveness;
+  store: OwnersStore;
+  logger: ReturnType<typeof memoryLogger>;
+  deaths: string[];
+}
 
 const process = (owner: string, db: Db = database.db): Process => {
   const store = new OwnersStore(db);
@@ -28,7 +33,10 @@ const process = (owner: string, db: Db = database.db): Process => {
   liveness.onDeath((ids) => deaths.push(...ids));
   return { liveness, store, logger, deaths };
 };
-const dead = async (): Promise<string[]> => (await database.db.query<{ id: string }>('SELECT id FROM owners WHERE dead_at IS NOT NULL ORDER BY id')).map(({ id }) => id);
+const dead = async (): Promise<string[]> =>
+  (await database.db.query<{ id: string }>('SELECT id FROM owners WHERE dead_at IS NOT NULL ORDER BY id')).map(
+    ({ id }) => id,
+  );
 /** Everybody who is named looks every five seconds, until a time. */
 const live = async (until: number, ...processes: Process[]): Promise<void> => {
   for (; clock < until; clock += 5) for (const { liveness } of processes) await liveness.look();
@@ -52,7 +60,12 @@ describe('an owner that does not renew', () => {
     expect(await dead()).toEqual(['b']);
     await b.liveness.look();
     expect(await dead()).toEqual([]);
-    expect(b.logger.lines).toEqual([expect.objectContaining({ level: 'warn', message: expect.stringContaining('others had taken this process for dead') })]);
+    expect(b.logger.lines).toEqual([
+      expect.objectContaining({
+        level: 'warn',
+        message: expect.stringContaining('other processes had declared this one dead'),
+      }),
+    ]);
     await live(70, a);
     expect(await dead()).toEqual([]);
   });
@@ -86,7 +99,9 @@ describe('an outage', () => {
   let dbs: Db[];
   beforeEach(async () => {
     fronts = await Promise.all([TcpFront.start(database.url), TcpFront.start(database.url)]);
-    dbs = await Promise.all(fronts.map(({ url }) => openDatabase({ url, poolSize: 2, statementTimeoutMs: 200 }, () => {})));
+    dbs = await Promise.all(
+      fronts.map(({ url }) => openDatabase({ url, poolSize: 2, statementTimeoutMs: 200 }, () => {})),
+    );
   });
   afterEach(async () => {
     await Promise.all(dbs.map((db) => db.close()));
@@ -141,20 +156,24 @@ describe('an outage', () => {
   });
 });
 
-it.each(['2026-11-20T12:00:00Z', '2026-11-22T12:00:00Z'])("a jump of the database's clock by a day kills nobody (%s)", async (jump) => {
-  const [a, b] = [process('a'), process('b')];
-  await setClock(database.db, '2026-11-21T12:00:00Z');
-  await live(10, a, b);
-  await setClock(database.db, jump);
-  await live(60, a, b);
-  expect(await dead()).toEqual([]);
-  // A jump keeps nobody alive either.
-  await live(95, a);
-  expect(await dead()).toEqual(['b']);
-});
+it.each(['2026-11-20T12:00:00Z', '2026-11-22T12:00:00Z'])(
+  "a jump of the database's clock by a day kills nobody (%s)",
+  async (jump) => {
+    const [a, b] = [process('a'), process('b')];
+    await setClock(database.db, '2026-11-21T12:00:00Z');
+    await live(10, a, b);
+    await setClock(database.db, jump);
+    await live(60, a, b);
+    expect(await dead()).toEqual([]);
+    // A jump keeps nobody alive either.
+    await live(95, a);
+    expect(await dead()).toEqual(['b']);
+  },
+);
 
 describe('rows', () => {
-  const ids = async (): Promise<string[]> => (await database.db.query<{ id: string }>('SELECT id FROM owners ORDER BY id')).map(({ id }) => id);
+  const ids = async (): Promise<string[]> =>
+    (await database.db.query<{ id: string }>('SELECT id FROM owners ORDER BY id')).map(({ id }) => id);
 
   it('go with a clean end, and stay while calls are in flight', async () => {
     const [clean, busy] = [process('clean'), process('busy')];
@@ -179,10 +198,18 @@ describe('rows', () => {
   });
 
   it('are renewed by themselves, from the start on', async () => {
-    const liveness = new Liveness({ store: new OwnersStore(database.db), owner: 'a', logger: memoryLogger(), renewMs: 5 });
+    const liveness = new Liveness({
+      store: new OwnersStore(database.db),
+      owner: 'a',
+      logger: memoryLogger(),
+      renewMs: 5,
+    });
     await liveness.start();
     expect(await ids()).toEqual(['a']);
-    await waitFor(async () => Number((await database.db.query<{ renewals: string }>('SELECT renewals FROM owners'))[0]!.renewals) > 3);
+    await waitFor(
+      async () =>
+        Number((await database.db.query<{ renewals: string }>('SELECT renewals FROM owners'))[0]!.renewals) > 3,
+    );
     await eventually(liveness.stop(), 'the end');
     expect(await ids()).toEqual([]);
   });

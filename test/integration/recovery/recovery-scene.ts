@@ -7,7 +7,13 @@ import { CheckpointStore, type NewCheckpoint } from '../../../src/services/recov
 import { OwnersStore } from '../../../src/services/recovery/owners.store';
 import { Recovery, type RecoveryDeps } from '../../../src/services/recovery/recovery';
 import { RecoveryStore } from '../../../src/services/recovery/recovery.store';
-import { isPaidBy, type CallOwner, type RecordPayer, type SpendRecord, type SpendRecords } from '../../../src/services/upstream/litellm/spend-record';
+import {
+  isPaidBy,
+  type CallOwner,
+  type RecordPayer,
+  type SpendRecord,
+  type SpendRecords,
+} from '../../../src/services/upstream/litellm/spend-record';
 import { createTestDatabase, type TestDatabase } from '../../support/database';
 import { createWorld, type World } from '../../support/factories';
 import { memoryLogger } from '../../support/log';
@@ -16,8 +22,21 @@ import { callFacts } from '../../support/call-ends';
 /** Dollars: a token of the prompt costs one, a token of the answer a hundred. */
 export const RATES = { input: '1', output: '100' };
 export const record = (fields: Partial<SpendRecord> & { prompt?: number; output?: number } = {}): SpendRecord => ({
-  servedModel: 'm', deployment: 'm-1', attempts: 1, raw: { prompt_tokens: 7 }, cost: '0.5', serviceTier: null, fromCache: false,
-  tokens: { uncachedPrompt: fields.prompt ?? 7, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: fields.output ?? 5, reasoning: 0 },
+  servedModel: 'm',
+  deployment: 'm-1',
+  attempts: 1,
+  raw: { prompt_tokens: 7 },
+  cost: '0.5',
+  serviceTier: null,
+  fromCache: false,
+  tokens: {
+    uncachedPrompt: fields.prompt ?? 7,
+    cacheRead: 0,
+    cacheWrite: 0,
+    cacheWriteOneHour: 0,
+    output: fields.output ?? 5,
+    reasoning: 0,
+  },
   ...fields,
 });
 
@@ -45,7 +64,13 @@ export class FakeRecords implements SpendRecords {
   }
 }
 
-export interface TestRecovery { recovery: Recovery; running: Set<string>; pending: Set<string>; logger: ReturnType<typeof memoryLogger>; die(): void }
+export interface TestRecovery {
+  recovery: Recovery;
+  running: Set<string>;
+  pending: Set<string>;
+  logger: ReturnType<typeof memoryLogger>;
+  die(): void;
+}
 
 export class RecoveryScene {
   readonly store: LedgerStore;
@@ -75,8 +100,23 @@ export class RecoveryScene {
   async admit(fields: Partial<NewCall> = {}): Promise<NewCall & { occurredAt: string }> {
     const { member } = this.world;
     const call: NewCall = {
-      ...callFacts({ maxTokens: 5_000 }), id: newId('call'), organizationId: member.organizationId, userId: member.id, tokenId: null, projectId: null, agent: null, scenario: 'DEFAULT', traceId: 'a'.repeat(32),
-      model: 'm', upstream: 'DIRECT', streamed: true, owner: 'gone', deadlineMs: 600_000, question: null, idempotency: null, ...fields,
+      ...callFacts({ maxTokens: 5_000 }),
+      id: newId('call'),
+      organizationId: member.organizationId,
+      userId: member.id,
+      tokenId: null,
+      projectId: null,
+      agent: null,
+      scenario: 'DEFAULT',
+      traceId: 'a'.repeat(32),
+      model: 'm',
+      upstream: 'DIRECT',
+      streamed: true,
+      owner: 'gone',
+      deadlineMs: 600_000,
+      question: null,
+      idempotency: null,
+      ...fields,
     };
     const [admission] = await this.store.admit([call]);
     if (admission!.kind !== 'ADMITTED') throw new Error(admission!.kind);
@@ -85,7 +125,10 @@ export class RecoveryScene {
 
   /** Nobody waits half a minute here. */
   async declareDead(owner = 'gone'): Promise<void> {
-    await this.db.query('INSERT INTO owners (id, dead_at) VALUES ($1, weir.now()) ON CONFLICT (id) DO UPDATE SET dead_at = weir.now()', [owner]);
+    await this.db.query(
+      'INSERT INTO owners (id, dead_at) VALUES ($1, weir.now()) ON CONFLICT (id) DO UPDATE SET dead_at = weir.now()',
+      [owner],
+    );
   }
 
   async budget(limit = '1000000'): Promise<string> {
@@ -99,17 +142,39 @@ export class RecoveryScene {
   }
 
   async period(budgetId: string): Promise<{ spent: number; held: number; overage: number }> {
-    const [row] = await this.db.query<Record<string, string>>('SELECT spent, held, overage FROM budget_periods WHERE budget_id = $1', [budgetId]);
+    const [row] = await this.db.query<Record<string, string>>(
+      'SELECT spent, held, overage FROM budget_periods WHERE budget_id = $1',
+      [budgetId],
+    );
     return { spent: Number(row!.spent), held: Number(row!.held), overage: Number(row!.overage) };
   }
 
   checkpoint(callId: string, fields: Partial<NewCheckpoint> = {}): Promise<void> {
-    return this.checkpointStore.write([{ organizationId: this.world.organizationId, callId, number: 1, content: 'Half an ans', reasoning: '', tools: '', firstSeq: 2, lastSeq: 2, pieces: [11], completionTokens: 3, servedModel: null, deployment: null, ...fields }]);
+    return this.checkpointStore.write([
+      {
+        organizationId: this.world.organizationId,
+        callId,
+        number: 1,
+        content: 'Half an ans',
+        reasoning: '',
+        tools: '',
+        firstSeq: 2,
+        lastSeq: 2,
+        pieces: [11],
+        completionTokens: 3,
+        servedModel: null,
+        deployment: null,
+        ...fields,
+      },
+    ]);
   }
 
   /** All rows of a call, its corrections included, in the order in which they were made. */
   usage(callId: string): Promise<any[]> {
-    return this.db.query('SELECT * FROM llm_usage WHERE coalesce(corrects_id, id) = $1 ORDER BY correction, kind DESC', [callId]);
+    return this.db.query(
+      'SELECT * FROM llm_usage WHERE coalesce(corrects_id, id) = $1 ORDER BY correction, kind DESC',
+      [callId],
+    );
   }
 
   async isInFlight(callId: string): Promise<boolean> {
@@ -117,7 +182,11 @@ export class RecoveryScene {
   }
 
   /** Another process, for which everything happens at once. */
-  recovery(options: Partial<Pick<RecoveryDeps, 'timing' | 'owner' | 'lookEveryMs' | 'store' | 'keptMs'>> & { direct?: boolean } = {}): TestRecovery {
+  recovery(
+    options: Partial<Pick<RecoveryDeps, 'timing' | 'owner' | 'lookEveryMs' | 'store' | 'keptMs'>> & {
+      direct?: boolean;
+    } = {},
+  ): TestRecovery {
     const running = new Set<string>();
     const pending = new Set<string>();
     const logger = memoryLogger();
@@ -130,7 +199,16 @@ export class RecoveryScene {
       prices: {
         number: 1,
         forCall: (model, deployment) => ({
-          number: 1, model, deployment, organizationId: null, source: 'PROXY', effectiveFrom: new Date(0), effectiveTo: null, recordedAt: new Date(0), serviceTier: null, rates: RATES,
+          number: 1,
+          model,
+          deployment,
+          organizationId: null,
+          source: 'PROXY',
+          effectiveFrom: new Date(0),
+          effectiveTo: null,
+          recordedAt: new Date(0),
+          serviceTier: null,
+          rates: RATES,
         }),
       },
       modelOf: () => null,
@@ -151,9 +229,26 @@ export class RecoveryScene {
 export async function question(scene: RecoveryScene): Promise<NonNullable<NewCall['question']>> {
   const { member } = scene.world;
   const conversationId = newId('conversation');
-  await scene.db.query('INSERT INTO conversations (id, organization_id, user_id) VALUES ($1, $2, $3)', [conversationId, member.organizationId, member.id]);
+  await scene.db.query('INSERT INTO conversations (id, organization_id, user_id) VALUES ($1, $2, $3)', [
+    conversationId,
+    member.organizationId,
+    member.id,
+  ]);
   return {
-    conversationId, parentId: null, branchIds: [],
-    messages: [{ id: newId('message'), role: 'USER', content: 'Why?', reasoning: null, parts: null, toolCalls: null, toolCallId: null, name: null }],
+    conversationId,
+    parentId: null,
+    branchIds: [],
+    messages: [
+      {
+        id: newId('message'),
+        role: 'USER',
+        content: 'Why?',
+        reasoning: null,
+        parts: null,
+        toolCalls: null,
+        toolCallId: null,
+        name: null,
+      },
+    ],
   };
 }

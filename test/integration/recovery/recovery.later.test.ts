@@ -12,7 +12,8 @@ import type { Settlement } from '../../../src/domain/call';
 const MINUTE = 60_000;
 const START = '2026-11-21T12:00:00Z';
 /** The database's clock. */
-const at = (minutes: number): Promise<void> => setClock(scene.db, new Date(Date.parse(START) + minutes * MINUTE).toISOString());
+const at = (minutes: number): Promise<void> =>
+  setClock(scene.db, new Date(Date.parse(START) + minutes * MINUTE).toISOString());
 
 let scene: RecoveryScene;
 beforeEach(async () => {
@@ -20,7 +21,6 @@ beforeEach(async () => {
   await at(0);
 });
 afterEach(() => scene.database.close());
-
 
 describe('what is known later', () => {
   const lose = async (fields: Parameters<RecoveryScene['admit']>[0] = {}): Promise<string> => {
@@ -31,7 +31,7 @@ describe('what is known later', () => {
     return call.id;
   };
 
-  it("a record that comes late becomes a correction: two further rows, and the budget has the difference; nothing is updated", async () => {
+  it('a record that comes late becomes a correction: two further rows, and the budget has the difference; nothing is updated', async () => {
     const budget = await scene.budget();
     const id = await lose();
     expect(await scene.period(budget)).toMatchObject({ spent: 310, held: 0 });
@@ -45,7 +45,17 @@ describe('what is known later', () => {
     expect(await scene.usage(id)).toMatchObject([
       { id, kind: 'CALL', status: 'LOST', usage_source: 'ESTIMATED', cost: '310' },
       { kind: 'REVERSAL', corrects_id: id, cost: '-310', correction_reason: 'SPEND_RECORD' },
-      { kind: 'CORRECTION', corrects_id: id, status: 'LOST', usage_source: 'RECONCILED', cost: '409', prompt_tokens: 9, completion_tokens: 4, proxy_cost: '0.5', budget_ids: [budget] },
+      {
+        kind: 'CORRECTION',
+        corrects_id: id,
+        status: 'LOST',
+        usage_source: 'RECONCILED',
+        cost: '409',
+        prompt_tokens: 9,
+        completion_tokens: 4,
+        proxy_cost: '0.5',
+        budget_ids: [budget],
+      },
     ]);
     expect(await scene.period(budget)).toEqual({ spent: 409, held: 0, overage: 0 });
     expect(logger.lines.at(-1)!.fields).toMatchObject({ corrected: 1 });
@@ -59,24 +69,41 @@ describe('what is known later', () => {
     expect([scene.records.asked, (await scene.usage(id)).length]).toEqual([[], 3]);
   });
 
-  it("a record that another key has paid for, or whose figures cannot be, corrects nothing", async () => {
+  it('a record that another key has paid for, or whose figures cannot be, corrects nothing', async () => {
     const [stolen, absurd, paid] = [await lose(), await lose(), await lose()];
     const [installation] = await scene.db.query<{ id: string }>('SELECT id FROM installation');
-    scene.records.byCall.set(stolen, record()).set(absurd, record({ output: 90_000_000 })).set(paid, record());
+    scene.records.byCall
+      .set(stolen, record())
+      .set(absurd, record({ output: 90_000_000 }))
+      .set(paid, record());
     scene.records.payers.set(stolen, { keyAlias: `weir-${installation!.id}-${scene.world.analyst.id}`, teamId: null });
-    scene.records.payers.set(paid, { keyAlias: `weir-${installation!.id}-${scene.world.member.id}`, teamId: `weir-${installation!.id}-${scene.world.planId}` });
+    scene.records.payers.set(paid, {
+      keyAlias: `weir-${installation!.id}-${scene.world.member.id}`,
+      teamId: `weir-${installation!.id}-${scene.world.planId}`,
+    });
     await at(1.1);
     await scene.recovery().recovery.look();
-    expect(await Promise.all([stolen, absurd, paid].map(async (id) => (await scene.usage(id)).length))).toEqual([1, 1, 3]);
+    expect(await Promise.all([stolen, absurd, paid].map(async (id) => (await scene.usage(id)).length))).toEqual([
+      1, 1, 3,
+    ]);
   });
 
   it("a record of an answer from the proxy's cache corrects the call to nothing, also where its figures cannot be", async () => {
     const budget = await scene.budget();
     const [id, absurd] = [await lose(), await lose()];
-    scene.records.byCall.set(id, record({ cost: '0', fromCache: true })).set(absurd, record({ output: 90_000_000, cost: '0', fromCache: true }));
+    scene.records.byCall
+      .set(id, record({ cost: '0', fromCache: true }))
+      .set(absurd, record({ output: 90_000_000, cost: '0', fromCache: true }));
     await at(1.1);
     await scene.recovery().recovery.look();
-    for (const call of [id, absurd]) expect((await scene.usage(call)).at(-1)).toMatchObject({ kind: 'CORRECTION', usage_source: 'CACHE', total_tokens: 0, cost: '0', proxy_cost: '0' });
+    for (const call of [id, absurd])
+      expect((await scene.usage(call)).at(-1)).toMatchObject({
+        kind: 'CORRECTION',
+        usage_source: 'CACHE',
+        total_tokens: 0,
+        cost: '0',
+        proxy_cost: '0',
+      });
     expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 0 });
   });
 
@@ -113,15 +140,57 @@ describe('what is known later', () => {
     await scene.declareDead('slow');
     await scene.recovery({ direct: true }).recovery.look();
     const end: Settlement = {
-      id: call.id, occurredAt: call.occurredAt, organizationId: call.organizationId, userId: call.userId, tokenId: null, projectId: null, conversationId: null, agent: null, scenario: 'DEFAULT',
-      traceId: call.traceId, streamed: true, model: 'm', servedModel: 'm', provider: null, deployment: null, upstream: 'DIRECT', attempts: 1, status: 'COMPLETED', errorCode: null, finishReason: 'STOP',
-      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 }, usageSource: 'PROVIDER', cacheUse: 'NO', cachedTokens: null, rawUsage: null, serviceTier: null, priceBook: 1, priceNumber: 1,
-      cost: { input: '11', cacheRead: '0', cacheWrite: '0', output: '2000', reasoning: '0', request: '0', total: '2011' }, proxyCost: null, latencyMs: 90_000, timeToFirstTokenMs: 10, omittedMessages: 0,
-      answer: null, heldOn: [], facts: callFacts(), idempotency: null,
+      id: call.id,
+      occurredAt: call.occurredAt,
+      organizationId: call.organizationId,
+      userId: call.userId,
+      tokenId: null,
+      projectId: null,
+      conversationId: null,
+      agent: null,
+      scenario: 'DEFAULT',
+      traceId: call.traceId,
+      streamed: true,
+      model: 'm',
+      servedModel: 'm',
+      provider: null,
+      deployment: null,
+      upstream: 'DIRECT',
+      attempts: 1,
+      status: 'COMPLETED',
+      errorCode: null,
+      finishReason: 'STOP',
+      tokens: { uncachedPrompt: 11, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 20, reasoning: 0 },
+      usageSource: 'PROVIDER',
+      cacheUse: 'NO',
+      cachedTokens: null,
+      rawUsage: null,
+      serviceTier: null,
+      priceBook: 1,
+      priceNumber: 1,
+      cost: {
+        input: '11',
+        cacheRead: '0',
+        cacheWrite: '0',
+        output: '2000',
+        reasoning: '0',
+        request: '0',
+        total: '2011',
+      },
+      proxyCost: null,
+      latencyMs: 90_000,
+      timeToFirstTokenMs: 10,
+      omittedMessages: 0,
+      answer: null,
+      heldOn: [],
+      facts: callFacts(),
+      idempotency: null,
     };
     const journal = new Journal({ home: '/nonexistent', database: 'test', logger: memoryLogger() });
     await new SettlementWriter({ store: scene.store, journal, logger: memoryLogger() }).write(end);
-    expect((await scene.usage(call.id)).map(({ kind, status, cost, correction_reason: why }) => [kind, status, cost, why])).toEqual([
+    expect(
+      (await scene.usage(call.id)).map(({ kind, status, cost, correction_reason: why }) => [kind, status, cost, why]),
+    ).toEqual([
       ['CALL', 'LOST', '310', null],
       ['REVERSAL', 'LOST', '-310', 'OWNER'],
       ['CORRECTION', 'COMPLETED', '2011', 'OWNER'],
@@ -141,7 +210,9 @@ describe('a call of ours', () => {
     // Once is no proof.
     expect(await scene.isInFlight(call.id)).toBe(true);
     await recovery.look();
-    expect(await scene.usage(call.id)).toMatchObject([{ status: 'FAILED', error_code: 'SERVICE_UNAVAILABLE', usage_source: 'NONE', cost: '0' }]);
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'FAILED', error_code: 'SERVICE_UNAVAILABLE', usage_source: 'NONE', cost: '0' },
+    ]);
     expect(await scene.period(budget)).toEqual({ spent: 0, held: 0, overage: 0 });
     expect(await scene.db.query('SELECT FROM idempotency_keys')).toEqual([]);
   });
@@ -180,7 +251,9 @@ describe('a call of ours', () => {
     const { recovery } = scene.recovery(mine);
     await recovery.look();
     await recovery.look();
-    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', completion_tokens: 5_000 }]);
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'LOST', usage_source: 'ESTIMATED', completion_tokens: 5_000 },
+    ]);
   });
 
   it('that did run, and whose end could be written nowhere, is not taken for one that was never asked', async () => {
@@ -239,7 +312,9 @@ describe('what is left over', () => {
     await recovery.look();
     expect(await scene.usage(lost.id)).toMatchObject([{ status: 'LOST' }]);
     expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([{ call_id: lost.id }]);
-    await scene.db.query(`UPDATE llm_usage SET settled_at = settled_at - interval '61 seconds' WHERE id = $1`, [lost.id]);
+    await scene.db.query(`UPDATE llm_usage SET settled_at = settled_at - interval '61 seconds' WHERE id = $1`, [
+      lost.id,
+    ]);
     await recovery.look();
     expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([]);
   });
@@ -247,14 +322,20 @@ describe('what is left over', () => {
   it('goes: checkpoints without a call, keys whose day is over; the others stay', async () => {
     const call = await scene.admit({ idempotency: { key: 'runs', inputHash: 'ab'.repeat(32) } });
     await scene.checkpoint(call.id);
-    await scene.db.query(`INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, completion_tokens) SELECT 'org', 'call_orphan', n, '', '', '', 0 FROM generate_series(1, 2100) AS n`);
-    await scene.db.query(`INSERT INTO idempotency_keys (organization_id, user_id, key, input_hash, call_id, first_used_at, stored, expires_at)
+    await scene.db.query(
+      `INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, completion_tokens) SELECT 'org', 'call_orphan', n, '', '', '', 0 FROM generate_series(1, 2100) AS n`,
+    );
+    await scene.db
+      .query(`INSERT INTO idempotency_keys (organization_id, user_id, key, input_hash, call_id, first_used_at, stored, expires_at)
       SELECT 'org', 'usr', 'old' || n, ''::bytea, 'c', weir.now() - interval '2 days', '{}'::jsonb, weir.now() - interval '1 second' FROM generate_series(1, 2100) AS n
       UNION ALL SELECT 'org', 'usr', 'kept', ''::bytea, 'c', weir.now(), '{}'::jsonb, weir.now() + interval '1 second'`);
     const { recovery, logger } = scene.recovery({ direct: true });
     await recovery.look();
     expect(await scene.db.query('SELECT call_id FROM call_checkpoints')).toEqual([{ call_id: call.id }]);
-    expect((await scene.db.query('SELECT key FROM idempotency_keys ORDER BY key')).map(({ key }) => key)).toEqual(['kept', 'runs']);
+    expect((await scene.db.query('SELECT key FROM idempotency_keys ORDER BY key')).map(({ key }) => key)).toEqual([
+      'kept',
+      'runs',
+    ]);
     expect(logger.lines).toMatchObject([{ level: 'info', fields: { checkpointsRemoved: 2_100, keysRemoved: 2_100 } }]);
   });
 
@@ -263,11 +344,16 @@ describe('what is left over', () => {
     store.lost = async () => {
       throw new Error('no');
     };
-    await scene.db.query(`INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, completion_tokens) VALUES ('org', 'call_orphan', 1, '', '', '', 0)`);
+    await scene.db.query(
+      `INSERT INTO call_checkpoints (organization_id, call_id, number, content, reasoning, tools, completion_tokens) VALUES ('org', 'call_orphan', 1, '', '', '', 0)`,
+    );
     const { recovery, logger } = scene.recovery({ direct: true, store });
     await recovery.look();
     expect(await scene.db.query('SELECT FROM call_checkpoints')).toEqual([]);
-    expect(logger.lines.map(({ message }) => message)).toEqual(['a step of recovery failed, and is tried again with the next look', 'recovery has looked']);
+    expect(logger.lines.map(({ message }) => message)).toEqual([
+      'a step of recovery failed, and is tried again with the next look',
+      'recovery has settled or cleaned up calls',
+    ]);
   });
 
   it('a quiet look logs nothing', async () => {
@@ -278,7 +364,13 @@ describe('what is left over', () => {
 });
 
 it('the SQL that docs/recovery.md gives an operator runs, and shows what it says', async () => {
-  const statements = [...readFileSync('docs/recovery.md', 'utf8').matchAll(/```sql\n([\s\S]*?)```/g)].flatMap(([, block]) => block!.split(';').map((one) => one.trim()).filter(Boolean));
+  const statements = [...readFileSync('docs/recovery.md', 'utf8').matchAll(/```sql\n([\s\S]*?)```/g)].flatMap(
+    ([, block]) =>
+      block!
+        .split(';')
+        .map((one) => one.trim())
+        .filter(Boolean),
+  );
   expect(statements).toHaveLength(4);
   await setClock(scene.db, null);
   const [lost, waits] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
@@ -287,10 +379,35 @@ it('the SQL that docs/recovery.md gives an operator runs, and shows what it says
   await scene.recovery().recovery.look();
   const [settled] = await new RecoveryStore(scene.db).lostWithoutRecord(1);
   const end = (await new RecoveryStore(scene.db).settledCall(settled!))!;
-  await scene.store.correct([{ ...end, priceBook: 1, usageSource: 'RECONCILED', tokens: record().tokens!, cacheUse: 'NO', cachedTokens: null, cost: { input: '7', cacheRead: '0', cacheWrite: '0', output: '500', reasoning: '0', request: '0', total: '507' } }], 'SPEND_RECORD');
-  const [owners, dead, rows, corrections] = await Promise.all(statements.map((statement) => scene.db.query<any>(statement)));
+  await scene.store.correct(
+    [
+      {
+        ...end,
+        priceBook: 1,
+        usageSource: 'RECONCILED',
+        tokens: record().tokens!,
+        cacheUse: 'NO',
+        cachedTokens: null,
+        cost: {
+          input: '7',
+          cacheRead: '0',
+          cacheWrite: '0',
+          output: '500',
+          reasoning: '0',
+          request: '0',
+          total: '507',
+        },
+      },
+    ],
+    'SPEND_RECORD',
+  );
+  const [owners, dead, rows, corrections] = await Promise.all(
+    statements.map((statement) => scene.db.query<any>(statement)),
+  );
   expect(owners).toMatchObject([{ id: 'gone', calls: '1' }]);
   expect(dead).toMatchObject([{ id: waits.id }]);
   expect(rows).toMatchObject([{ id: lost.id, usage_source: 'ESTIMATED', cost: '310' }]);
-  expect(corrections).toMatchObject([{ corrects_id: lost.id, booked: '310', true_cost: '507', correction_reason: 'SPEND_RECORD' }]);
+  expect(corrections).toMatchObject([
+    { corrects_id: lost.id, booked: '310', true_cost: '507', correction_reason: 'SPEND_RECORD' },
+  ]);
 });

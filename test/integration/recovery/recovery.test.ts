@@ -5,7 +5,8 @@ import { question, record, RecoveryScene } from './recovery-scene';
 const MINUTE = 60_000;
 const START = '2026-11-21T12:00:00Z';
 /** The database's clock. */
-const at = (minutes: number): Promise<void> => setClock(scene.db, new Date(Date.parse(START) + minutes * MINUTE).toISOString());
+const at = (minutes: number): Promise<void> =>
+  setClock(scene.db, new Date(Date.parse(START) + minutes * MINUTE).toISOString());
 
 let scene: RecoveryScene;
 beforeEach(async () => {
@@ -18,8 +19,18 @@ describe('a call of a dead owner', () => {
   it('without a proxy ends as LOST with what its stream had written down: tokens and price, its answer, its key, no hold', async () => {
     const budget = await scene.budget();
     const asked = await question(scene);
-    const call = await scene.admit({ hold: '5000', question: asked, idempotency: { key: 'k', inputHash: 'ab'.repeat(32) } });
-    await scene.checkpoint(call.id, { content: 'Half an ', reasoning: 'Hm.', completionTokens: 9, servedModel: 'fallback', deployment: 'f-1' });
+    const call = await scene.admit({
+      hold: '5000',
+      question: asked,
+      idempotency: { key: 'k', inputHash: 'ab'.repeat(32) },
+    });
+    await scene.checkpoint(call.id, {
+      content: 'Half an ',
+      reasoning: 'Hm.',
+      completionTokens: 9,
+      servedModel: 'fallback',
+      deployment: 'f-1',
+    });
     await scene.checkpoint(call.id, { number: 2, content: 'answer', completionTokens: 12 });
     expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 5_000 });
     await scene.declareDead();
@@ -28,16 +39,45 @@ describe('a call of a dead owner', () => {
     const [row, ...more] = await scene.usage(call.id);
     expect(more).toEqual([]);
     expect(row).toMatchObject({
-      status: 'LOST', usage_source: 'ESTIMATED', error_code: null, model: 'm', served_model: 'fallback', deployment: 'f-1', prompt_tokens: 10, completion_tokens: 12, reasoning_tokens: 2,
-      cost: '1210', price_number: '1', budget_ids: [budget], latency_ms: null,
+      status: 'LOST',
+      usage_source: 'ESTIMATED',
+      error_code: null,
+      model: 'm',
+      served_model: 'fallback',
+      deployment: 'f-1',
+      prompt_tokens: 10,
+      completion_tokens: 12,
+      reasoning_tokens: 2,
+      cost: '1210',
+      price_number: '1',
+      budget_ids: [budget],
+      latency_ms: null,
     });
     expect(await scene.period(budget)).toMatchObject({ spent: 1_210, held: 0 });
-    expect(await scene.db.query('SELECT role, content, reasoning, complete, parent_id, call_id, superseded FROM messages WHERE call_id IS NOT NULL')).toEqual([
-      { role: 'ASSISTANT', content: 'Half an answer', reasoning: 'Hm.', complete: false, parent_id: asked.messages[0]!.id, call_id: call.id, superseded: false },
+    expect(
+      await scene.db.query(
+        'SELECT role, content, reasoning, complete, parent_id, call_id, superseded FROM messages WHERE call_id IS NOT NULL',
+      ),
+    ).toEqual([
+      {
+        role: 'ASSISTANT',
+        content: 'Half an answer',
+        reasoning: 'Hm.',
+        complete: false,
+        parent_id: asked.messages[0]!.id,
+        call_id: call.id,
+        superseded: false,
+      },
     ]);
     const [key] = await scene.db.query<any>('SELECT stored, expires_at FROM idempotency_keys');
-    expect(key).toMatchObject({ stored: { status: 'FAILED', refusal: { retryable: false, callId: call.id } }, expires_at: expect.any(Date) });
-    expect([await scene.isInFlight(call.id), await scene.db.query('SELECT FROM call_checkpoints')]).toEqual([false, []]);
+    expect(key).toMatchObject({
+      stored: { status: 'FAILED', refusal: { retryable: false, callId: call.id } },
+      expires_at: expect.any(Date),
+    });
+    expect([await scene.isInFlight(call.id), await scene.db.query('SELECT FROM call_checkpoints')]).toEqual([
+      false,
+      [],
+    ]);
   });
 
   it.each([
@@ -48,17 +88,33 @@ describe('a call of a dead owner', () => {
     const call = await scene.admit(fields);
     await scene.declareDead();
     await scene.recovery({ direct: true }).recovery.look();
-    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', cost: String(cost) }]);
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'LOST', usage_source: 'ESTIMATED', cost: String(cost) },
+    ]);
   });
 
   it("ends with the proxy's record, priced by our book and by who served it; what it says of the status is not believed", async () => {
     const call = await scene.admit({ upstream: 'LITELLM' });
     await scene.checkpoint(call.id);
-    scene.records.byCall.set(call.id, record({ servedModel: 'fallback', deployment: 'f-1', attempts: 3, prompt: 8, output: 6 }));
+    scene.records.byCall.set(
+      call.id,
+      record({ servedModel: 'fallback', deployment: 'f-1', attempts: 3, prompt: 8, output: 6 }),
+    );
     await scene.declareDead();
     await scene.recovery().recovery.look();
     expect(await scene.usage(call.id)).toMatchObject([
-      { status: 'LOST', usage_source: 'RECONCILED', served_model: 'fallback', deployment: 'f-1', attempts: 3, prompt_tokens: 8, completion_tokens: 6, cost: '608', proxy_cost: '0.5', raw_usage: { prompt_tokens: 7 } },
+      {
+        status: 'LOST',
+        usage_source: 'RECONCILED',
+        served_model: 'fallback',
+        deployment: 'f-1',
+        attempts: 3,
+        prompt_tokens: 8,
+        completion_tokens: 6,
+        cost: '608',
+        proxy_cost: '0.5',
+        raw_usage: { prompt_tokens: 7 },
+      },
     ]);
   });
 
@@ -66,11 +122,23 @@ describe('a call of a dead owner', () => {
     const budget = await scene.budget();
     const call = await scene.admit({ upstream: 'LITELLM', hold: '5000' });
     await scene.checkpoint(call.id);
-    scene.records.byCall.set(call.id, record({ servedModel: 'fallback', deployment: 'f-1', prompt: 8, output: 6, cost: '0', fromCache: true }));
+    scene.records.byCall.set(
+      call.id,
+      record({ servedModel: 'fallback', deployment: 'f-1', prompt: 8, output: 6, cost: '0', fromCache: true }),
+    );
     await scene.declareDead();
     await scene.recovery().recovery.look();
     expect(await scene.usage(call.id)).toMatchObject([
-      { status: 'LOST', usage_source: 'CACHE', served_model: 'fallback', deployment: 'f-1', total_tokens: 0, cost: '0', proxy_cost: '0', raw_usage: { prompt_tokens: 7 } },
+      {
+        status: 'LOST',
+        usage_source: 'CACHE',
+        served_model: 'fallback',
+        deployment: 'f-1',
+        total_tokens: 0,
+        cost: '0',
+        proxy_cost: '0',
+        raw_usage: { prompt_tokens: 7 },
+      },
     ]);
     expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 0 });
   });
@@ -84,10 +152,13 @@ describe('a call of a dead owner', () => {
     expect(await scene.usage(call.id)).toMatchObject([{ served_model: 'fallback', deployment: null }]);
   });
 
-  it("does not end with a record that another key has paid for: its checkpoint counts", async () => {
+  it('does not end with a record that another key has paid for: its checkpoint counts', async () => {
     const [stolen, own] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
     const [installation] = await scene.db.query<{ id: string }>('SELECT id FROM installation');
-    for (const [{ id }, user] of [[stolen, scene.world.analyst], [own, scene.world.member]] as const) {
+    for (const [{ id }, user] of [
+      [stolen, scene.world.analyst],
+      [own, scene.world.member],
+    ] as const) {
       await scene.checkpoint(id);
       scene.records.byCall.set(id, record({ prompt: 8, output: 600 }));
       scene.records.payers.set(id, { keyAlias: `weir-${installation!.id}-${user.id}`, teamId: null });
@@ -99,7 +170,10 @@ describe('a call of a dead owner', () => {
   });
 
   it('does not end with figures that cannot be of it: its checkpoint counts, else the most that it can have used', async () => {
-    const [streamed, whole] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM', streamed: false })];
+    const [streamed, whole] = [
+      await scene.admit({ upstream: 'LITELLM' }),
+      await scene.admit({ upstream: 'LITELLM', streamed: false }),
+    ];
     await scene.checkpoint(streamed.id);
     for (const { id } of [streamed, whole]) scene.records.byCall.set(id, record({ output: 90_000_000 }));
     await scene.declareDead();
@@ -121,11 +195,16 @@ describe('a call of a dead owner', () => {
       await later.recovery.look();
       return !(await scene.isInFlight(call.id));
     });
-    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'ESTIMATED', completion_tokens: 3 }]);
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'LOST', usage_source: 'ESTIMATED', completion_tokens: 3 },
+    ]);
   });
 
   it('does not wait for a proxy that is away where there is a checkpoint: its record is asked for later', async () => {
-    const [streamed, unknown] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM' })];
+    const [streamed, unknown] = [
+      await scene.admit({ upstream: 'LITELLM' }),
+      await scene.admit({ upstream: 'LITELLM' }),
+    ];
     await scene.checkpoint(streamed.id);
     await scene.declareDead();
     scene.records.away = true;
@@ -163,9 +242,18 @@ describe('a call of a dead owner', () => {
     await recovery.look();
     await scene.declareDead();
     die();
-    await waitFor(async () => !(await scene.isInFlight(call.id)), { deadlineMs: AT_ONCE_MS, what: 'the call to be found' });
+    await waitFor(async () => !(await scene.isInFlight(call.id)), {
+      deadlineMs: AT_ONCE_MS,
+      what: 'the call to be found',
+    });
     await recovery.stop();
-    expect(logger.lines).toEqual([expect.objectContaining({ level: 'warn', fields: expect.objectContaining({ estimated: 1 }), message: 'recovery has looked' })]);
+    expect(logger.lines).toEqual([
+      expect.objectContaining({
+        level: 'warn',
+        fields: expect.objectContaining({ estimated: 1 }),
+        message: 'recovery has settled or cleaned up calls',
+      }),
+    ]);
   });
 
   it('among more than one batch is found, and those that wait keep no other from it', async () => {
@@ -201,7 +289,9 @@ describe('a lost call without record and checkpoint', () => {
     expect(await look(60, null)).toBe(true);
     expect(await scene.period(budget)).toMatchObject({ held: 600_000 });
     expect(await look(61, 10.1)).toBe(false);
-    expect(await scene.usage(call.id)).toMatchObject([{ status: 'LOST', usage_source: 'NONE', cost: '0', total_tokens: 0 }]);
+    expect(await scene.usage(call.id)).toMatchObject([
+      { status: 'LOST', usage_source: 'NONE', cost: '0', total_tokens: 0 },
+    ]);
     expect(await scene.period(budget)).toMatchObject({ spent: 0, held: 0 });
   });
 
@@ -230,7 +320,10 @@ describe('a lost call without record and checkpoint', () => {
   });
 
   it('that the proxy refused is without cost at once; one whose usage the record does not tell is booked with the most', async () => {
-    const [refused, untold] = [await scene.admit({ upstream: 'LITELLM' }), await scene.admit({ upstream: 'LITELLM', streamed: false })];
+    const [refused, untold] = [
+      await scene.admit({ upstream: 'LITELLM' }),
+      await scene.admit({ upstream: 'LITELLM', streamed: false }),
+    ];
     scene.records.byCall.set(refused.id, record({ prompt: 0, output: 0, cost: null }));
     scene.records.byCall.set(untold.id, { ...record(), tokens: null });
     await scene.declareDead();

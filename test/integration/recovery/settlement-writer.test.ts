@@ -53,21 +53,53 @@ afterEach(async () => {
   await database.db.query('DELETE FROM calls_in_flight');
 });
 
-const startWriter = async (store: SettlementStore = new LedgerStore(db), timing = TIMING): Promise<SettlementWriter> => {
-  const writer = new SettlementWriter({ store, journal: new Journal({ home, database: 'test', logger }), logger, timing });
+const startWriter = async (
+  store: SettlementStore = new LedgerStore(db),
+  timing = TIMING,
+): Promise<SettlementWriter> => {
+  const writer = new SettlementWriter({
+    store,
+    journal: new Journal({ home, database: 'test', logger }),
+    logger,
+    timing,
+  });
   writers.push(writer);
   await writer.start();
   return writer;
 };
 const files = (): string[] => readdirSync(path.join(home, 'journal', 'test')).sort();
 
-/** A user with a budget of 100 dollars, and calls that were admitted on it: each holds one dollar and has cost a tenth of that. */
+/**
+ * A user with a budget of 100 dollars, and calls that were admitted on it: each holds one dollar and has cost a tenth
+ * of that.
+ */
 async function callsOf(count: number): Promise<{ user: TestUser; budgetId: string; ends: Settlement[] }> {
   const user = await createUser(database.db, { organizationId: world.organizationId, planId: world.planId });
-  const budget = await budgetBench(database).budgets.set(world.admin.viewer, budgetOf({ scope: 'USER', subjectId: user.id, limit: '100' }));
+  const budget = await budgetBench(database).budgets.set(
+    world.admin.viewer,
+    budgetOf({ scope: 'USER', subjectId: user.id, limit: '100' }),
+  );
   const admitted = await Promise.all(Array.from({ length: count }, () => admit(database.db, user, '1')));
-  const cost = { input: '0.1', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0', total: '0.1' };
-  const ends = admitted.map(({ id, occurredAt, heldOn }) => callEnd({ id, occurredAt, heldOn, organizationId: user.organizationId, userId: user.id, tokenId: user.tokenId, cost }));
+  const cost = {
+    input: '0.1',
+    cacheRead: '0',
+    cacheWrite: '0',
+    output: '0',
+    reasoning: '0',
+    request: '0',
+    total: '0.1',
+  };
+  const ends = admitted.map(({ id, occurredAt, heldOn }) =>
+    callEnd({
+      id,
+      occurredAt,
+      heldOn,
+      organizationId: user.organizationId,
+      userId: user.id,
+      tokenId: user.tokenId,
+      cost,
+    }),
+  );
   return { user, budgetId: budget.id, ends };
 }
 /** What the ledger says: rows of each kind, their costs, and the budget. */
@@ -80,18 +112,33 @@ async function ledger({ user, budgetId }: { user: TestUser; budgetId: string }):
   );
   return rows!;
 }
-const booked = (calls: number, corrections = 0): Record<string, unknown> => ({ calls, corrections, cost: expect.closeTo(calls / 10), inFlight: 0, spent: expect.closeTo(calls / 10), held: 0 });
-const notBooked = (calls: number): Record<string, unknown> => ({ calls: 0, corrections: 0, cost: 0, inFlight: calls, spent: 0, held: calls });
+const booked = (calls: number, corrections = 0): Record<string, unknown> => ({
+  calls,
+  corrections,
+  cost: expect.closeTo(calls / 10),
+  inFlight: 0,
+  spent: expect.closeTo(calls / 10),
+  held: 0,
+});
+const notBooked = (calls: number): Record<string, unknown> => ({
+  calls: 0,
+  corrections: 0,
+  cost: 0,
+  inFlight: calls,
+  spent: 0,
+  held: calls,
+});
 
 describe('a Postgres that goes away', () => {
   it('for less than a settlement has delays settlements, and that is all', async () => {
     const calls = await callsOf(20);
     const store = new LedgerStore(db);
     let refused = 0;
-    const settle: SettlementStore['settle'] = (ends) => store.settle(ends).catch((error: unknown) => {
-      refused += 1;
-      throw error;
-    });
+    const settle: SettlementStore['settle'] = (ends) =>
+      store.settle(ends).catch((error: unknown) => {
+        refused += 1;
+        throw error;
+      });
     const writer = await startWriter({ settle, correct: (ends, reason) => store.correct(ends, reason) }, PATIENT);
     front.away = true;
     const written = Promise.all(calls.ends.map((end) => writer.write(end)));
@@ -171,14 +218,17 @@ describe('settling twice', () => {
     const calls = await callsOf(3);
     const store = new LedgerStore(db);
     let lost = 0;
-    const writer = await startWriter({
-      settle: async (ends) => {
-        const ids = await store.settle(ends);
-        if ((lost += 1) <= 3) throw new Error('Connection terminated unexpectedly');
-        return ids;
+    const writer = await startWriter(
+      {
+        settle: async (ends) => {
+          const ids = await store.settle(ends);
+          if ((lost += 1) <= 3) throw new Error('Connection terminated unexpectedly');
+          return ids;
+        },
+        correct: (ends, reason) => store.correct(ends, reason),
       },
-      correct: (ends, reason) => store.correct(ends, reason),
-    }, PATIENT);
+      PATIENT,
+    );
     await Promise.all(calls.ends.map((end) => writer.write(end)));
     expect(lost).toBeGreaterThan(3);
     expect(await ledger(calls)).toEqual(booked(3));
@@ -214,11 +264,25 @@ describe('settling twice', () => {
     front.away = true;
     await Promise.all(calls.ends.map((end) => writer.write(end)));
     const none = { uncachedPrompt: 0, cacheRead: 0, cacheWrite: 0, cacheWriteOneHour: 0, output: 0, reasoning: 0 };
-    await new LedgerStore(database.db).settle(calls.ends.slice(0, 2).map((end) => ({ ...end, status: 'LOST' as const, usageSource: 'NONE' as const, tokens: none, cost: null, rawUsage: null })));
+    await new LedgerStore(database.db).settle(
+      calls.ends.slice(0, 2).map((end) => ({
+        ...end,
+        status: 'LOST' as const,
+        usageSource: 'NONE' as const,
+        tokens: none,
+        cost: null,
+        rawUsage: null,
+      })),
+    );
     front.away = false;
     await waitFor(() => writer.pendingIds().size === 0);
     expect([await ledger(calls), files()]).toEqual([booked(3, 4), []]);
-    expect(await database.db.query(`SELECT DISTINCT correction_reason FROM llm_usage WHERE user_id = $1 AND kind <> 'CALL'`, [calls.user.id])).toEqual([{ correction_reason: 'JOURNAL' }]);
+    expect(
+      await database.db.query(
+        `SELECT DISTINCT correction_reason FROM llm_usage WHERE user_id = $1 AND kind <> 'CALL'`,
+        [calls.user.id],
+      ),
+    ).toEqual([{ correction_reason: 'JOURNAL' }]);
   });
 });
 
@@ -237,7 +301,11 @@ describe('what Postgres refuses', () => {
     const journal = new Journal({ home, database: 'test', logger });
     await journal.open();
     // No part of the product writes that; the table would not have it.
-    const impossible = callEnd({ organizationId: world.organizationId, userId: calls.user.id, tokens: { ...calls.ends[0]!.tokens, output: -1 } });
+    const impossible = callEnd({
+      organizationId: world.organizationId,
+      userId: calls.user.id,
+      tokens: { ...calls.ends[0]!.tokens, output: -1 },
+    });
     await journal.write([impossible, ...calls.ends]);
     const writer = await startWriter();
     await waitFor(() => writer.pendingIds().size === 0);

@@ -43,7 +43,10 @@ describe('the folder', () => {
       store.close();
     }
   }
-  const folders = (state = 'true'): Promise<{ pid: number }[]> => db.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-folder' AND ${state}`);
+  const folders = (state = 'true'): Promise<{ pid: number }[]> =>
+    db.query(
+      `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-folder' AND ${state}`,
+    );
 
   it('takes fewer rows at a time while so many cannot be done, and all again when they can', async () => {
     const asked: number[] = [];
@@ -76,7 +79,10 @@ describe('the folder', () => {
           settled.push(...ends);
           if (round % 4 === 3) {
             const end = random.pick(settled);
-            await store.correct([{ ...end, tokens: { ...end.tokens, output: end.tokens.output + 1 }, latencyMs: 77 }], 'TEST');
+            await store.correct(
+              [{ ...end, tokens: { ...end.tokens, output: end.tokens.output + 1 }, latencyMs: 77 }],
+              'TEST',
+            );
           }
         }
       };
@@ -95,7 +101,9 @@ describe('the folder', () => {
       expect(await wrongCells(db)).toEqual([]);
       // It was looked at in the midst of it.
       expect(waiting.filter((count) => count > 0).length).toBeGreaterThan(3);
-      expect((await totalOf(db)).calls).toBe((await db.query<{ n: number }>(`SELECT count(*)::int AS n FROM llm_usage WHERE kind = 'CALL'`))[0]!.n);
+      expect((await totalOf(db)).calls).toBe(
+        (await db.query<{ n: number }>(`SELECT count(*)::int AS n FROM llm_usage WHERE kind = 'CALL'`))[0]!.n,
+      );
       expect(logger.lines).toEqual([]);
     } finally {
       await other.close();
@@ -126,14 +134,15 @@ describe('the folder', () => {
     await waitFor(async () => (await openBatches(db)) === 0, { what: 'the batch to be folded by another connection' });
     expect(await wrongCells(db)).toEqual([]);
     expect((await totalOf(db)).calls).toBe(100);
-    await waitFor(() => logger.lines.some(({ message }) => message === 'works again'));
+    await waitFor(() => logger.lines.some(({ message }) => message === 'background work succeeded again'));
     expect(logger.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
   });
 
   it('folds the oldest first, whole batches, and at once again while there is more', async () => {
     const random = new Random(3);
     for (let i = 0; i < 6; i += 1) await new LedgerStore(db).settle([anyEnd(random)]);
-    const fold = async (maxRows: number): Promise<unknown> => (await db.query('SELECT batches, rows::int FROM weir.fold($1)', [maxRows]))[0];
+    const fold = async (maxRows: number): Promise<unknown> =>
+      (await db.query('SELECT batches, rows::int FROM weir.fold($1)', [maxRows]))[0];
     const ids = await db.query<{ id: string }>('SELECT id FROM usage_batches ORDER BY id');
     const left = async (): Promise<unknown> => db.query('SELECT id FROM usage_batches ORDER BY id');
     expect(await fold(2)).toEqual({ batches: 2, rows: 2 });

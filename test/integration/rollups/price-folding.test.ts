@@ -1,8 +1,8 @@
 import { Client } from 'pg';
 import type { Db } from '../../../src/database/pool';
 import { newId } from '../../../src/lib/ids';
-import { CubesLagStore } from '../../../src/services/rollups/cubes-lag.store';
-import { cubesStatus } from '../../../src/services/rollups/cubes-status';
+import { RollupLagStore } from '../../../src/services/rollups/rollup-lag.store';
+import { cubesStatus } from '../../../src/services/rollups/rollup-status';
 import { Folder } from '../../../src/services/rollups/folder';
 import { FolderStore } from '../../../src/services/rollups/folder.store';
 import { PriceFolder } from '../../../src/services/rollups/price-folder';
@@ -34,10 +34,21 @@ describe('the folding of price changes', () => {
   const organization = newId('organization');
   /** Calls of 10 + 5 tokens that cost 0.001 each, so many days ago. */
   const callsOf = (model: string, ...daysAgo: number[]) =>
-    daysAgo.map((days) => usageRow({ organization_id: organization, user_id: 'usr_1', model, served_model: model, occurred_at: new Date(Date.now() - days * DAY_MS).toISOString() }));
-  const left = async (): Promise<number> => (await db.query<{ n: number }>(`SELECT count(*)::int AS n FROM price_changes WHERE folded_before < 'infinity'`))[0]!.n;
-  const folded = (): Promise<unknown> => waitFor(async () => (await left()) === 0, { what: 'all price changes to be folded' });
-  const detail = async (): Promise<string | null> => (await cubesStatus(new CubesLagStore(db))).detail;
+    daysAgo.map((days) =>
+      usageRow({
+        organization_id: organization,
+        user_id: 'usr_1',
+        model,
+        served_model: model,
+        occurred_at: new Date(Date.now() - days * DAY_MS).toISOString(),
+      }),
+    );
+  const left = async (): Promise<number> =>
+    (await db.query<{ n: number }>(`SELECT count(*)::int AS n FROM price_changes WHERE folded_before < 'infinity'`))[0]!
+      .n;
+  const folded = (): Promise<unknown> =>
+    waitFor(async () => (await left()) === 0, { what: 'all price changes to be folded' });
+  const detail = async (): Promise<string | null> => (await cubesStatus(new RollupLagStore(db))).detail;
 
   it('brings every difference into the cubes, oldest change first, in slices that end with a month at the latest; every figure is exact after each of them', async () => {
     await db.query(`DO $$ DECLARE month timestamptz; BEGIN
@@ -48,7 +59,14 @@ describe('the folding of price changes', () => {
     await insertUsage(db, [...callsOf('a', 400, 200, 100, 65, 35, 30, 8, 3, 1, 0.01), ...callsOf('b', 100, 1)]);
     await db.query('SELECT weir.fold(100)');
     await changePrice(db, { book: 1, model: 'a', input: '0.0003' });
-    await changePrice(db, { book: 2, model: 'a', input: '0.0005', previous: 1, from: new Date(Date.now() - 40 * DAY_MS).toISOString(), to: new Date(Date.now() - 5 * DAY_MS).toISOString() });
+    await changePrice(db, {
+      book: 2,
+      model: 'a',
+      input: '0.0005',
+      previous: 1,
+      from: new Date(Date.now() - 40 * DAY_MS).toISOString(),
+      to: new Date(Date.now() - 5 * DAY_MS).toISOString(),
+    });
     await changePrice(db, { book: 3, model: 'b', input: '0.0001' });
     const slices: PriceSlice[] = [];
     const observed: Pick<PriceFolderStore, 'next' | 'fold'> = {
@@ -70,19 +88,27 @@ describe('the folding of price changes', () => {
     expect(await totalOf(db)).toEqual({ calls: 12, cost: '0.0380' });
     expect(slices.map(({ book }) => book)).toEqual([...slices].map(({ book }) => book).sort());
     expect(new Set(slices.map(({ book }) => book))).toEqual(new Set(['1', '2', '3']));
-    const ends = slices.filter(({ book, isLast }) => book === '1' && !isLast).map(({ upTo }) => new Date(upTo).getTime());
+    const ends = slices
+      .filter(({ book, isLast }) => book === '1' && !isLast)
+      .map(({ upTo }) => new Date(upTo).getTime());
     expect(ends.length).toBeGreaterThan(6);
     const monthOf = (time: number): string => new Date(time).toISOString().slice(0, 7);
     for (const [i, end] of ends.entries()) if (i > 0) expect(monthOf(end - 1)).toBe(monthOf(ends[i - 1]!));
     expect(slices.filter(({ isLast }) => isLast).map(({ upTo }) => upTo)).toEqual(['infinity', 'infinity', 'infinity']);
-    expect(logger.lines.filter(({ message }) => message === 'a price change is in the cubes').map(({ fields }) => fields)).toEqual([{ book: '1' }, { book: '2' }, { book: '3' }]);
+    expect(
+      logger.lines
+        .filter(({ message }) => message === 'a price change has been folded into the rollups')
+        .map(({ fields }) => fields),
+    ).toEqual([{ book: '1' }, { book: '2' }, { book: '3' }]);
   });
 
   it('tells how far it is, and does not hold up the folding of calls', async () => {
     await insertUsage(db, callsOf('a', 100, 2));
     await changePrice(db, { book: 12, model: 'a', input: '0.0003' });
     expect(await detail()).toBe('price change 12: not yet folded');
-    expect(await store.fold({ book: '12', upTo: new Date(Date.now() - 50 * DAY_MS).toISOString(), isLast: false })).toBe(true);
+    expect(
+      await store.fold({ book: '12', upTo: new Date(Date.now() - 50 * DAY_MS).toISOString(), isLast: false }),
+    ).toBe(true);
     const upTo = new Date(Date.now() - 50 * DAY_MS).toISOString().slice(0, 10);
     expect(await detail()).toBe(`price change 12: folded up to ${upTo}`);
     // Another process is at it, and hangs.
@@ -90,7 +116,10 @@ describe('the folding of price changes', () => {
     await holder.connect();
     await holder.query('SELECT pg_advisory_lock(5, 1)');
     const calls = { store: new FolderStore(database.url) };
-    const folders = [new PriceFolder({ store, logger, everyMs: 5 }), new Folder({ store: calls.store, logger, everyMs: 5 })];
+    const folders = [
+      new PriceFolder({ store, logger, everyMs: 5 }),
+      new Folder({ store: calls.store, logger, everyMs: 5 }),
+    ];
     for (const folder of folders) folder.start();
     await waitFor(async () => (await openBatches(db)) === 0);
     expect(await detail()).toBe(`price change 12: folded up to ${upTo}`);

@@ -22,7 +22,8 @@ describe('retention', () => {
   let store: RetentionStore;
   const logger = memoryLogger();
   const organization = newId('organization');
-  const rowOf = (month: string, more = {}) => usageRow({ organization_id: organization, user_id: 'usr_1', occurred_at: `${month}-09T10:00:00Z`, ...more });
+  const rowOf = (month: string, more = {}) =>
+    usageRow({ organization_id: organization, user_id: 'usr_1', occurred_at: `${month}-09T10:00:00Z`, ...more });
 
   beforeEach(async () => {
     database = await createTestDatabase();
@@ -32,7 +33,9 @@ describe('retention', () => {
     await setClock(db, '2020-06-10T12:00:00Z');
     for (const [i, month] of MONTHS.entries()) {
       const end = MONTHS[i + 1] ?? '2020-07';
-      await db.query(`CREATE TABLE ${partitionOf(month)} PARTITION OF llm_usage FOR VALUES FROM ('${month}-01 00:00:00+00') TO ('${end}-01 00:00:00+00')`);
+      await db.query(
+        `CREATE TABLE ${partitionOf(month)} PARTITION OF llm_usage FOR VALUES FROM ('${month}-01 00:00:00+00') TO ('${end}-01 00:00:00+00')`,
+      );
       await insertUsage(db, [rowOf(month), rowOf(month, { occurred_at: `${month}-01T00:00:00Z` })]);
     }
   });
@@ -42,12 +45,19 @@ describe('retention', () => {
   });
 
   const fold = (): Promise<unknown> => db.query('SELECT weir.fold(1000)');
-  const round = (months: number | null): Promise<void> => new Retention({ store, months, logger, tryEveryMs: 5 }).round();
-  const droppedBefore = async (): Promise<string> => (await db.query<{ at: string }>('SELECT dropped_before::text AS at FROM usage_retention'))[0]!.at;
+  const round = (months: number | null): Promise<void> =>
+    new Retention({ store, months, logger, tryEveryMs: 5 }).round();
+  const droppedBefore = async (): Promise<string> =>
+    (await db.query<{ at: string }>('SELECT dropped_before::text AS at FROM usage_retention'))[0]!.at;
   const monthsLeft = async (): Promise<string[]> =>
-    (await db.query<{ name: string }>(`SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'llm_usage'::regclass AND inhrelid::regclass::text LIKE 'llm_usage_2020%' ORDER BY 1`)).map(({ name }) => name);
+    (
+      await db.query<{ name: string }>(
+        `SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'llm_usage'::regclass AND inhrelid::regclass::text LIKE 'llm_usage_2020%' ORDER BY 1`,
+      )
+    ).map(({ name }) => name);
   const from = (month: string): string[] => MONTHS.slice(MONTHS.indexOf(month)).map(partitionOf);
-  const logged = (level: string): string[] => logger.lines.filter((line) => line.level === level).map(({ message }) => message);
+  const logged = (level: string): string[] =>
+    logger.lines.filter((line) => line.level === level).map(({ message }) => message);
 
   it('removes whole months that are older than those to keep, and says from when on rows are there; their figures stay', async () => {
     await fold();
@@ -58,7 +68,11 @@ describe('retention', () => {
     expect(await totalOf(db)).toEqual(before);
     expect(before.calls).toBe(12);
     expect((await db.query<{ n: number }>('SELECT count(*)::int AS n FROM llm_usage'))[0]!.n).toBe(6);
-    expect(logger.lines.filter(({ level }) => level === 'info').map(({ fields }) => (fields as { partition: string }).partition)).toEqual(['2020-01', '2020-02', '2020-03'].map(partitionOf));
+    expect(
+      logger.lines
+        .filter(({ level }) => level === 'info')
+        .map(({ fields }) => (fields as { partition: string }).partition),
+    ).toEqual(['2020-01', '2020-02', '2020-03'].map(partitionOf));
     await round(2);
     expect(await monthsLeft()).toEqual(from('2020-04'));
     await round(1);
@@ -77,7 +91,10 @@ describe('retention', () => {
     await insertUsage(db, [rowOf('2020-02')]);
     await round(2);
     expect([await monthsLeft(), await droppedBefore()]).toEqual([from('2020-02'), '2020-02-01 00:00:00+00']);
-    expect(logger.lines.at(-1)!.fields).toEqual({ partition: 'llm_usage_2020_02', why: 'settled calls wait to be folded' });
+    expect(logger.lines.at(-1)!.fields).toEqual({
+      partition: 'llm_usage_2020_02',
+      why: 'settled calls wait to be folded',
+    });
     await fold();
     await round(2);
     expect(await monthsLeft()).toEqual(from('2020-04'));
@@ -88,7 +105,10 @@ describe('retention', () => {
     await changePrice(db, { book: 1, model: 'm', input: '0.0003' });
     await db.query(`SELECT weir.fold_price_change(1, '2020-02-20')`);
     await round(2);
-    expect([await monthsLeft(), logger.lines.at(-1)!.fields]).toEqual([from('2020-02'), { partition: 'llm_usage_2020_02', why: 'a price change waits to be folded' }]);
+    expect([await monthsLeft(), logger.lines.at(-1)!.fields]).toEqual([
+      from('2020-02'),
+      { partition: 'llm_usage_2020_02', why: 'a price change waits to be folded' },
+    ]);
     await db.query(`SELECT weir.fold_price_change(1, '2020-03-01')`);
     await round(2);
     expect(await monthsLeft()).toEqual(from('2020-03'));
@@ -101,21 +121,45 @@ describe('retention', () => {
   });
 
   it.each([
-    ['a cell has a call too many', `UPDATE usage_daily SET calls = calls + 1 WHERE day = '2020-02-09'`, { organizationId: organization, day: '2020-02-09', rows: '1/10/5', cubes: '2/10/5' }],
-    ['a cell has lost tokens', `UPDATE usage_daily SET completion_tokens = 4 WHERE day = '2020-02-09'`, { organizationId: organization, day: '2020-02-09', rows: '1/10/5', cubes: '1/10/4' }],
-    ['a day is in no cube', `DELETE FROM usage_daily WHERE day = '2020-02-09'`, { organizationId: organization, day: '2020-02-09', rows: '1/10/5', cubes: 'none' }],
-    ['a row has gone', `DELETE FROM llm_usage WHERE occurred_at = '2020-02-09T10:00:00Z'`, { organizationId: organization, day: '2020-02-09', rows: 'none', cubes: '1/10/5' }],
-  ])('removes nothing of a month, nor of those after it, where %s: that is an error', async (_what, plant, difference) => {
-    await fold();
-    await db.query(plant);
-    await round(2);
-    expect([await monthsLeft(), await droppedBefore()]).toEqual([from('2020-02'), '2020-02-01 00:00:00+00']);
-    expect(logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields)).toEqual([{ partition: 'llm_usage_2020_02', differences: [difference] }]);
-  });
+    [
+      'a cell has a call too many',
+      `UPDATE usage_daily SET calls = calls + 1 WHERE day = '2020-02-09'`,
+      { organizationId: organization, day: '2020-02-09', rows: '1/10/5', cubes: '2/10/5' },
+    ],
+    [
+      'a cell has lost tokens',
+      `UPDATE usage_daily SET completion_tokens = 4 WHERE day = '2020-02-09'`,
+      { organizationId: organization, day: '2020-02-09', rows: '1/10/5', cubes: '1/10/4' },
+    ],
+    [
+      'a day is in no cube',
+      `DELETE FROM usage_daily WHERE day = '2020-02-09'`,
+      { organizationId: organization, day: '2020-02-09', rows: '1/10/5', cubes: 'none' },
+    ],
+    [
+      'a row has gone',
+      `DELETE FROM llm_usage WHERE occurred_at = '2020-02-09T10:00:00Z'`,
+      { organizationId: organization, day: '2020-02-09', rows: 'none', cubes: '1/10/5' },
+    ],
+  ])(
+    'removes nothing of a month, nor of those after it, where %s: that is an error',
+    async (_what, plant, difference) => {
+      await fold();
+      await db.query(plant);
+      await round(2);
+      expect([await monthsLeft(), await droppedBefore()]).toEqual([from('2020-02'), '2020-02-01 00:00:00+00']);
+      expect(logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields)).toEqual([
+        { partition: 'llm_usage_2020_02', differences: [difference] },
+      ]);
+    },
+  );
 
   it('counts corrections and rows without a partition: what is true is proved, whatever it was before', async () => {
     const late = callEnd({ organizationId: organization, occurredAt: '2020-01-20 10:00:00+00' });
-    await new LedgerStore(db).settle([late, callEnd({ organizationId: organization, occurredAt: '2019-12-20 10:00:00+00' })]);
+    await new LedgerStore(db).settle([
+      late,
+      callEnd({ organizationId: organization, occurredAt: '2019-12-20 10:00:00+00' }),
+    ]);
     await new LedgerStore(db).correct([{ ...late, status: 'FAILED', tokens: { ...late.tokens, output: 1 } }], 'TEST');
     await fold();
     const before = await totalOf(db);
@@ -134,7 +178,12 @@ describe('retention', () => {
     await fold();
     expect((await totalOf(db)).calls).toBe(13);
     await round(2);
-    expect([await rest(), await droppedBefore(), (await totalOf(db)).calls, logged('error')]).toEqual([[], '2020-04-01 00:00:00+00', 13, []]);
+    expect([await rest(), await droppedBefore(), (await totalOf(db)).calls, logged('error')]).toEqual([
+      [],
+      '2020-04-01 00:00:00+00',
+      13,
+      [],
+    ]);
   });
 
   it('waits for the table only for a moment at a time: whoever settles meanwhile is not held up, and the month goes when nobody uses the table', async () => {
@@ -144,10 +193,18 @@ describe('retention', () => {
     await reader.query('BEGIN');
     await reader.query('SELECT count(*) FROM llm_usage');
     const done = round(4);
-    const retrying = async (): Promise<boolean> => (await db.query(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-retention' AND wait_event_type = 'Lock'`)).length > 0;
+    const retrying = async (): Promise<boolean> =>
+      (
+        await db.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-retention' AND wait_event_type = 'Lock'`,
+        )
+      ).length > 0;
     await waitFor(retrying);
     // The reader ends behind it: a settlement that queued behind the removal would never come.
-    await eventually(new LedgerStore(db).settle([callEnd({ organizationId: organization, occurredAt: '2020-06-10 10:00:00+00' })]), 'a settlement');
+    await eventually(
+      new LedgerStore(db).settle([callEnd({ organizationId: organization, occurredAt: '2020-06-10 10:00:00+00' })]),
+      'a settlement',
+    );
     expect(await monthsLeft()).toEqual(from('2020-01'));
     await reader.query('COMMIT');
     await reader.end();
@@ -162,7 +219,11 @@ describe('retention', () => {
     await reader.query('BEGIN');
     await reader.query('SELECT count(*) FROM llm_usage');
     await round(2);
-    expect([await monthsLeft(), await droppedBefore(), logger.lines.at(-1)!.fields]).toEqual([from('2020-01'), '-infinity', { partition: 'llm_usage_2020_01', why: 'the table is in use' }]);
+    expect([await monthsLeft(), await droppedBefore(), logger.lines.at(-1)!.fields]).toEqual([
+      from('2020-01'),
+      '-infinity',
+      { partition: 'llm_usage_2020_01', why: 'the table is in use' },
+    ]);
     await reader.query('COMMIT');
     await reader.end();
   });
@@ -186,7 +247,10 @@ describe('retention', () => {
     await pricing.query('BEGIN');
     await pricing.query('SELECT dropped_before FROM usage_retention FOR SHARE');
     expect(await store.drop(month)).toEqual({ why: 'the table is in use', isBusy: true });
-    const tx = { query: async <R>(sql: string, values: readonly unknown[] = []) => (await pricing.query(sql, [...values])).rows as R[] };
+    const tx = {
+      query: async <R>(sql: string, values: readonly unknown[] = []) =>
+        (await pricing.query(sql, [...values])).rows as R[],
+    };
     await appendPrice(tx, { number: 1, model: 'm', rates: { input: '1', output: '1' } });
     await changeAllCalls(tx, { book: 1, model: 'm' });
     await pricing.query('COMMIT');
@@ -208,7 +272,12 @@ describe('retention', () => {
 
   it('removes quarters of an hour that are older than 60 whole days (UTC), and no others', async () => {
     await setClock(db, '2020-06-10T23:59:00Z');
-    await insertUsage(db, ['2020-04-10T23:59:59Z', '2020-04-11T00:00:00Z', '2020-04-12T00:00:00Z'].map((occurred_at) => rowOf('2020-04', { occurred_at })));
+    await insertUsage(
+      db,
+      ['2020-04-10T23:59:59Z', '2020-04-11T00:00:00Z', '2020-04-12T00:00:00Z'].map((occurred_at) =>
+        rowOf('2020-04', { occurred_at }),
+      ),
+    );
     await setClock(db, '2020-05-01T00:00:00Z');
     await fold();
     await setClock(db, '2020-06-10T23:59:00Z');

@@ -7,7 +7,16 @@ import { settledRows } from '../../support/usage-rows';
 import { AT_ONCE_MS, waitFor } from '../../support/wait';
 import type { Subscription } from '../../support/ws-client';
 
-interface Totals { calls: number; failedCalls: number; promptTokens: number; completionTokens: number; totalTokens: number; cost: string | null; unpricedCalls: number; p95LatencyMs: number | null }
+interface Totals {
+  calls: number;
+  failedCalls: number;
+  promptTokens: number;
+  completionTokens: number;
+  totalTokens: number;
+  cost: string | null;
+  unpricedCalls: number;
+  p95LatencyMs: number | null;
+}
 
 describe('usageUpdates over a WebSocket', () => {
   let fixture: Fixture;
@@ -19,7 +28,8 @@ describe('usageUpdates over a WebSocket', () => {
   // Nobody's day ends in the midst of a test.
   beforeEach(() => setClock(fixture.database.db, '2027-03-10T12:00:00Z'));
 
-  const follow = (user: TestUser): Subscription<Totals> => fixture.app.connect(user.token).subscribe<Totals>(operation('usage-updates'));
+  const follow = (user: TestUser): Subscription<Totals> =>
+    fixture.app.connect(user.token).subscribe<Totals>(operation('usage-updates'));
   const first = (stream: Subscription<Totals>): Promise<Totals> => stream.waitFor(() => true);
   const chat = async (user: TestUser): Promise<void> => {
     const { errors } = await fixture.app.chat(user.token, ask('Hi', { maxTokens: 5 }));
@@ -27,12 +37,26 @@ describe('usageUpdates over a WebSocket', () => {
     await settledRows(fixture.database.db);
   };
   const reported = async (user: TestUser): Promise<Totals> =>
-    (await fixture.app.graphql(user.token, `query { usage(filter: { from: "2027-03-10T00:00:00Z" }) { totals { calls failedCalls promptTokens completionTokens totalTokens cost unpricedCalls p95LatencyMs } } }`)).data.usage.totals;
+    (
+      await fixture.app.graphql(
+        user.token,
+        `query { usage(filter: { from: "2027-03-10T00:00:00Z" }) { totals { calls failedCalls promptTokens completionTokens totalTokens cost unpricedCalls p95LatencyMs } } }`,
+      )
+    ).data.usage.totals;
 
   it('gives the totals of today at once, and new ones when a call has ended: the figures of a report', async () => {
     const user = await createUser(fixture.database.db, fixture.member);
     const stream = follow(user);
-    expect(await stream.waitFor(() => true, AT_ONCE_MS)).toEqual({ calls: 0, failedCalls: 0, promptTokens: 0, completionTokens: 0, totalTokens: 0, cost: '0', unpricedCalls: 0, p95LatencyMs: null });
+    expect(await stream.waitFor(() => true, AT_ONCE_MS)).toEqual({
+      calls: 0,
+      failedCalls: 0,
+      promptTokens: 0,
+      completionTokens: 0,
+      totalTokens: 0,
+      cost: '0',
+      unpricedCalls: 0,
+      p95LatencyMs: null,
+    });
     await chat(user);
     expect(await stream.waitFor(({ calls }) => calls === 1)).toEqual(await reported(user));
     await chat(user);
@@ -47,9 +71,18 @@ describe('usageUpdates over a WebSocket', () => {
     await chat(ours.member);
     await chat(ours.admin);
     await chat(theirs.member);
-    const [{ n: everything } = { n: 0 }] = await fixture.database.db.query<{ n: number }>(`SELECT count(*)::int AS n FROM llm_usage WHERE occurred_at >= '2027-03-10'`);
+    const [{ n: everything } = { n: 0 }] = await fixture.database.db.query<{ n: number }>(
+      `SELECT count(*)::int AS n FROM llm_usage WHERE occurred_at >= '2027-03-10'`,
+    );
     const seen = async (user: TestUser): Promise<number> => (await first(follow(user))).calls;
-    expect([await seen(ours.member), await seen(ours.analyst), await seen(ours.admin), await seen(theirs.admin), await seen(theirs.analyst), await seen(ours.operator)]).toEqual([1, 2, 2, 1, 1, everything]);
+    expect([
+      await seen(ours.member),
+      await seen(ours.analyst),
+      await seen(ours.admin),
+      await seen(theirs.admin),
+      await seen(theirs.analyst),
+      await seen(ours.operator),
+    ]).toEqual([1, 2, 2, 1, 1, everything]);
   });
 
   it('begins anew at midnight UTC', async () => {
@@ -82,6 +115,8 @@ describe('usageUpdates over a WebSocket', () => {
     await first(stream);
     await fixture.app.services.people.setUserBlocked(fixture.admin.viewer, user.id, true);
     await waitFor(() => stream.over);
-    expect(stream.errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'UNAUTHENTICATED' }) })]);
+    expect(stream.errors).toEqual([
+      expect.objectContaining({ extensions: expect.objectContaining({ code: 'UNAUTHENTICATED' }) }),
+    ]);
   });
 });

@@ -9,12 +9,21 @@ const demoFile = path.join(folder, 'demo.json');
 const FILES = ['chat.css', 'chat.js', 'resuming.js', 'stream-chat.js'];
 
 /** `fetch` may not choose its Host header, and tidies paths up. */
-const get = (server: TestServer, where: string, headers: Record<string, string> = {}): Promise<{ status: number; headers: http.IncomingHttpHeaders; text: string }> =>
+const get = (
+  server: TestServer,
+  where: string,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; headers: http.IncomingHttpHeaders; text: string }> =>
   new Promise((resolve, reject) => {
-    http.get({ host: '127.0.0.1', port: server.port, path: where, headers }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => (text += part)).on('end', () => resolve({ status: response.statusCode!, headers: response.headers, text }));
-    }).on('error', reject);
+    http
+      .get({ host: '127.0.0.1', port: server.port, path: where, headers }, (response) => {
+        let text = '';
+        response
+          .setEncoding('utf8')
+          .on('data', (part: string) => (text += part))
+          .on('end', () => resolve({ status: response.statusCode!, headers: response.headers, text }));
+      })
+      .on('error', reject);
   });
 
 describe('the example page', () => {
@@ -34,7 +43,11 @@ describe('the example page', () => {
     expect(page.text).toContain('"weir_\\u003c/script>demo"');
     for (const name of FILES) {
       const { status, headers, text } = await get(server, `/example/${name}`);
-      expect([name, status, headers['content-type']]).toEqual([name, 200, name.endsWith('css') ? 'text/css; charset=utf-8' : 'text/javascript; charset=utf-8']);
+      expect([name, status, headers['content-type']]).toEqual([
+        name,
+        200,
+        name.endsWith('css') ? 'text/css; charset=utf-8' : 'text/javascript; charset=utf-8',
+      ]);
       expect(text).toBe(readFileSync(path.join(__dirname, '..', '..', '..', 'examples', 'browser-chat', name), 'utf8'));
     }
   });
@@ -43,9 +56,16 @@ describe('the example page', () => {
     const page = await get(server, '/example', { host: 'localhost', origin: 'https://evil.example' });
     expect(page.headers['access-control-allow-origin']).toBeUndefined();
     expect(page.headers['cross-origin-resource-policy']).toBe('same-origin');
-    expect(page.headers['content-security-policy']).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self';.*frame-ancestors 'none'/);
+    expect(page.headers['content-security-policy']).toMatch(
+      /^default-src 'none'; script-src 'self'; style-src 'self';.*frame-ancestors 'none'/,
+    );
     expect(page.text).not.toMatch(/https?:\/\/|style="|onclick/);
-    for (const name of FILES) expect((await get(server, `/example/${name}`, { origin: 'https://evil.example' })).headers['access-control-allow-origin']).toBeUndefined();
+    for (const name of FILES)
+      expect(
+        (await get(server, `/example/${name}`, { origin: 'https://evil.example' })).headers[
+          'access-control-allow-origin'
+        ],
+      ).toBeUndefined();
   });
 
   it('shows no tokens under a foreign name that points here', async () => {
@@ -53,14 +73,27 @@ describe('the example page', () => {
     expect([page.status, page.text.includes('weir_\\u003c')]).toEqual([200, false]);
   });
 
-  it.each(['/example/../../package.json', '/example/%2e%2e/%2e%2e/package.json', '/example/..%2fclients%2fapollo.js', '/example/chat.js%00', '/example//chat.js', '/example/clients/apollo.js', '/example/index.html', '/example/__proto__'])('serves nothing else: %s', async (where) => {
+  it.each([
+    '/example/../../package.json',
+    '/example/%2e%2e/%2e%2e/package.json',
+    '/example/..%2fclients%2fapollo.js',
+    '/example/chat.js%00',
+    '/example//chat.js',
+    '/example/clients/apollo.js',
+    '/example/index.html',
+    '/example/__proto__',
+  ])('serves nothing else: %s', async (where) => {
     expect((await get(server, where)).status).toBe(404);
   });
 
-  it.each([['in production', { env: 'production' as const, explorer: true }], ['without the explorer', { env: 'development' as const, explorer: false }]])('is not there %s', async (_name, config) => {
+  it.each([
+    ['in production', { env: 'production' as const, explorer: true }],
+    ['without the explorer', { env: 'development' as const, explorer: false }],
+  ])('is not there %s', async (_name, config) => {
     const other = await startServer(config);
     try {
-      for (const where of ['/example', '/example/chat.js']) expect((await get(other, where, { host: 'localhost' })).status).toBe(404);
+      for (const where of ['/example', '/example/chat.js'])
+        expect((await get(other, where, { host: 'localhost' })).status).toBe(404);
       expect((await get(other, '/graphql', { host: 'localhost', accept: 'text/html' })).text).not.toContain('/example');
     } finally {
       await other.close();

@@ -9,12 +9,21 @@ const folder = mkdtempSync(path.join(tmpdir(), 'weir-explorer-page-'));
 const demoFile = path.join(folder, 'demo.json');
 
 /** `fetch` may not choose its Host header. */
-const get = (server: TestServer, where: string, headers: Record<string, string>): Promise<{ status: number; headers: http.IncomingHttpHeaders; text: string }> =>
+const get = (
+  server: TestServer,
+  where: string,
+  headers: Record<string, string>,
+): Promise<{ status: number; headers: http.IncomingHttpHeaders; text: string }> =>
   new Promise((resolve, reject) => {
-    http.get({ host: '127.0.0.1', port: server.port, path: where, headers }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => (text += part)).on('end', () => resolve({ status: response.statusCode!, headers: response.headers, text }));
-    }).on('error', reject);
+    http
+      .get({ host: '127.0.0.1', port: server.port, path: where, headers }, (response) => {
+        let text = '';
+        response
+          .setEncoding('utf8')
+          .on('data', (part: string) => (text += part))
+          .on('end', () => resolve({ status: response.statusCode!, headers: response.headers, text }));
+      })
+      .on('error', reject);
   });
 
 describe('the explorer', () => {
@@ -37,7 +46,11 @@ describe('the explorer', () => {
   });
 
   it('loads nothing from elsewhere, runs no inline script, and may not be read or framed by other sites', async () => {
-    const page = await get(server, '/graphql', { accept: 'text/html', host: 'localhost', origin: 'https://evil.example' });
+    const page = await get(server, '/graphql', {
+      accept: 'text/html',
+      host: 'localhost',
+      origin: 'https://evil.example',
+    });
     expect(page.headers['access-control-allow-origin']).toBeUndefined();
     expect(page.headers['cross-origin-resource-policy']).toBe('same-origin');
     expect(page.headers['content-security-policy']).toMatch(/script-src 'self';.*frame-ancestors 'none'/);
@@ -50,10 +63,17 @@ describe('the explorer', () => {
       expect([file, status, headers['access-control-allow-origin']]).toEqual([file, 200, undefined]);
       expect(text.length).toBeGreaterThan(100);
     }
-    for (const other of ['/graphql/explorer/../../package.json', '/graphql/explorer/%2e%2e/tabs.json', '/graphql/explorer/tabs.json']) expect((await get(server, other, {})).status).toBe(404);
+    for (const other of [
+      '/graphql/explorer/../../package.json',
+      '/graphql/explorer/%2e%2e/tabs.json',
+      '/graphql/explorer/tabs.json',
+    ])
+      expect((await get(server, other, {})).status).toBe(404);
   });
 
   it('shows no tokens under a foreign name that points here', async () => {
-    expect((await get(server, '/graphql', { accept: 'text/html', host: 'rebound.example' })).text).not.toContain('weir_\\u003c');
+    expect((await get(server, '/graphql', { accept: 'text/html', host: 'rebound.example' })).text).not.toContain(
+      'weir_\\u003c',
+    );
   });
 });

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { getIntrospectionQuery, parse } from 'graphql';
 import { buildGraphSchema } from '../../../src/resolvers/schema';
-import { LIMITS, parseAndValidate } from '../../../src/server/guards';
+import { LIMITS, parseAndValidate } from '../../../src/server/graphql/guards';
 import { graphql, type GraphqlReply } from '../../support/graphql-client';
 import { startServer, tinySchema, type TestServer } from '../../support/graph-server';
 import { slowness } from '../../support/slowness';
@@ -14,25 +14,47 @@ describe('what one operation may ask', () => {
     production = await startServer({ env: 'production' });
   });
   afterAll(() => Promise.all([server.close(), production.close()]));
-  const ask = (query: string, variables?: Record<string, unknown>): Promise<GraphqlReply<any>> => graphql(server.url, 'good', query, variables);
+  const ask = (query: string, variables?: Record<string, unknown>): Promise<GraphqlReply<any>> =>
+    graphql(server.url, 'good', query, variables);
 
   const deep = (levels: number): string => `{ person ${'{ friends '.repeat(levels)}{ name }${' }'.repeat(levels)} }`;
   it.each([
     ['50 levels', deep(50)],
     ['10,000 aliases', `{ ${Array.from({ length: 10_000 }, (_, i) => `a${i}: hello`).join(' ')} }`],
     ['100 aliases of a list', `{ ${Array.from({ length: 100 }, (_, i) => `a${i}: people { name }`).join(' ')} }`],
-    ['100 aliases below the root', `{ person { ${Array.from({ length: 100 }, (_, i) => `a${i}: friends { name }`).join(' ')} } }`],
+    [
+      '100 aliases below the root',
+      `{ person { ${Array.from({ length: 100 }, (_, i) => `a${i}: friends { name }`).join(' ')} } }`,
+    ],
     ['10,000 directives', `{ hello ${'@include(if: true) '.repeat(10_000)} }`],
-    ['300 fragments in a chain', `{ person { ...F0 } } ${Array.from({ length: 300 }, (_, i) => `fragment F${i} on Person { friends { ...F${i + 1} } }`).join(' ')} fragment F300 on Person { name }`],
-    ['fragments that multiply each other', `{ person { ...F0 } } ${Array.from({ length: 40 }, (_, i) => `fragment F${i} on Person { a: friends { ...F${i + 1} } b: friends { ...F${i + 1} } }`).join(' ')} fragment F40 on Person { name }`],
-    ['fragments in a circle', '{ person { ...A } } fragment A on Person { friends { ...B } } fragment B on Person { friends { ...A } }'],
+    [
+      '300 fragments in a chain',
+      `{ person { ...F0 } } ${Array.from({ length: 300 }, (_, i) => `fragment F${i} on Person { friends { ...F${i + 1} } }`).join(' ')} fragment F300 on Person { name }`,
+    ],
+    [
+      'fragments that multiply each other',
+      `{ person { ...F0 } } ${Array.from({ length: 40 }, (_, i) => `fragment F${i} on Person { a: friends { ...F${i + 1} } b: friends { ...F${i + 1} } }`).join(' ')} fragment F40 on Person { name }`,
+    ],
+    [
+      'fragments in a circle',
+      '{ person { ...A } } fragment A on Person { friends { ...B } } fragment B on Person { friends { ...A } }',
+    ],
     ['many root fields', `{ ${'hello '.repeat(16)} }`],
     ['six aliases of one field', `{ person { ${Array.from({ length: 6 }, (_, i) => `a${i}: name`).join(' ')} } }`],
-    ['six aliases of one field, spread over fragments', `{ person { ${Array.from({ length: 6 }, (_, i) => `...F${i}`).join(' ')} } } ${Array.from({ length: 6 }, (_, i) => `fragment F${i} on Person { a${i}: name }`).join(' ')}`],
+    [
+      'six aliases of one field, spread over fragments',
+      `{ person { ${Array.from({ length: 6 }, (_, i) => `...F${i}`).join(' ')} } } ${Array.from({ length: 6 }, (_, i) => `fragment F${i} on Person { a${i}: name }`).join(' ')}`,
+    ],
     ['one field many times', `{ ${'person { name } '.repeat(390)} }`],
     ['one field many times below many times', `{ ${`person { ${'name '.repeat(20)} } `.repeat(14)} }`],
-    ['one field many times in a fragment that nothing uses', `{ hello } fragment F on Person { ${'friends { name } '.repeat(390)} }`],
-    ['many fragments side by side', `{ person { ${Array.from({ length: 150 }, (_, i) => `...F${i}`).join(' ')} } } ${Array.from({ length: 150 }, (_, i) => `fragment F${i} on Person { name }`).join(' ')}`],
+    [
+      'one field many times in a fragment that nothing uses',
+      `{ hello } fragment F on Person { ${'friends { name } '.repeat(390)} }`,
+    ],
+    [
+      'many fragments side by side',
+      `{ person { ${Array.from({ length: 150 }, (_, i) => `...F${i}`).join(' ')} } } ${Array.from({ length: 150 }, (_, i) => `fragment F${i} on Person { name }`).join(' ')}`,
+    ],
     ['unknown fields', `{ ${Array.from({ length: 200 }, (_, i) => `unknown${i}`).join(' ')} }`],
     ['broken syntax', '{ hello'],
   ])('refuses %s with 400, at once and in few words', async (_what, query) => {
@@ -54,10 +76,22 @@ describe('what one operation may ask', () => {
   it.each([
     ['one field many times', `{ ${'person { name } '.repeat(490)} }`],
     ['one field many times below many times', `{ ${`person { ${'name '.repeat(20)} } `.repeat(40)} }`],
-    ['one field many times in a fragment that nothing uses', `{ hello } fragment F on Person { ${'friends { name } '.repeat(480)} }`],
-    ['fragments that nothing uses, many times the same in each', `{ hello } fragment U on Person { ${Array.from({ length: 45 }, (_, i) => `...F${i}`).join(' ')} } ${Array.from({ length: 45 }, (_, i) => `fragment F${i} on Person { ${'name '.repeat(28)} }`).join(' ')}`],
-    ['as many fields at one place as are allowed', `{ person { ${Array.from({ length: 29 }, () => 'a: name b: name c: name friends { name } pet { name }').join(' ')} } }`],
-    ['as many fragments as are allowed', `{ person { ${Array.from({ length: 60 }, (_, i) => `...F${i}`).join(' ')} } } ${Array.from({ length: 60 }, (_, i) => `fragment F${i} on Person { friends { name } }`).join(' ')}`],
+    [
+      'one field many times in a fragment that nothing uses',
+      `{ hello } fragment F on Person { ${'friends { name } '.repeat(480)} }`,
+    ],
+    [
+      'fragments that nothing uses, many times the same in each',
+      `{ hello } fragment U on Person { ${Array.from({ length: 45 }, (_, i) => `...F${i}`).join(' ')} } ${Array.from({ length: 45 }, (_, i) => `fragment F${i} on Person { ${'name '.repeat(28)} }`).join(' ')}`,
+    ],
+    [
+      'as many fields at one place as are allowed',
+      `{ person { ${Array.from({ length: 29 }, () => 'a: name b: name c: name friends { name } pet { name }').join(' ')} } }`,
+    ],
+    [
+      'as many fragments as are allowed',
+      `{ person { ${Array.from({ length: 60 }, (_, i) => `...F${i}`).join(' ')} } } ${Array.from({ length: 60 }, (_, i) => `fragment F${i} on Person { friends { name } }`).join(' ')}`,
+    ],
   ])('looks at %s in time that is in proportion: 20 ms of the one thread on an idle machine', (_what, query) => {
     const schema = buildGraphSchema();
     const tiny = tinySchema();
@@ -76,10 +110,24 @@ describe('what one operation may ask', () => {
     const messageOf = (query: string): string | undefined => parseAndValidate(schema, query, true).errors?.[0]?.message;
     const usage = (alias: string): string => `${alias}: usage { totals { calls } }`;
     expect(messageOf(`{ ${['a', 'b', 'c'].map(usage).join(' ')} }`)).toBeUndefined();
-    expect(messageOf('{ usage { totals { calls } } viewer { usageToday { calls } } conversations { edges { node { usage { calls } } } } }')).toBeUndefined();
-    expect(messageOf(`{ ${['a', 'b', 'c', 'd'].map(usage).join(' ')} }`)).toMatch(/4 reports \(usage, usageToday\); at most 3/);
-    expect(messageOf(`{ ${['a', 'b', 'c'].map(usage).join(' ')} ...V } fragment V on Query { viewer { usageToday { calls } } }`)).toMatch(/4 reports/);
-    expect(messageOf('query ($a: ID!) { a: conversation(id: $a) { usage { calls } } b: conversation(id: $a) { ...U } c: conversation(id: $a) { ...U } d: conversation(id: $a) { ...U } } fragment U on Conversation { usage { calls } }')).toMatch(/4 reports/);
+    expect(
+      messageOf(
+        '{ usage { totals { calls } } viewer { usageToday { calls } } conversations { edges { node { usage { calls } } } } }',
+      ),
+    ).toBeUndefined();
+    expect(messageOf(`{ ${['a', 'b', 'c', 'd'].map(usage).join(' ')} }`)).toMatch(
+      /4 reports \(usage, usageToday\); at most 3/,
+    );
+    expect(
+      messageOf(
+        `{ ${['a', 'b', 'c'].map(usage).join(' ')} ...V } fragment V on Query { viewer { usageToday { calls } } }`,
+      ),
+    ).toMatch(/4 reports/);
+    expect(
+      messageOf(
+        'query ($a: ID!) { a: conversation(id: $a) { usage { calls } } b: conversation(id: $a) { ...U } c: conversation(id: $a) { ...U } d: conversation(id: $a) { ...U } } fragment U on Conversation { usage { calls } }',
+      ),
+    ).toMatch(/4 reports/);
   });
 
   it('refuses documents that are too long before they are looked at', async () => {
@@ -90,7 +138,9 @@ describe('what one operation may ask', () => {
   });
 
   it('refuses what no rule of graphql-js survives', async () => {
-    const reply = await ask('subscription ($yes: Boolean!) { chatStream @include(if: $yes) { __typename } }', { yes: true });
+    const reply = await ask('subscription ($yes: Boolean!) { chatStream @include(if: $yes) { __typename } }', {
+      yes: true,
+    });
     expect([reply.status, reply.errors![0]!.extensions.code]).toEqual([400, 'GRAPHQL_VALIDATION_FAILED']);
   });
 
@@ -108,14 +158,29 @@ describe('what one operation may ask', () => {
     expect((await graphql(server.url, 'good', introspection)).errors).toBeNull();
     expect((await graphql(production.url, 'operator', introspection)).errors).toBeNull();
     for (let round = 0; round < 3; round += 1) {
-      for (const query of [introspection, '{ __type(name: "Person") { name } }', '{ ...F } fragment F on Query { a: __schema { types { name } } }']) {
+      for (const query of [
+        introspection,
+        '{ __type(name: "Person") { name } }',
+        '{ ...F } fragment F on Query { a: __schema { types { name } } }',
+      ]) {
         const reply = await graphql(production.url, 'good', query);
-        expect([reply.status, reply.data, reply.errors![0]!.extensions.code]).toEqual([400, null, 'GRAPHQL_VALIDATION_FAILED']);
+        expect([reply.status, reply.data, reply.errors![0]!.extensions.code]).toEqual([
+          400,
+          null,
+          'GRAPHQL_VALIDATION_FAILED',
+        ]);
       }
     }
-    expect((await graphql(production.url, 'good', '{ __typename hello }')).data).toEqual({ __typename: 'Query', hello: 'hello ann' });
+    expect((await graphql(production.url, 'good', '{ __typename hello }')).data).toEqual({
+      __typename: 'Query',
+      hello: 'hello ann',
+    });
     expect((await ask('{ helo }')).text).toContain('Did you mean');
-    for (const [query, variables] of [['{ helo }', {}], ['query ($i: Outer!) { take(input: $i) }', { i: { iner: [] } }], ['query ($i: Inner!) { take(input: { inner: [$i] }) }', { i: { text: 'a', colour: 'REDD' } }]] as const) {
+    for (const [query, variables] of [
+      ['{ helo }', {}],
+      ['query ($i: Outer!) { take(input: $i) }', { i: { iner: [] } }],
+      ['query ($i: Inner!) { take(input: { inner: [$i] }) }', { i: { text: 'a', colour: 'REDD' } }],
+    ] as const) {
       const reply = await graphql(production.url, 'good', query, variables);
       expect(reply.status).toBe(400);
       expect(reply.text).not.toContain('Did you mean');
@@ -124,7 +189,9 @@ describe('what one operation may ask', () => {
   });
 
   it('never echoes more than a little of what it refuses, and no keys', async () => {
-    const reply = await ask('query ($input: Outer!) { take(input: $input) }', { input: { inner: `sk-canary-1234567890 ${'x'.repeat(50_000)}` } });
+    const reply = await ask('query ($input: Outer!) { take(input: $input) }', {
+      input: { inner: `sk-canary-1234567890 ${'x'.repeat(50_000)}` },
+    });
     expect(reply.status).toBe(400);
     expect(reply.text.length).toBeLessThan(1_000);
     expect(reply.text).not.toContain('canary');
@@ -139,6 +206,7 @@ describe('what one operation may ask', () => {
       expect([name, parseAndValidate(schema, text, false).errors]).toEqual([name, undefined]);
       expect(() => parse(text, { maxTokens: LIMITS.tokens / 3 })).not.toThrow();
     }
-    for (const { query } of JSON.parse(readFileSync('explorer/tabs.json', 'utf8')) as { query: string }[]) expect(parseAndValidate(schema, query, false).errors).toBeUndefined();
+    for (const { query } of JSON.parse(readFileSync('explorer/tabs.json', 'utf8')) as { query: string }[])
+      expect(parseAndValidate(schema, query, false).errors).toBeUndefined();
   });
 });

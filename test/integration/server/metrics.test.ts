@@ -4,17 +4,26 @@ import { waitFor } from '../../support/wait';
 describe('the metrics', () => {
   let fixture: Fixture;
   beforeAll(async () => {
-    fixture = await createFixture({ config: { metrics: { host: '127.0.0.1', port: 0, token: 'only-for-prometheus' } } });
+    fixture = await createFixture({
+      config: { metrics: { host: '127.0.0.1', port: 0, token: 'only-for-prometheus' } },
+    });
     fixture.provider.always('test-chat', { pieces: ['Hello.'] });
   });
   afterAll(() => fixture.close());
 
-  const url = (): string => (fixture.app.log.find(({ message }) => message === 'metrics')!.object as { url: string }).url;
-  const read = (init: RequestInit = { headers: { authorization: 'Bearer only-for-prometheus' } }): Promise<Response> => fetch(url(), init);
+  const url = (): string =>
+    (fixture.app.log.find(({ message }) => message === 'metrics')!.object as { url: string }).url;
+  const read = (init: RequestInit = { headers: { authorization: 'Bearer only-for-prometheus' } }): Promise<Response> =>
+    fetch(url(), init);
   /** The sum over the series of a metric whose labels are these. */
   const sumOf = (text: string, name: string, labels: Record<string, string> = {}): number =>
-    text.split('\n')
-      .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
+    text
+      .split('\n')
+      .filter(
+        (line) =>
+          (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) &&
+          Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)),
+      )
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 
   it('tell what was called, refused, waited for and booked', async () => {
@@ -30,14 +39,23 @@ describe('the metrics', () => {
       return sumOf(body, 'weir_calls_total') === 3 ? body : null;
     });
 
-    expect(sumOf(text, 'weir_calls_total', { model: 'test-chat', status: 'COMPLETED', upstream: 'DIRECT', scenario: 'DEFAULT' })).toBe(2);
+    expect(
+      sumOf(text, 'weir_calls_total', {
+        model: 'test-chat',
+        status: 'COMPLETED',
+        upstream: 'DIRECT',
+        scenario: 'DEFAULT',
+      }),
+    ).toBe(2);
     expect(sumOf(text, 'weir_calls_total', { status: 'FAILED' })).toBe(1);
     expect(sumOf(text, 'weir_call_refusals_total')).toBe(1);
     expect(sumOf(text, 'weir_upstream_errors_total')).toBe(1);
     expect(sumOf(text, 'weir_call_overhead_seconds_count', { phase: 'admission' })).toBe(3);
     expect(sumOf(text, 'weir_call_overhead_seconds_count', { phase: 'settlement' })).toBe(3);
     expect(sumOf(text, 'weir_group_size_sum', { kind: 'settlement' })).toBe(3);
-    expect(sumOf(text, 'gen_ai_client_inference_duration_seconds_count', { gen_ai_request_model: 'test-chat' })).toBe(3);
+    expect(sumOf(text, 'gen_ai_client_inference_duration_seconds_count', { gen_ai_request_model: 'test-chat' })).toBe(
+      3,
+    );
     expect(sumOf(text, 'gen_ai_client_inference_time_to_first_chunk_seconds_count')).toBe(1);
     expect(sumOf(text, 'weir_http_requests_total', { door: 'graphql', status: '200' })).toBe(3);
     expect(sumOf(text, 'weir_calls_in_flight')).toBe(0);
@@ -46,13 +64,15 @@ describe('the metrics', () => {
 
     // What was booked is what the ledger has.
     const [booked] = await fixture.database.db.query<{ input: string; output: string; cost: string }>(
-      'SELECT sum(prompt_tokens) AS input, sum(completion_tokens) AS output, coalesce(sum(cost), 0) AS cost FROM llm_usage WHERE organization_id = $1', [fixture.organizationId],
+      'SELECT sum(prompt_tokens) AS input, sum(completion_tokens) AS output, coalesce(sum(cost), 0) AS cost FROM llm_usage WHERE organization_id = $1',
+      [fixture.organizationId],
     );
     expect(sumOf(text, 'gen_ai_client_inference_usage_input_tokens_total')).toBe(Number(booked!.input));
     expect(sumOf(text, 'gen_ai_client_inference_usage_output_tokens_total')).toBe(Number(booked!.output));
     expect(sumOf(text, 'weir_cost_dollars_total')).toBeCloseTo(Number(booked!.cost), 9);
 
-    for (const secret of [member.token, member.id, fixture.organizationId, 'only-for-prometheus', 'Hi.']) expect(text).not.toContain(secret);
+    for (const secret of [member.token, member.id, fixture.organizationId, 'only-for-prometheus', 'Hi.'])
+      expect(text).not.toContain(secret);
   });
 
   it('are for those who have the token, on a port of their own', async () => {

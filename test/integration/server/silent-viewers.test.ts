@@ -6,7 +6,8 @@ import { openSse } from '../../support/sse-client';
 import { eventually, waitFor, within } from '../../support/wait';
 import { connectWs } from '../../support/ws-client';
 
-const STREAM = 'subscription { chatStream { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } } }';
+const STREAM =
+  'subscription { chatStream { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } } }';
 const delta = (seq: number, text = `t${seq} `) => ({ kind: 'TextDelta', fromSeq: seq, seq, text });
 /** Instead of a minute. Milliseconds. */
 const SILENT_MS = 1_000;
@@ -24,7 +25,8 @@ describe('a viewer that gives no sign of life', () => {
   });
   afterEach(() => server.close());
 
-  const begun = (index = -1): Promise<TestStream> => waitFor(() => (server.streams.at(index)?.sink ? server.streams.at(index) : null), { what: 'a stream that began' });
+  const begun = (index = -1): Promise<TestStream> =>
+    waitFor(() => (server.streams.at(index)?.sink ? server.streams.at(index) : null), { what: 'a stream that began' });
   /** A client that answers no ping by itself. */
   const silentSocket = async (): Promise<{ socket: WebSocket; closed: Promise<number> }> => {
     const socket = new WebSocket(server.url.replace('http', 'ws'), 'graphql-transport-ws', { autoPong: false });
@@ -69,7 +71,10 @@ describe('a viewer that gives no sign of life', () => {
       answer(socket);
     }
     (await begun()).sink.push(delta(1));
-    const [next] = await Promise.race([once(socket, 'message'), closed.then((code) => Promise.reject(new Error(`closed: ${code}`)))]);
+    const [next] = await Promise.race([
+      once(socket, 'message'),
+      closed.then((code) => Promise.reject(new Error(`closed: ${code}`))),
+    ]);
     expect(JSON.parse(String(next))).toMatchObject({ type: 'next' });
     socket.terminate();
   });
@@ -102,15 +107,19 @@ describe('a viewer that gives no sign of life', () => {
     const { socket } = await silentSocket();
     const stream = await begun();
     socket.pause();
-    // One frame at a time, each below what makes the server deaf to who does not read: what it says is heard to the end.
+    // One frame at a time, each below what makes the server deaf to who does not read: what it says is heard to the
+    // end.
     for (let seq = 1; seq <= 100 && stream.sink.waiting === 0; seq += 1) {
       stream.sink.push(delta(seq, MEGABYTE.slice(500_000)));
-      for (let turn = 0; turn < 100 && stream.sink.waiting > 0; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
+      for (let turn = 0; turn < 100 && stream.sink.waiting > 0; turn += 1)
+        await new Promise((resolve) => setTimeout(resolve, 1));
     }
     const network = (socket as unknown as { _socket: Socket })._socket;
     network.on('error', () => {});
     const speaker = setInterval(() => socket.readyState === WebSocket.OPEN && socket.pong(), SILENT_MS / 20);
-    await waitFor(() => stream.left, { deadlineMs: GONE_MS, what: 'the viewer to be gone' }).finally(() => clearInterval(speaker));
+    await waitFor(() => stream.left, { deadlineMs: GONE_MS, what: 'the viewer to be gone' }).finally(() =>
+      clearInterval(speaker),
+    );
     socket.terminate();
   });
 
@@ -146,13 +155,18 @@ describe('a viewer that gives no sign of life', () => {
     clearInterval(reader);
     operation.resume();
     expect(await eventually(operation.ended, 'the end')).toBe('END');
-    expect(operation.events.flatMap(({ data }) => data?.data?.chatStream.text.length ?? 0).reduce((a, b) => a + b)).toBe(FLOOD * MEGABYTE.length);
+    expect(
+      operation.events.flatMap(({ data }) => data?.data?.chatStream.text.length ?? 0).reduce((a, b) => a + b),
+    ).toBe(FLOOD * MEGABYTE.length);
   });
 
   it('of a silent model: is spoken to again and again, so that no proxy takes the connection for idle', async () => {
     const operation = await openSse(server.url, 'good', { query: STREAM });
     const stream = await begun();
-    await waitFor(() => operation.text.split(':\n\n').length > 2 * PINGS, { deadlineMs: 5 * SILENT_MS, what: 'comments' });
+    await waitFor(() => operation.text.split(':\n\n').length > 2 * PINGS, {
+      deadlineMs: 5 * SILENT_MS,
+      what: 'comments',
+    });
     expect(operation.events).toEqual([]);
     expect(stream.left).toBe(false);
     operation.cut();

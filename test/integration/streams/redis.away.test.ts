@@ -4,7 +4,9 @@ import { ask } from '../../support/stream-fixture';
 import { eventually, waitFor, within } from '../../support/wait';
 import { isTerminal, textOf } from '../../support/ws-client';
 
-const UNAVAILABLE = expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: expect.any(Number) }) });
+const UNAVAILABLE = expect.objectContaining({
+  extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfterMs: expect.any(Number) }),
+});
 const PIECES = Array.from({ length: 60 }, (_, i) => ` ${i}`);
 
 describe('streams while Redis is away, and when it is back', () => {
@@ -20,8 +22,10 @@ describe('streams while Redis is away, and when it is back', () => {
     await Promise.all([scene.first, scene.second].map((app) => isState(app, 'UP')));
   });
 
-  const stateOf = async (app: Replicas['first']) => (await app.graphql(scene.member.token, '{ service { streamLog { state detail } } }')).data.service.streamLog;
-  const isState = (app: Replicas['first'], state: string) => waitFor(async () => (await stateOf(app)).state === state, { what: `the log to be ${state}` });
+  const stateOf = async (app: Replicas['first']) =>
+    (await app.graphql(scene.member.token, '{ service { streamLog { state detail } } }')).data.service.streamLog;
+  const isState = (app: Replicas['first'], state: string) =>
+    waitFor(async () => (await stateOf(app)).state === state, { what: `the log to be ${state}` });
 
   async function begin(pieces = PIECES, after = 20) {
     const until = gate();
@@ -31,42 +35,52 @@ describe('streams while Redis is away, and when it is back', () => {
     return { until, stream, streamId: streamId as string };
   }
 
-  it.each(['cut off', 'started again without what it had'])('%s: its own viewers go on, others are sent away without a false end, and afterwards nothing is missing', async (how) => {
-    const { until, stream, streamId } = await begin();
-    await stream.waitFor(({ seq }) => seq >= 21);
-    const other = scene.second.connect(scene.member.token).resumeStream(streamId);
-    await other.waitFor(({ seq }) => seq >= 21);
-    if (how === 'cut off') scene.redis.front.away = true;
-    else await scene.redis.kill();
-    await eventually(other.ended, 'sending the other viewer away');
-    expect(other.errors).toEqual([UNAVAILABLE]);
-    expect(other.events.filter(isTerminal)).toEqual([]);
-    await isState(scene.first, 'DOWN');
-    expect(await (await fetch(new URL('/health/ready', scene.second.url))).json()).toMatchObject({ ready: true, streamLog: { state: 'DOWN' } });
-    const refused = scene.second.connect(scene.member.token).resumeStream(streamId, 21);
-    await refused.ended;
-    expect(refused.errors).toEqual([UNAVAILABLE]);
-    until.open();
-    await stream.ended;
-    numbersOf(stream.events);
-    expect(textOf(stream.events)).toBe(PIECES.join(''));
-    expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted' });
-    // One that begins without Redis.
-    const later = await begin(PIECES, 60);
-    later.until.open();
-    await later.stream.ended;
-    expect(textOf(later.stream.events)).toBe(PIECES.join(''));
-    if (how === 'cut off') scene.redis.front.away = false;
-    else await scene.redis.startAgain();
-    await Promise.all([isState(scene.first, 'UP'), isState(scene.second, 'UP')]);
-    for (const [id, all] of [[streamId, stream], [later.streamId, later.stream]] as const) {
-      const again = scene.second.connect(scene.member.token).resumeStream(id, 7);
-      await again.ended;
-      expect([again.errors, numbersOf(again.events, 7)]).toEqual([[], all.events.at(-1)!.seq]);
-      expect(textOf(again.events)).toBe(PIECES.slice(6).join(''));
-      expect(again.events.at(-1)).toEqual(all.events.at(-1));
-    }
-  }, 60_000);
+  it.each(['cut off', 'started again without what it had'])(
+    '%s: its own viewers go on, others are sent away without a false end, and afterwards nothing is missing',
+    async (how) => {
+      const { until, stream, streamId } = await begin();
+      await stream.waitFor(({ seq }) => seq >= 21);
+      const other = scene.second.connect(scene.member.token).resumeStream(streamId);
+      await other.waitFor(({ seq }) => seq >= 21);
+      if (how === 'cut off') scene.redis.front.away = true;
+      else await scene.redis.kill();
+      await eventually(other.ended, 'sending the other viewer away');
+      expect(other.errors).toEqual([UNAVAILABLE]);
+      expect(other.events.filter(isTerminal)).toEqual([]);
+      await isState(scene.first, 'DOWN');
+      expect(await (await fetch(new URL('/health/ready', scene.second.url))).json()).toMatchObject({
+        ready: true,
+        streamLog: { state: 'DOWN' },
+      });
+      const refused = scene.second.connect(scene.member.token).resumeStream(streamId, 21);
+      await refused.ended;
+      expect(refused.errors).toEqual([UNAVAILABLE]);
+      until.open();
+      await stream.ended;
+      numbersOf(stream.events);
+      expect(textOf(stream.events)).toBe(PIECES.join(''));
+      expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted' });
+      // One that begins without Redis.
+      const later = await begin(PIECES, 60);
+      later.until.open();
+      await later.stream.ended;
+      expect(textOf(later.stream.events)).toBe(PIECES.join(''));
+      if (how === 'cut off') scene.redis.front.away = false;
+      else await scene.redis.startAgain();
+      await Promise.all([isState(scene.first, 'UP'), isState(scene.second, 'UP')]);
+      for (const [id, all] of [
+        [streamId, stream],
+        [later.streamId, later.stream],
+      ] as const) {
+        const again = scene.second.connect(scene.member.token).resumeStream(id, 7);
+        await again.ended;
+        expect([again.errors, numbersOf(again.events, 7)]).toEqual([[], all.events.at(-1)!.seq]);
+        expect(textOf(again.events)).toBe(PIECES.slice(6).join(''));
+        expect(again.events.at(-1)).toEqual(all.events.at(-1));
+      }
+    },
+    60_000,
+  );
 
   it('that hangs and answers nothing is away within two seconds', async () => {
     const { until, stream } = await begin();
@@ -91,7 +105,12 @@ describe('streams while Redis is away, and when it is back', () => {
     const other = scene.second.connect(scene.member.token).resumeStream(streamId);
     await other.ended;
     expect(other.events).toEqual([]);
-    expect(other.errors).toEqual([expect.objectContaining({ message: expect.stringContaining('lost'), extensions: expect.objectContaining({ code: 'NOT_FOUND' }) })]);
+    expect(other.errors).toEqual([
+      expect.objectContaining({
+        message: expect.stringContaining('lost'),
+        extensions: expect.objectContaining({ code: 'NOT_FOUND' }),
+      }),
+    ]);
     until.open();
     await stream.ended;
     expect(textOf(stream.events)).toBe(PIECES.join(''));

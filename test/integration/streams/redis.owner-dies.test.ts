@@ -31,7 +31,9 @@ describe('a stream whose process dies', () => {
     provider = await startProvider();
     world = await createWorld(database.db);
     const ledger = { renewMs: DEAD_AFTER_MS / 6, deadAfterMs: DEAD_AFTER_MS, lookEveryMs: 60_000 };
-    replicas = await Promise.all([1, 2].map(() => startTestApp({ database, upstream: provider, config: { redisUrl: redis.url, ledger } })));
+    replicas = await Promise.all(
+      [1, 2].map(() => startTestApp({ database, upstream: provider, config: { redisUrl: redis.url, ledger } })),
+    );
   }, 120_000);
   afterAll(async () => {
     await Promise.all(replicas.map((app) => app.stop()));
@@ -43,7 +45,12 @@ describe('a stream whose process dies', () => {
 
   const startDoomed = () =>
     startAppProcess({
-      DATABASE_URL: database.url, LLM_BASE_URL: provider.url, REDIS_URL: redis.url, WEIR_HOME: home, WEIR_SECRET_KEY: randomBytes(32).toString('base64'), OWNER_DEAD_AFTER_MS: String(DEAD_AFTER_MS),
+      DATABASE_URL: database.url,
+      LLM_BASE_URL: provider.url,
+      REDIS_URL: redis.url,
+      WEIR_HOME: home,
+      WEIR_SECRET_KEY: randomBytes(32).toString('base64'),
+      OWNER_DEAD_AFTER_MS: String(DEAD_AFTER_MS),
     });
 
   it('is told to its end, once, to viewers on two replicas: all that was shown, then that it was interrupted, with a usage row', async () => {
@@ -63,7 +70,11 @@ describe('a stream whose process dies', () => {
       numbersOf(viewer.events, 2);
       expect(textOf(viewer.events)).toBe('two three ');
       expect(viewer.events.filter(isTerminal)).toEqual([
-        expect.objectContaining({ __typename: 'StreamFailed', refusal: expect.objectContaining({ code: 'STREAM_INTERRUPTED' }), partial: expect.objectContaining({ answer: expect.objectContaining({ content: 'one two three ' }) }) }),
+        expect.objectContaining({
+          __typename: 'StreamFailed',
+          refusal: expect.objectContaining({ code: 'STREAM_INTERRUPTED' }),
+          partial: expect.objectContaining({ answer: expect.objectContaining({ content: 'one two three ' }) }),
+        }),
       ]);
     }
     expect(viewers[0]!.events.at(-1)).toEqual(viewers[1]!.events.at(-1));
@@ -89,19 +100,31 @@ describe('a stream whose process dies', () => {
     await own.waitFor(({ __typename }) => __typename === 'StreamCompleted');
     await doomed.kill();
     redis.front.away = false;
-    await waitFor(async () => (await replicas[0]!.services.status.status()).streamLog.state === 'UP', { what: 'Redis to be back' });
+    await waitFor(async () => (await replicas[0]!.services.status.status()).streamLog.state === 'UP', {
+      what: 'Redis to be back',
+    });
     const other = replicas[0]!.connect(world.member.token).resumeStream(streamId, 3);
     await eventually(other.ended, 'sending the viewer away');
-    expect([other.events, other.errors]).toEqual([[], [expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE' }) })]]);
+    expect([other.events, other.errors]).toEqual([
+      [],
+      [expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE' }) })],
+    ]);
     const again = replicas[0]!.connect(world.member.token).resumeStream(streamId);
     await eventually(again.ended, 'the stream as the database has it');
     expect([textOf(again.events), again.errors]).toEqual(['one two three ', []]);
-    expect(again.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: 'one two three ' } } });
+    expect(again.events.at(-1)).toMatchObject({
+      __typename: 'StreamCompleted',
+      reply: { answer: { content: 'one two three ' } },
+    });
     await client.close();
   }, 90_000);
 
   it('or is stopped for a deploy: viewers everywhere are told so, and its own connections are closed behind that', async () => {
-    const leaving = await startTestApp({ database, upstream: provider, config: { redisUrl: redis.url, shutdownMs: 50 } });
+    const leaving = await startTestApp({
+      database,
+      upstream: provider,
+      config: { redisUrl: redis.url, shutdownMs: 50 },
+    });
     provider.script('test-chat', { pieces: ['one ', 'two ', 'three '], hold: { after: 2, until: forever } });
     const client = leaving.connect(world.member.token);
     const stream = client.chatStream(ask('Hello'));
@@ -131,7 +154,20 @@ describe('a stream whose process dies', () => {
     await other.waitFor(({ seq }) => seq >= 3);
     // As another replica does that has seen the call end as lost.
     const [key] = (await redis.send('KEYS', `*${streamId}}:log`)) as string[];
-    const end = { kind: 'StreamFailed', refusal: { kind: 'UpstreamFailed', code: 'STREAM_INTERRUPTED', message: 'm', retryable: false, retryAfterMs: null, upstream: 'DIRECT', attempts: 1, callId }, partial: null };
+    const end = {
+      kind: 'StreamFailed',
+      refusal: {
+        kind: 'UpstreamFailed',
+        code: 'STREAM_INTERRUPTED',
+        message: 'm',
+        retryable: false,
+        retryAfterMs: null,
+        upstream: 'DIRECT',
+        attempts: 1,
+        callId,
+      },
+      partial: null,
+    };
     await redis.send('XADD', key!, '9-0', 'f', '4', 'o', 'x:other', 'e', JSON.stringify(end), 'x', '1');
     until.open();
     await stream.waitFor(isTerminal);

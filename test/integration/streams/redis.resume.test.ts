@@ -52,30 +52,37 @@ describe('a stream and two replicas on one Redis', () => {
     expect(whole.events.filter(isTerminal)).toHaveLength(1);
   });
 
-  it.each(['revoked', 'expired'])('whose token is %s: its viewer at the other replica is told that it was stopped, and then that it may do nothing any more', async (how) => {
-    const { database, member, provider, first, second } = scene;
-    const expiresAt = how === 'expired' ? new Date(Date.now() + 2_000) : null;
-    const { token, tokenId } = await createToken(database.db, member, expiresAt);
-    // One each way: whichever replica looks first has a viewer whose stream is the other's to stop.
-    const watch = async (owner: typeof first, other: typeof first) => {
-      provider.script('test-chat', { pieces: PIECES, hold: { after: 4, until: forever } });
-      const { streamId } = await owner.connect(token).chatStream(ask('Hello', { onDisconnect: 'CONTINUE' })).waitFor(({ __typename }) => __typename === 'StreamStarted');
-      const client = other.connect(token);
-      const watching = client.resumeStream(streamId as string);
-      await watching.waitFor(({ seq }) => seq >= 5);
-      return { client, watching };
-    };
-    const both = [await watch(first, second), await watch(second, first)];
-    if (!expiresAt) await database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [tokenId]);
-    const lag = watchLag();
-    const endedAt = expiresAt?.getTime() ?? Date.now();
-    for (const { client, watching } of both) {
-      expect((await eventually(client.closed, 'closing the socket')).code).toBe(4401);
-      expect(Date.now() - endedAt - lag.read()).toBeLessThan(5_000);
-      expect(watching.errors).toEqual([]);
-      expect(watching.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'AUTHORIZATION' });
-    }
-  });
+  it.each(['revoked', 'expired'])(
+    'whose token is %s: its viewer at the other replica is told that it was stopped, and then that it may do nothing any more',
+    async (how) => {
+      const { database, member, provider, first, second } = scene;
+      const expiresAt = how === 'expired' ? new Date(Date.now() + 2_000) : null;
+      const { token, tokenId } = await createToken(database.db, member, expiresAt);
+      // One each way: whichever replica looks first has a viewer whose stream is the other's to stop.
+      const watch = async (owner: typeof first, other: typeof first) => {
+        provider.script('test-chat', { pieces: PIECES, hold: { after: 4, until: forever } });
+        const { streamId } = await owner
+          .connect(token)
+          .chatStream(ask('Hello', { onDisconnect: 'CONTINUE' }))
+          .waitFor(({ __typename }) => __typename === 'StreamStarted');
+        const client = other.connect(token);
+        const watching = client.resumeStream(streamId as string);
+        await watching.waitFor(({ seq }) => seq >= 5);
+        return { client, watching };
+      };
+      const both = [await watch(first, second), await watch(second, first)];
+      if (!expiresAt) await database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [tokenId]);
+      const lag = watchLag();
+      const endedAt = expiresAt?.getTime() ?? Date.now();
+      for (const { client, watching } of both) {
+        expect((await eventually(client.closed, 'closing the socket')).code).toBe(4401);
+        expect(Date.now() - endedAt - lag.read()).toBeLessThan(5_000);
+        expect(watching.errors).toEqual([]);
+        expect(watching.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'AUTHORIZATION' });
+      }
+      lag.stop();
+    },
+  );
 
   it('is resumed on the other replica after its end', async () => {
     const { until, stream, streamId } = await begin();
@@ -99,12 +106,19 @@ describe('a stream and two replicas on one Redis', () => {
     const foreign = scene.second.connect(stranger.token).resumeStream(streamId);
     const missing = scene.second.connect(stranger.token).resumeStream('str_00000000000000000000000000');
     await Promise.all([foreign.ended, missing.ended]);
-    expect(foreign.errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'NOT_FOUND' }) })]);
-    const told = ({ errors }: typeof foreign) => errors.map((error: any) => ({ ...error, extensions: { ...error.extensions, requestId: '' } }));
+    expect(foreign.errors).toEqual([
+      expect.objectContaining({ extensions: expect.objectContaining({ code: 'NOT_FOUND' }) }),
+    ]);
+    const told = ({ errors }: typeof foreign) =>
+      errors.map((error: any) => ({ ...error, extensions: { ...error.extensions, requestId: '' } }));
     expect(told(foreign)).toEqual(told(missing));
     const beyond = scene.second.connect(scene.member.token).resumeStream(streamId, 1_000);
     await beyond.ended;
-    expect(beyond.errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', argument: 'afterSeq' }) })]);
+    expect(beyond.errors).toEqual([
+      expect.objectContaining({
+        extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', argument: 'afterSeq' }),
+      }),
+    ]);
   });
 
   it('is joined, not paid twice, by the same idempotency key on the other replica, from its first piece', async () => {
@@ -116,7 +130,10 @@ describe('a stream and two replicas on one Redis', () => {
     await Promise.all([stream.ended, same.ended]);
     numbersOf(same.events);
     expect(textOf(same.events)).toBe(TEXT);
-    expect(same.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: TEXT }, call: stream.events.at(-1)!.reply.call } });
+    expect(same.events.at(-1)).toMatchObject({
+      __typename: 'StreamCompleted',
+      reply: { answer: { content: TEXT }, call: stream.events.at(-1)!.reply.call },
+    });
     expect(scene.provider.requests.length - before).toBe(1);
   });
 
@@ -125,7 +142,10 @@ describe('a stream and two replicas on one Redis', () => {
     const viewer = scene.second.connect(scene.member.token).resumeStream(streamId);
     await viewer.waitFor(({ seq }) => seq >= 5);
     client.cut();
-    expect(await scene.second.graphql(scene.member.token, STOP, { streamId })).toMatchObject({ errors: null, data: { stopStream: { stopped: true } } });
+    expect(await scene.second.graphql(scene.member.token, STOP, { streamId })).toMatchObject({
+      errors: null,
+      data: { stopStream: { stopped: true } },
+    });
     await eventually(viewer.ended, 'the end of the stream');
     expect(viewer.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT' });
     expect(await settledRow(scene.database.db, callId)).toMatchObject({ status: 'STOPPED' });

@@ -9,7 +9,14 @@ import { startProvider, type FakeProvider } from '../../support/provider';
 import { ask } from '../../support/stream-fixture';
 import { settledRows } from '../../support/usage-rows';
 import { SLOW_DEADLINE_MS, waitFor } from '../../support/wait';
-import { connectWs, isTerminal, textOf, type StreamEvent, type Subscription, type TestWsClient } from '../../support/ws-client';
+import {
+  connectWs,
+  isTerminal,
+  textOf,
+  type StreamEvent,
+  type Subscription,
+  type TestWsClient,
+} from '../../support/ws-client';
 
 const program = new Program(path.join(__dirname, '..', '..', '..', 'src', 'main.ts'));
 const STREAMS = 40;
@@ -23,7 +30,8 @@ const KEPT_WITHIN_MS = 2_000;
 const question = (n: number): Record<string, unknown> => ask(`Question ${n}`, { idempotencyKey: `key-${n}` });
 /** The text of the pieces with the numbers from–to. StreamStarted is number 1. */
 const textBetween = (from: number, to: number): string => PIECES.slice(Math.max(from - 2, 0), to - 1).join('');
-const contiguous = (events: StreamEvent[], after: number): boolean => events.every((event, i) => event.fromSeq === (i === 0 ? after : events[i - 1]!.seq) + 1);
+const contiguous = (events: StreamEvent[], after: number): boolean =>
+  events.every((event, i) => event.fromSeq === (i === 0 ? after : events[i - 1]!.seq) + 1);
 
 describe('a server that is killed while many streams run', () => {
   let database: TestDatabase;
@@ -33,9 +41,18 @@ describe('a server that is killed while many streams run', () => {
   const servers: AppProcess[] = [];
   const clients: TestWsClient[] = [];
   const start = async (): Promise<AppProcess> => {
-    const server = await startAppProcess({
-      DATABASE_URL: database.url, LLM_BASE_URL: provider.url, WEIR_HOME: home, WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'), EXPLORER: 'false', LOG_LEVEL: 'info', OWNER_DEAD_AFTER_MS: '1000',
-    }, program.use());
+    const server = await startAppProcess(
+      {
+        DATABASE_URL: database.url,
+        LLM_BASE_URL: provider.url,
+        WEIR_HOME: home,
+        WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
+        EXPLORER: 'false',
+        LOG_LEVEL: 'info',
+        OWNER_DEAD_AFTER_MS: '1000',
+      },
+      program.use(),
+    );
     servers.push(server);
     return server;
   };
@@ -71,7 +88,9 @@ describe('a server that is killed while many streams run', () => {
     const other = await start();
     const first = connections(doomed);
     const seen = Array.from({ length: STREAMS }, (_, i) => first().chatStream(question(i)));
-    await Promise.all(seen.map((stream) => stream.waitFor(({ __typename }) => __typename === 'TextDelta', SLOW_DEADLINE_MS)));
+    await Promise.all(
+      seen.map((stream) => stream.waitFor(({ __typename }) => __typename === 'TextDelta', SLOW_DEADLINE_MS)),
+    );
     const atMost = (ms: number) => {
       const untilMs = performance.now() + ms;
       return waitFor(() => performance.now() >= untilMs);
@@ -95,7 +114,9 @@ describe('a server that is killed while many streams run', () => {
     const repeated = back().chatStream(question(2));
     const fromEnd = seen.map((stream) => back().resumeStream(streamIdOf(stream), afterOf(stream)));
     await fromStart[0]!.waitFor(isTerminal, SLOW_DEADLINE_MS);
-    expect(await database.db.query('SELECT id FROM llm_usage WHERE id = $1', [seen[0]!.events[0]!.callId])).toHaveLength(1);
+    expect(
+      await database.db.query('SELECT id FROM llm_usage WHERE id = $1', [seen[0]!.events[0]!.callId]),
+    ).toHaveLength(1);
     await Promise.all([...fromStart, ...fromMiddle, ...fromEnd, elsewhere, repeated].map((stream) => stream.ended));
     expect([...fromStart, ...fromMiddle, ...fromEnd, elsewhere, repeated].flatMap(({ errors }) => errors)).toEqual([]);
 
@@ -107,12 +128,21 @@ describe('a server that is killed while many streams run', () => {
       expect(kept).toBeGreaterThanOrEqual(mustBeKept[i]!);
       expect(textOf(whole)).toBe(textBetween(2, kept));
       expect(textOf(stream.events)).toBe(textBetween(2, afterOf(stream)));
-      for (const event of [...whole, ...stream.events]) if (event.__typename === 'TextDelta') expect(event.text).toBe(textBetween(event.fromSeq, event.seq));
-      expect(last).toMatchObject({ __typename: 'StreamFailed', refusal: { code: 'STREAM_INTERRUPTED', retryable: false }, partial: { call: { status: 'LOST' }, answer: { content: textOf(whole), complete: false } } });
+      for (const event of [...whole, ...stream.events])
+        if (event.__typename === 'TextDelta') expect(event.text).toBe(textBetween(event.fromSeq, event.seq));
+      expect(last).toMatchObject({
+        __typename: 'StreamFailed',
+        refusal: { code: 'STREAM_INTERRUPTED', retryable: false },
+        partial: { call: { status: 'LOST' }, answer: { content: textOf(whole), complete: false } },
+      });
       expect(last.seq).toBeGreaterThan(Math.max(afterOf(stream), kept));
       expect(textOf(fromMiddle[i]!.events)).toBe(textBetween(6 + i, kept));
       expect(textOf(fromEnd[i]!.events)).toBe(textBetween(afterOf(stream) + 1, kept));
-      for (const [events, after] of [[whole, 0], [fromMiddle[i]!.events, 5 + i], [fromEnd[i]!.events, afterOf(stream)]] as const) {
+      for (const [events, after] of [
+        [whole, 0],
+        [fromMiddle[i]!.events, 5 + i],
+        [fromEnd[i]!.events, afterOf(stream)],
+      ] as const) {
         expect(contiguous(events, after)).toBe(true);
         expect(events.filter(isTerminal)).toHaveLength(1);
         expect({ ...events.at(-1), fromSeq: 0 }).toEqual({ ...last, fromSeq: 0 });
@@ -123,15 +153,23 @@ describe('a server that is killed while many streams run', () => {
 
     const repeatedLate = connect(other).chatStream(question(2));
     await repeatedLate.ended;
-    for (const { events } of [repeated, repeatedLate]) expect([textOf(events), events.at(-1)]).toEqual([textOf(fromStart[2]!.events), fromStart[2]!.events.at(-1)]);
+    for (const { events } of [repeated, repeatedLate])
+      expect([textOf(events), events.at(-1)]).toEqual([textOf(fromStart[2]!.events), fromStart[2]!.events.at(-1)]);
 
     // Once more, and from another replica: the same. Who has the end has everything.
     const again = connect(other).resumeStream(streamIdOf(seen[1]!));
     const done = connect(other).resumeStream(streamIdOf(seen[1]!), fromStart[1]!.events.at(-1)!.seq);
     await Promise.all([again.ended, done.ended]);
-    expect([textOf(again.events), again.events.at(-1), done.events, done.errors]).toEqual([textOf(fromStart[1]!.events), fromStart[1]!.events.at(-1), [], []]);
+    expect([textOf(again.events), again.events.at(-1), done.events, done.errors]).toEqual([
+      textOf(fromStart[1]!.events),
+      fromStart[1]!.events.at(-1),
+      [],
+      [],
+    ]);
 
     const rows = await settledRows(database.db);
-    expect(rows.map(({ id, status }) => [id, status]).sort()).toEqual(seen.map(({ events }) => [events[0]!.callId, 'LOST']).sort());
+    expect(rows.map(({ id, status }) => [id, status]).sort()).toEqual(
+      seen.map(({ events }) => [events[0]!.callId, 'LOST']).sort(),
+    );
   });
 });

@@ -11,7 +11,8 @@ import { CHAT_STREAM, isTerminal, textOf, type StreamEvent, type Subscription } 
 
 /** The acceptance limit: from the end of the credentials to the end of what they began. Milliseconds. */
 const LIMIT_MS = 5_000;
-const RESUME = 'subscription ($id: ID!) { resumeStream(streamId: $id) { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on StreamStopped { reason reply { answer { content complete } } } } }';
+const RESUME =
+  'subscription ($id: ID!) { resumeStream(streamId: $id) { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on StreamStopped { reason reply { answer { content complete } } } } }';
 
 describe('a stream whose credentials end', () => {
   let fixture: Fixture;
@@ -21,9 +22,11 @@ describe('a stream whose credentials end', () => {
   });
   afterAll(() => fixture.close());
 
-  const lastCompletion = (): RecordedRequest => fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').at(-1)!;
+  const lastCompletion = (): RecordedRequest =>
+    fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').at(-1)!;
   const input = (policy: string): Record<string, unknown> => ask('Go on', { onDisconnect: policy });
-  const revoke = async (tokenId: string): Promise<void> => void (await fixture.database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [tokenId]));
+  const revoke = async (tokenId: string): Promise<void> =>
+    void (await fixture.database.db.query('UPDATE api_tokens SET revoked_at = weir.now() WHERE id = $1', [tokenId]));
   const WAYS: [string, (tokenId: string) => Promise<void>, () => Date | null][] = [
     ['are revoked', revoke, () => null],
     ['expire', async () => undefined, () => new Date(Date.now() + 2_000)],
@@ -35,11 +38,22 @@ describe('a stream whose credentials end', () => {
     return { streamId, callId };
   };
   const expectStopped = async (callId: string, last: Record<string, any> | undefined): Promise<void> => {
-    expect(last).toMatchObject({ __typename: 'StreamStopped', reason: 'AUTHORIZATION', reply: { answer: { content: 'one two ', complete: false }, usage: { source: 'ESTIMATED' } } });
-    expect(await settledRow(fixture.database.db, callId)).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED' });
+    expect(last).toMatchObject({
+      __typename: 'StreamStopped',
+      reason: 'AUTHORIZATION',
+      reply: { answer: { content: 'one two ', complete: false }, usage: { source: 'ESTIMATED' } },
+    });
+    expect(await settledRow(fixture.database.db, callId)).toMatchObject({
+      status: 'STOPPED',
+      usage_source: 'ESTIMATED',
+    });
   };
 
-  it.each(WAYS.flatMap(([why, end, until]) => (['GRACE', 'CONTINUE'] as const).map((policy) => ({ why, policy, end, until }))))(
+  it.each(
+    WAYS.flatMap(([why, end, until]) =>
+      (['GRACE', 'CONTINUE'] as const).map((policy) => ({ why, policy, end, until })),
+    ),
+  )(
     'because they $why ($policy): its viewer is told so at the WebSocket door, the upstream is closed, the answer kept and booked; then the socket closes with a code that clients do not retry',
     async ({ policy, end, until }) => {
       const { app, database, member } = fixture;
@@ -65,7 +79,10 @@ describe('a stream whose credentials end', () => {
   it('its viewer by server-sent events is told so, and then that it is over', async () => {
     const { app, database, member } = fixture;
     const { token, tokenId } = await createToken(database.db, member);
-    const operation: SseOperation = await openSse(app.url, token, { query: CHAT_STREAM, variables: { input: input('GRACE') } });
+    const operation: SseOperation = await openSse(app.url, token, {
+      query: CHAT_STREAM,
+      variables: { input: input('GRACE') },
+    });
     const { data } = await operation.waitFor(({ data: next }) => next?.data?.chatStream.__typename === 'StreamStarted');
     await operation.waitFor(({ data: next }) => next?.data?.chatStream.seq >= 3);
     const request = lastCompletion();
@@ -93,7 +110,11 @@ describe('a stream whose credentials end', () => {
     // What came is kept for the user, whose other token is good.
     const again = app.connect(member.token).subscribe(RESUME, { id: streamId });
     await again.ended;
-    expect(again.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'AUTHORIZATION', reply: { answer: { content: 'one two ', complete: false } } });
+    expect(again.events.at(-1)).toMatchObject({
+      __typename: 'StreamStopped',
+      reason: 'AUTHORIZATION',
+      reply: { answer: { content: 'one two ', complete: false } },
+    });
   });
 
   it('and that another credential of the user looks at ends for it as well: a stream belongs to the credential that began it', async () => {
@@ -123,7 +144,9 @@ describe('a stream whose credentials end', () => {
     const other = await startTestApp({ database, upstream: provider });
     try {
       // By the other replica: nothing in the process that runs it says so.
-      const reply = await other.graphql(token, 'mutation ($id: ID!) { revokeApiToken(id: $id) { id } }', { id: tokenId });
+      const reply = await other.graphql(token, 'mutation ($id: ID!) { revokeApiToken(id: $id) { id } }', {
+        id: tokenId,
+      });
       expect(reply.errors).toBeNull();
       await within(request.closed, LIMIT_MS, 'closing the upstream');
       expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });
@@ -140,11 +163,17 @@ describe('a stream whose credentials end', () => {
     const { callId, streamId } = await running(stream);
     const operation = await openSse(app.url, user.token, { query: RESUME, variables: { id: streamId } });
     await operation.waitFor(({ data }) => data?.data?.resumeStream.seq >= 3);
-    const reply = await app.graphql(admin.token, 'mutation ($userId: ID!) { setUserBlocked(userId: $userId, blocked: true) { blocked } }', { userId: user.id });
+    const reply = await app.graphql(
+      admin.token,
+      'mutation ($userId: ID!) { setUserBlocked(userId: $userId, blocked: true) { blocked } }',
+      { userId: user.id },
+    );
     expect(reply.errors).toBeNull();
     expect((await within(client.closed, AT_ONCE_MS, 'closing the socket')).code).toBe(4401);
     await within(operation.ended, AT_ONCE_MS, 'the end of the operation');
-    expect(operation.events.at(-2)!.data).toEqual({ data: { resumeStream: expect.objectContaining({ __typename: 'StreamStopped', reason: 'AUTHORIZATION' }) } });
+    expect(operation.events.at(-2)!.data).toEqual({
+      data: { resumeStream: expect.objectContaining({ __typename: 'StreamStopped', reason: 'AUTHORIZATION' }) },
+    });
     await expectStopped(callId, stream.events.at(-1));
   });
 

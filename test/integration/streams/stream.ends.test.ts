@@ -53,12 +53,17 @@ describe('a stream while the database goes away', () => {
   it('goes on to its end, which is told in time and booked later, and leaves nothing behind', async () => {
     const { stream, callId, rest } = await begin();
     // What it has written down by then goes with its settlement, too.
-    await waitFor(async () => (await database.db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).length === 1);
+    await waitFor(
+      async () => (await database.db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).length === 1,
+    );
     front.away = true;
     rest.open();
     await within(stream.ended, TOLD_MS, 'the end of the stream');
     expect(stream.errors).toEqual([]);
-    expect([textOf(stream.events), stream.events.filter(isTerminal)]).toMatchObject(['one two', [{ __typename: 'StreamCompleted' }]]);
+    expect([textOf(stream.events), stream.events.filter(isTerminal)]).toMatchObject([
+      'one two',
+      [{ __typename: 'StreamCompleted' }],
+    ]);
     front.away = false;
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER' });
     expect(await database.db.query('SELECT FROM call_checkpoints')).toEqual([]);
@@ -72,7 +77,9 @@ describe('a stream while the database goes away', () => {
     rest.open();
     await within(stream.ended, TOLD_MS, 'the end of the stream');
     expect(stream.errors).toEqual([]);
-    expect(stream.events.filter(isTerminal)).toMatchObject([{ __typename: 'StreamFailed', refusal: { code: 'STREAM_INTERRUPTED', retryable: false } }]);
+    expect(stream.events.filter(isTerminal)).toMatchObject([
+      { __typename: 'StreamFailed', refusal: { code: 'STREAM_INTERRUPTED', retryable: false } },
+    ]);
     front.away = false;
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER' });
   });
@@ -97,10 +104,15 @@ describe('a stream while the database goes away', () => {
     await client.resumeStream(stream.events[0]!.streamId).waitFor(({ __typename }) => __typename === 'TextDelta');
     front.away = true;
     const again = client.resumeStream(stream.events[0]!.streamId, 1);
-    expect(await again.waitFor(({ __typename }) => __typename === 'TextDelta')).toMatchObject({ text: 'one ', fromSeq: 2 });
+    expect(await again.waitFor(({ __typename }) => __typename === 'TextDelta')).toMatchObject({
+      text: 'one ',
+      fromSeq: 2,
+    });
     const elsewhere = client.resumeStream(newId('stream'));
     await eventually(elsewhere.ended, 'a refusal');
-    expect(elsewhere.errors).toMatchObject([{ extensions: { code: 'SERVICE_UNAVAILABLE', retryAfterMs: expect.any(Number) } }]);
+    expect(elsewhere.errors).toMatchObject([
+      { extensions: { code: 'SERVICE_UNAVAILABLE', retryAfterMs: expect.any(Number) } },
+    ]);
     front.away = false;
     rest.open();
     await eventually(again.ended, 'the end of the stream');

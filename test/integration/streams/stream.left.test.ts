@@ -12,7 +12,7 @@ const CANCEL = { onDisconnect: 'CANCEL' };
 const AT_ONCE = 100;
 
 const LEAVE = {
-  'unsubscribes': (_client: TestWsClient, stream: Subscription<StreamEvent>) => stream.unsubscribe(),
+  unsubscribes: (_client: TestWsClient, stream: Subscription<StreamEvent>) => stream.unsubscribe(),
   'loses the connection': (client: TestWsClient) => client.cut(),
 };
 const UPSTREAM: Record<string, Answer> = {
@@ -27,7 +27,8 @@ describe('a client that leaves in the middle of a stream that ends with it (CANC
   });
   afterAll(() => fixture.close());
 
-  const lastCompletion = (): RecordedRequest => fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').at(-1)!;
+  const lastCompletion = (): RecordedRequest =>
+    fixture.provider.requests.filter(({ path }) => path === '/v1/chat/completions').at(-1)!;
 
   for (const [leaving, leave] of Object.entries(LEAVE)) {
     for (const [talking, script] of Object.entries(UPSTREAM)) {
@@ -46,7 +47,13 @@ describe('a client that leaves in the middle of a stream that ends with it (CANC
         expect(request.closedAt! - leftAt - lag.stop()).toBeLessThan(AT_ONCE);
         expect(request.finished).toBe(false);
         const row = await settledRow(database.db, callId);
-        expect(row).toMatchObject({ status: 'STOPPED', finish_reason: 'STOPPED', usage_source: 'ESTIMATED', error_code: null, streamed: true });
+        expect(row).toMatchObject({
+          status: 'STOPPED',
+          finish_reason: 'STOPPED',
+          usage_source: 'ESTIMATED',
+          error_code: null,
+          streamed: true,
+        });
         expect(row.prompt_tokens).toBeGreaterThan(0);
         expect(row.completion_tokens).toBeGreaterThan(0);
         expect(app.running.size).toBe(0);
@@ -61,9 +68,11 @@ describe('a client that leaves in the middle of a stream that ends with it (CANC
       const client = app.connect(member.token);
       const stream = client.chatStream(ask('Hello?', CANCEL));
       const { callId } = await stream.waitFor((event) => event.__typename === 'StreamStarted');
-      const request = await waitFor(() => provider.requests.slice(before).find(({ path }) => path === '/v1/chat/completions'));
+      const request = await waitFor(() =>
+        provider.requests.slice(before).find(({ path }) => path === '/v1/chat/completions'),
+      );
       const lag = watchLag();
-        const leftAt = performance.now();
+      const leftAt = performance.now();
       leave(client, stream);
       await eventually(request.closed, 'closing the upstream');
       expect(request.closedAt! - leftAt - lag.stop()).toBeLessThan(AT_ONCE);
@@ -78,7 +87,9 @@ describe('a client that leaves in the middle of a stream that ends with it (CANC
     const before = (await settledRows(database.db)).length;
     const client = app.connect(member.token);
     // Connected first, so that the moments below are moments of the operation.
-    await client.subscribe('subscription { chatStream(input: { model: "no-such-model", messages: [{ role: USER, content: "x" }] }) { __typename } }').ended;
+    await client.subscribe(
+      'subscription { chatStream(input: { model: "no-such-model", messages: [{ role: USER, content: "x" }] }) { __typename } }',
+    ).ended;
     const started: string[] = [];
     for (let turns = 0; turns < 30; turns += 1) {
       const stream = client.chatStream(ask('Hello', { model: 'test-small', ...CANCEL }));

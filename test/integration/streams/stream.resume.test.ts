@@ -8,11 +8,16 @@ import { settledRow, settledRows } from '../../support/usage-rows';
 import { AT_ONCE_MS, eventually, waitFor, within } from '../../support/wait';
 import { CHAT_STREAM, isTerminal, textOf, type StreamEvent, type Subscription } from '../../support/ws-client';
 
-/** Characters that providers cut in two: surrogate pairs, a family of four with joiners, a letter and its accent, a flag. */
+/**
+ * Characters that providers cut in two: surrogate pairs, a family of four with joiners, a letter and its accent, a
+ * flag.
+ */
 const WHOLE = 'a😀b👨‍👩‍👧‍👦c e\u0301 🇩🇪 𝒳 end';
 const UNITS = WHOLE.split('');
 
-/** The events follow each other from the one behind `after`, and the last one is terminal when the operation has ended. */
+/**
+ * The events follow each other from the one behind `after`, and the last one is terminal when the operation has ended.
+ */
 function expectRest(stream: Subscription<StreamEvent>, after: number): void {
   let next = after + 1;
   for (const { fromSeq, seq } of stream.events) {
@@ -21,7 +26,8 @@ function expectRest(stream: Subscription<StreamEvent>, after: number): void {
     next = seq + 1;
   }
   expect(stream.errors).toEqual([]);
-  if (stream.over) expect(stream.events.map(isTerminal)).toEqual(stream.events.map((_, i) => i === stream.events.length - 1));
+  if (stream.over)
+    expect(stream.events.map(isTerminal)).toEqual(stream.events.map((_, i) => i === stream.events.length - 1));
 }
 const lastSeq = (stream: Subscription<StreamEvent>): number => stream.events.at(-1)?.seq ?? 0;
 const endOf = (stream: Subscription<StreamEvent>): Promise<void> => eventually(stream.ended, 'the end of the stream');
@@ -53,7 +59,10 @@ describe('a stream that is resumed', () => {
     await endOf(again);
     expectRest(again, seen - 1);
     expect(textOf(again.events)).toBe('two three four');
-    expect(again.events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: 'one two three four', complete: true } } });
+    expect(again.events.at(-1)).toMatchObject({
+      __typename: 'StreamCompleted',
+      reply: { answer: { content: 'one two three four', complete: true } },
+    });
     expect(asked() - before).toBe(1);
     await settledRow(database.db, callId);
   });
@@ -99,7 +108,10 @@ describe('a stream that is resumed', () => {
     await client.close();
   });
 
-  it.each([['negative', -1], ['beyond the last event', 1]])('from a number that is %s: BAD_USER_INPUT', async (_name, offset) => {
+  it.each([
+    ['negative', -1],
+    ['beyond the last event', 1],
+  ])('from a number that is %s: BAD_USER_INPUT', async (_name, offset) => {
     const { app, provider, member } = fixture;
     provider.script('test-chat', { pieces: ['all'] });
     const client = app.connect(member.token);
@@ -107,7 +119,11 @@ describe('a stream that is resumed', () => {
     await endOf(first);
     const again = client.resumeStream(first.events[0]!.streamId, offset < 0 ? offset : lastSeq(first) + offset);
     await endOf(again);
-    expect(again.errors).toEqual([expect.objectContaining({ extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', argument: 'afterSeq' }) })]);
+    expect(again.errors).toEqual([
+      expect.objectContaining({
+        extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', argument: 'afterSeq' }),
+      }),
+    ]);
     await client.close();
   });
 
@@ -123,13 +139,17 @@ describe('a stream that is resumed', () => {
       await endOf(stream);
       expect(stream.events).toEqual([]);
       await client.close();
-      return stream.errors.map((error) => ({ ...(error as object), extensions: { ...(error as { extensions: object }).extensions, requestId: null } }));
+      return stream.errors.map((error) => ({
+        ...(error as object),
+        extensions: { ...(error as { extensions: object }).extensions, requestId: null },
+      }));
     };
     const missing = await told(member.token, 'str_00000000000000000000000000');
     expect(missing).toMatchObject([{ extensions: { code: 'NOT_FOUND', argument: 'streamId' } }]);
     const colleague = await createUser(database.db, { organizationId, planId });
     for (const { token } of [colleague, admin, operator]) expect(await told(token, streamId)).toEqual(missing);
-    for (const id of [callId, 'nonsense', '', `${streamId}0`, streamId.toUpperCase()]) expect(await told(member.token, id)).toEqual(missing);
+    for (const id of [callId, 'nonsense', '', `${streamId}0`, streamId.toUpperCase()])
+      expect(await told(member.token, id)).toEqual(missing);
     rest.open();
     await endOf(running);
     for (const { token } of [colleague, admin, operator]) expect(await told(token, streamId)).toEqual(missing);
@@ -142,11 +162,21 @@ describe('a stream that is resumed', () => {
     provider.script('test-chat', { pieces: ['one ', 'two ', 'three'], hold: { after: 2, until: rest } });
     const before = [asked(), (await settledRows(database.db)).length];
     const front = await TcpFront.start(app.url);
-    const client = createClient({ url: front.url.replace(/^http/, 'ws'), webSocketImpl: WebSocket, connectionParams: { Authorization: `Bearer ${user.token}` }, retryAttempts: 20, retryWait: () => new Promise(setImmediate), shouldRetry: () => true });
+    const client = createClient({
+      url: front.url.replace(/^http/, 'ws'),
+      webSocketImpl: WebSocket,
+      connectionParams: { Authorization: `Bearer ${user.token}` },
+      retryAttempts: 20,
+      retryWait: () => new Promise(setImmediate),
+      shouldRetry: () => true,
+    });
     const events: StreamEvent[] = [];
     try {
       const ended = new Promise<void>((resolve, reject) => {
-        client.subscribe<{ chatStream: StreamEvent }>({ query: CHAT_STREAM, variables: { input: ask('q', { idempotencyKey: 'one-try' }) } }, { next: ({ data }) => void events.push(data!.chatStream), error: reject, complete: resolve });
+        client.subscribe<{ chatStream: StreamEvent }>(
+          { query: CHAT_STREAM, variables: { input: ask('q', { idempotencyKey: 'one-try' }) } },
+          { next: ({ data }) => void events.push(data!.chatStream), error: reject, complete: resolve },
+        );
       });
       await waitFor(() => events.at(-1)?.seq === 3);
       const seen = events.length;
@@ -169,7 +199,8 @@ describe('a stream that is resumed', () => {
   it('with its idempotency key after its end: the same pieces with the same numbers, marked as told again', async () => {
     const { app, provider, member } = fixture;
     provider.script('test-chat', { pieces: ['one ', 'two ', 'three'] });
-    const query = 'subscription ($input: ChatInput!) { chatStream(input: $input) { __typename ... on StreamEvent { fromSeq seq } ... on StreamStarted { streamId } ... on TextDelta { text } ... on StreamCompleted { reply { replayed answer { content } } } } }';
+    const query =
+      'subscription ($input: ChatInput!) { chatStream(input: $input) { __typename ... on StreamEvent { fromSeq seq } ... on StreamStarted { streamId } ... on TextDelta { text } ... on StreamCompleted { reply { replayed answer { content } } } } }';
     const client = app.connect(member.token);
     const input = ask('q', { idempotencyKey: 'after-the-end' });
     const before = asked();
@@ -181,7 +212,10 @@ describe('a stream that is resumed', () => {
     expect(again.events[0]).toEqual(first.events[0]);
     expect(textOf(again.events)).toBe('one two three');
     expectRest(again, 0);
-    expect(again.events.at(-1)).toEqual({ ...first.events.at(-1)!, reply: { replayed: true, answer: { content: 'one two three' } } });
+    expect(again.events.at(-1)).toEqual({
+      ...first.events.at(-1)!,
+      reply: { replayed: true, answer: { content: 'one two three' } },
+    });
     expect(asked() - before).toBe(1);
     await client.close();
   });
@@ -199,7 +233,12 @@ describe('a stream whose time is over', () => {
       const again = client.resumeStream(first.events[0]!.streamId);
       await endOf(again);
       expect(again.events).toEqual([]);
-      expect(again.errors).toEqual([expect.objectContaining({ message: expect.stringContaining('STREAM_KEPT_MS'), extensions: expect.objectContaining({ code: 'NOT_FOUND', argument: 'streamId' }) })]);
+      expect(again.errors).toEqual([
+        expect.objectContaining({
+          message: expect.stringContaining('STREAM_KEPT_MS'),
+          extensions: expect.objectContaining({ code: 'NOT_FOUND', argument: 'streamId' }),
+        }),
+      ]);
     } finally {
       await fixture.close();
     }

@@ -36,7 +36,11 @@ describe('stopStream', () => {
     const { stream, streamId, callId } = await begin();
     const request = await waitFor(() => (fixture.provider.running > 0 ? lastCompletion() : null));
     expect(await stop(streamId)).toEqual({ streamId, stopped: true });
-    expect(await endOf(stream)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED', answer: { content: null, complete: false } } });
+    expect(await endOf(stream)).toMatchObject({
+      __typename: 'StreamStopped',
+      reason: 'CLIENT',
+      reply: { finishReason: 'STOPPED', answer: { content: null, complete: false } },
+    });
     await eventually(request.closed, 'closing the upstream');
     const row = await settledRow(fixture.database.db, callId);
     expect(row).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED', completion_tokens: 0 });
@@ -64,7 +68,10 @@ describe('stopStream', () => {
       expect(answers).toContainEqual({ streamId, stopped: true });
       expect(await stop(streamId)).toEqual({ streamId, stopped: false });
       const last = await endOf(stream);
-      expect(last).toMatchObject({ __typename: 'StreamStopped', reply: { answer: { content: 'one ', complete: false } } });
+      expect(last).toMatchObject({
+        __typename: 'StreamStopped',
+        reply: { answer: { content: 'one ', complete: false } },
+      });
       expect(['CLIENT', 'ADMINISTRATOR']).toContain(last.reason);
       expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });
     } finally {
@@ -95,7 +102,10 @@ describe('stopStream', () => {
     release();
     await locked;
     expect(await answer).toEqual({ streamId, stopped: false });
-    expect(await endOf(stream)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: 'one two', complete: true } } });
+    expect(await endOf(stream)).toMatchObject({
+      __typename: 'StreamCompleted',
+      reply: { answer: { content: 'one two', complete: true } },
+    });
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'COMPLETED' });
   });
 });

@@ -16,7 +16,9 @@ describe('a stream that somebody stops', () => {
   });
   afterEach(() => fixture.close());
 
-  async function beginSilentStream(token = fixture.member.token): Promise<{ stream: Subscription<StreamEvent>; streamId: string; callId: string }> {
+  async function beginSilentStream(
+    token = fixture.member.token,
+  ): Promise<{ stream: Subscription<StreamEvent>; streamId: string; callId: string }> {
     fixture.provider.script('test-chat', { pieces: ['one ', 'two '], hold: { after: 2, until: forever } });
     const stream = fixture.app.connect(token).chatStream(ask('Go on'));
     const { streamId, callId } = await stream.waitFor(({ __typename }) => __typename === 'StreamStarted');
@@ -39,11 +41,19 @@ describe('a stream that somebody stops', () => {
     await eventually(request.closed, 'closing the upstream');
     expect(request.closedAt! - stoppedAt - lag.stop()).toBeLessThan(100);
     await eventually(stream.ended, 'the end of the stream');
-    expect(stream.events.filter(isTerminal)).toEqual([expect.objectContaining({ __typename: 'StreamStopped', reason: 'CLIENT' })]);
-    expect(stream.events.at(-1)!.reply).toMatchObject({ finishReason: 'STOPPED', answer: { content: 'one two ', complete: false }, usage: { source: 'ESTIMATED' } });
+    expect(stream.events.filter(isTerminal)).toEqual([
+      expect.objectContaining({ __typename: 'StreamStopped', reason: 'CLIENT' }),
+    ]);
+    expect(stream.events.at(-1)!.reply).toMatchObject({
+      finishReason: 'STOPPED',
+      answer: { content: 'one two ', complete: false },
+      usage: { source: 'ESTIMATED' },
+    });
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED', usage_source: 'ESTIMATED' });
     // Again: harmless, and still one row.
-    expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: false } });
+    expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({
+      stopStream: { streamId, stopped: false },
+    });
     await settledRow(database.db, callId);
   });
 
@@ -52,11 +62,16 @@ describe('a stream that somebody stops', () => {
     const { stream, streamId, callId } = await beginSilentStream();
     const other = await startTestApp({ database, upstream: provider });
     try {
-      expect(await other.graphql(member.token, STOP, { streamId })).toMatchObject({ errors: null, data: { stopStream: { streamId, stopped: true } } });
+      expect(await other.graphql(member.token, STOP, { streamId })).toMatchObject({
+        errors: null,
+        data: { stopStream: { streamId, stopped: true } },
+      });
       await eventually(stream.ended, 'the end of the stream');
       expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'CLIENT' });
       expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });
-      expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: false } });
+      expect((await app.graphql(member.token, STOP, { streamId })).data).toEqual({
+        stopStream: { streamId, stopped: false },
+      });
     } finally {
       await other.stop();
     }
@@ -65,7 +80,9 @@ describe('a stream that somebody stops', () => {
   it('an administrator of the organisation may, and the viewer learns who it was', async () => {
     const { app, admin } = fixture;
     const { stream, streamId } = await beginSilentStream();
-    expect((await app.graphql(admin.token, STOP, { streamId })).data).toEqual({ stopStream: { streamId, stopped: true } });
+    expect((await app.graphql(admin.token, STOP, { streamId })).data).toEqual({
+      stopStream: { streamId, stopped: true },
+    });
     await eventually(stream.ended, 'the end of the stream');
     expect(stream.events.at(-1)).toMatchObject({ __typename: 'StreamStopped', reason: 'ADMINISTRATOR' });
   });
@@ -75,10 +92,15 @@ describe('a stream that somebody stops', () => {
     const { stream, streamId } = await beginSilentStream();
     const colleague = await createUser(database.db, { organizationId, planId });
     const stranger = await createWorld(database.db, { name: 'Other' });
-    const answerFor = async (token: string, id: string): Promise<unknown> => (await app.graphql(token, STOP, { streamId: id })).errors?.map(({ message, extensions }) => ({ message, code: extensions.code }));
+    const answerFor = async (token: string, id: string): Promise<unknown> =>
+      (await app.graphql(token, STOP, { streamId: id })).errors?.map(({ message, extensions }) => ({
+        message,
+        code: extensions.code,
+      }));
     const missing = await answerFor(colleague.token, `str_${streamId.slice(4, 14)}${'0'.repeat(16)}`);
     expect(missing).toEqual([expect.objectContaining({ code: 'NOT_FOUND' })]);
-    for (const { token } of [colleague, analyst, stranger.member, stranger.admin]) expect(await answerFor(token, streamId)).toEqual(missing);
+    for (const { token } of [colleague, analyst, stranger.member, stranger.admin])
+      expect(await answerFor(token, streamId)).toEqual(missing);
     expect(stream.over).toBe(false);
     expect(lastCompletion().closedAt).toBeNull();
   });
@@ -86,7 +108,11 @@ describe('a stream that somebody stops', () => {
   it('ends when its user is blocked', async () => {
     const { app, admin, member, database } = fixture;
     const { stream, callId } = await beginSilentStream();
-    const reply = await app.graphql(admin.token, 'mutation Block($userId: ID!) { setUserBlocked(userId: $userId, blocked: true) { blocked } }', { userId: member.id });
+    const reply = await app.graphql(
+      admin.token,
+      'mutation Block($userId: ID!) { setUserBlocked(userId: $userId, blocked: true) { blocked } }',
+      { userId: member.id },
+    );
     expect(reply.errors).toBeNull();
     await eventually(stream.ended, 'the end of the stream');
     expect(await settledRow(database.db, callId)).toMatchObject({ status: 'STOPPED' });

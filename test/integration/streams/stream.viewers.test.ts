@@ -56,10 +56,12 @@ describe('several who look at one stream', () => {
     const second = app.connect(member.token).resumeStream(streamId);
     await Promise.all([first, second].map(endOf));
     const seconds = (performance.now() - at) / 1_000;
-    const progress = ({ events }: Subscription<StreamEvent>): number[] => events.filter(({ __typename }) => __typename === 'StreamProgress').map(({ seq }) => seq);
+    const progress = ({ events }: Subscription<StreamEvent>): number[] =>
+      events.filter(({ __typename }) => __typename === 'StreamProgress').map(({ seq }) => seq);
     expect(progress(first).length).toBeGreaterThan(0);
     expect(progress(first).length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
     expect(progress(second)).toEqual(progress(first));
-    for (const { events } of [first, second]) expect(events.map(({ fromSeq }) => fromSeq)).toEqual([1, ...events.slice(0, -1).map(({ seq }) => seq + 1)]);
+    for (const { events } of [first, second])
+      expect(events.map(({ fromSeq }) => fromSeq)).toEqual([1, ...events.slice(0, -1).map(({ seq }) => seq + 1)]);
   });
 });

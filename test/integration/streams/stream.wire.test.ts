@@ -13,7 +13,10 @@ describe('what the upstream sends is understood in every form that it may have',
   });
   afterAll(() => fixture.close());
 
-  async function run(script: Answer, more: { maxTokens?: number } = {}): Promise<{ events: StreamEvent[]; row: UsageRow }> {
+  async function run(
+    script: Answer,
+    more: { maxTokens?: number } = {},
+  ): Promise<{ events: StreamEvent[]; row: UsageRow }> {
     fixture.provider.script('test-chat', script);
     const client = fixture.app.connect(fixture.member.token);
     const stream = client.chatStream(ask('Hello', more));
@@ -35,8 +38,16 @@ describe('what the upstream sends is understood in every form that it may have',
   it.each(WIRES)('%s: identical to the last character, and counted the same', async (_, wire) => {
     const { events, row } = await run({ pieces: TEXT, wire });
     expect(textOf(events)).toBe(TEXT.join(''));
-    expect(events.at(-1)).toMatchObject({ __typename: 'StreamCompleted', reply: { answer: { content: TEXT.join('') } } });
-    expect(row).toMatchObject({ status: 'COMPLETED', usage_source: 'PROVIDER', prompt_tokens: 11, completion_tokens: TEXT.length });
+    expect(events.at(-1)).toMatchObject({
+      __typename: 'StreamCompleted',
+      reply: { answer: { content: TEXT.join('') } },
+    });
+    expect(row).toMatchObject({
+      status: 'COMPLETED',
+      usage_source: 'PROVIDER',
+      prompt_tokens: 11,
+      completion_tokens: TEXT.length,
+    });
   });
 
   it('a megabyte in one event', async () => {
@@ -71,13 +82,22 @@ describe('what the upstream sends is understood in every form that it may have',
   });
 
   it('usage twice: the later one, which is the total, counts once', async () => {
-    const { row } = await run({ pieces: ['x'], usage: [{ prompt_tokens: 11, completion_tokens: 1, total_tokens: 12 }, { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16 }] });
+    const { row } = await run({
+      pieces: ['x'],
+      usage: [
+        { prompt_tokens: 11, completion_tokens: 1, total_tokens: 12 },
+        { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16 },
+      ],
+    });
     expect(row).toMatchObject({ usage_source: 'PROVIDER', prompt_tokens: 11, completion_tokens: 5 });
   });
 
   const ABSURD: [string, Answer['usage']][] = [
     ['negative tokens', { prompt_tokens: 11, completion_tokens: -5, total_tokens: 6 }],
-    ['more cached than there were', { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16, prompt_tokens_details: { cached_tokens: 500 } }],
+    [
+      'more cached than there were',
+      { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16, prompt_tokens_details: { cached_tokens: 500 } },
+    ],
     ['half a token', { prompt_tokens: 11.5, completion_tokens: 5, total_tokens: 16.5 }],
   ];
   it.each(ABSURD)('usage with %s: not believed, counted here instead', async (_, usage) => {

@@ -17,7 +17,9 @@ describe('the test database', () => {
 
   it('lets a test stop the clock of all SQL and start it again', async () => {
     await setClock(database.db, '2026-02-28T23:59:59.999Z');
-    expect(await database.db.query('SELECT weir.now() AS now')).toEqual([{ now: new Date('2026-02-28T23:59:59.999Z') }]);
+    expect(await database.db.query('SELECT weir.now() AS now')).toEqual([
+      { now: new Date('2026-02-28T23:59:59.999Z') },
+    ]);
     await setClock(database.db, null);
     const [row] = await database.db.query<{ now: Date }>('SELECT weir.now() AS now');
     expect(Math.abs(row!.now.getTime() - Date.now())).toBeLessThan(60_000);

@@ -22,25 +22,58 @@ beforeAll(async () => {
 beforeEach(() => {
   // Usage rows stay when people go: nothing has to exist for them.
   const organizationId = newId('organization');
-  const viewer = (role: Viewer['role']): Viewer => ({ userId: newId('user'), organizationId, role, planId: 'pln', tokenId: 'tok', sessionId: null, expiresAtMs: null });
+  const viewer = (role: Viewer['role']): Viewer => ({
+    userId: newId('user'),
+    organizationId,
+    role,
+    planId: 'pln',
+    tokenId: 'tok',
+    sessionId: null,
+    expiresAtMs: null,
+  });
   operator = viewer('OPERATOR');
   member = viewer('MEMBER');
 });
 afterAll(() => database.close());
 
-const row = (fields: Partial<UsageRow> = {}): UsageRow => usageRow({ organization_id: member.organizationId, user_id: member.userId, occurred_at: '2026-11-20T10:00:00.500001Z', ...fields });
-const query = (fields: Partial<UsageQuery> = {}): UsageQuery => ({ filter: { from: FROM, to: TO }, groupBy: [], interval: null, timeZone: 'UTC', orderBy: 'COST_DESC', limit: 100, ...fields });
+const row = (fields: Partial<UsageRow> = {}): UsageRow =>
+  usageRow({
+    organization_id: member.organizationId,
+    user_id: member.userId,
+    occurred_at: '2026-11-20T10:00:00.500001Z',
+    ...fields,
+  });
+const query = (fields: Partial<UsageQuery> = {}): UsageQuery => ({
+  filter: { from: FROM, to: TO },
+  groupBy: [],
+  interval: null,
+  timeZone: 'UTC',
+  orderBy: 'COST_DESC',
+  limit: 100,
+  ...fields,
+});
 /** A report but for the moment at which it was made. */
-const reported = async (service: UsageService, viewer: Viewer, asked: UsageQuery): Promise<Omit<UsageReport, 'pricesAsOf'>> => {
+const reported = async (
+  service: UsageService,
+  viewer: Viewer,
+  asked: UsageQuery,
+): Promise<Omit<UsageReport, 'pricesAsOf'>> => {
   const { pricesAsOf, ...report } = await service.report(viewer, asked);
   expect(pricesAsOf).toBeInstanceOf(Date);
   return report;
 };
-const correct = (call: UsageRow, changes: Partial<UsageRow>): Promise<UsageRow> => correctUsage(database.db, call, changes);
+const correct = (call: UsageRow, changes: Partial<UsageRow>): Promise<UsageRow> =>
+  correctUsage(database.db, call, changes);
 
-async function walk(service: UsageService, viewer: Viewer, first: number, filter: UsageFilter = {}, between: () => Promise<unknown> = async () => {}): Promise<CallRecord[]> {
+async function walk(
+  service: UsageService,
+  viewer: Viewer,
+  first: number,
+  filter: UsageFilter = {},
+  between: () => Promise<unknown> = async () => {},
+): Promise<CallRecord[]> {
   const seen: CallRecord[] = [];
-  for (let after: string | null = null; ; ) {
+  for (let after: string | null = null; ;) {
     const page: Awaited<ReturnType<UsageService['calls']>> = await service.calls(viewer, filter, { first, after });
     seen.push(...page.edges.map((edge) => edge.node));
     if (!page.hasNextPage) return seen;
@@ -54,7 +87,15 @@ describe('calls that were corrected, beside the same calls booked right at once'
   const [here, elsewhere] = [newId('organization'), newId('organization')];
   users.forEach((user, index) => (user.organizationId = index < 3 ? here : elsewhere));
   const conversations = [newId('conversation'), newId('conversation')];
-  const as = (index: number, role: Viewer['role']): Viewer => ({ userId: users[index]!.id, organizationId: users[index]!.organizationId, role, planId: 'pln', tokenId: 'tok', sessionId: null, expiresAtMs: null });
+  const as = (index: number, role: Viewer['role']): Viewer => ({
+    userId: users[index]!.id,
+    organizationId: users[index]!.organizationId,
+    role,
+    planId: 'pln',
+    tokenId: 'tok',
+    sessionId: null,
+    expiresAtMs: null,
+  });
   let right: TestDatabase;
   let rightUsage: UsageService;
   let calls: UsageRow[];
@@ -69,24 +110,45 @@ describe('calls that were corrected, beside the same calls booked right at once'
     let found = 0;
     /** What a correction may find to be otherwise; never the same twice, or there would be nothing to correct. */
     const facts = (): Partial<UsageRow> => {
-      const cost = random(4) > 0 ? `${random(50)}.${String(random(1_000_000_000)).padStart(9, '0')}${random(10)}` : null;
+      const cost =
+        random(4) > 0 ? `${random(50)}.${String(random(1_000_000_000)).padStart(9, '0')}${random(10)}` : null;
       const silent = random(6) === 0;
       return {
-        model: one(['gpt', 'claude', 'house']), served_model: `served ${(found += 1)}`, provider: one(['openai', 'anthropic', null]), status: one(['COMPLETED', 'STOPPED', 'FAILED', 'LOST']), usage_source: one(['PROVIDER', 'RECONCILED']),
-        uncached_prompt_tokens: silent ? 0 : 1 + random(10_000), cache_read_tokens: silent ? 0 : random(1_000), output_tokens: silent ? 0 : random(5_000), reasoning_tokens: silent ? 0 : random(500),
-        cost, cost_input: cost, cost_output: cost && '0', latency_ms: random(4) === 0 ? null : random(30_000), time_to_first_token_ms: random(2) === 0 ? null : random(2_000),
+        model: one(['gpt', 'claude', 'house']),
+        served_model: `served ${(found += 1)}`,
+        provider: one(['openai', 'anthropic', null]),
+        status: one(['COMPLETED', 'STOPPED', 'FAILED', 'LOST']),
+        usage_source: one(['PROVIDER', 'RECONCILED']),
+        uncached_prompt_tokens: silent ? 0 : 1 + random(10_000),
+        cache_read_tokens: silent ? 0 : random(1_000),
+        output_tokens: silent ? 0 : random(5_000),
+        reasoning_tokens: silent ? 0 : random(500),
+        cost,
+        cost_input: cost,
+        cost_output: cost && '0',
+        latency_ms: random(4) === 0 ? null : random(30_000),
+        time_to_first_token_ms: random(2) === 0 ? null : random(2_000),
       };
     };
     const booked = Array.from({ length: 300 }, () => {
       const user = one(users);
       return usageRow({
-        organization_id: user.organizationId, user_id: user.id, conversation_id: one([null, ...conversations]), agent: one([null, 'writer']), trace_id: one(['a', 'b']).repeat(32),
+        organization_id: user.organizationId,
+        user_id: user.id,
+        conversation_id: one([null, ...conversations]),
+        agent: one([null, 'writer']),
+        trace_id: one(['a', 'b']).repeat(32),
         // Many of one millisecond, some of one microsecond; over the end of a month, which is another partition.
-        occurred_at: new Date(FROM.getTime() + one([random(40 * 86_400_000), 10 * 86_400_000])).toISOString().replace('Z', `${random(3)}Z`), ...facts(),
+        occurred_at: new Date(FROM.getTime() + one([random(40 * 86_400_000), 10 * 86_400_000]))
+          .toISOString()
+          .replace('Z', `${random(3)}Z`),
+        ...facts(),
       });
     });
     await insertUsage(database.db, booked);
-    await database.db.query('INSERT INTO organizations (id, name) SELECT id, id FROM unnest($1::text[]) AS id', [[here, elsewhere]]);
+    await database.db.query('INSERT INTO organizations (id, name) SELECT id, id FROM unnest($1::text[]) AS id', [
+      [here, elsewhere],
+    ]);
     calls = booked;
     steps = booked.map(() => one([0, 0, 1, 1, 2, 3]));
     for (const round of [1, 2, 3]) {
@@ -95,7 +157,11 @@ describe('calls that were corrected, beside the same calls booked right at once'
           if (steps[index]! < round) return call;
           const corrected = await correct(call, facts());
           // What was measured stays, where the correction measured nothing.
-          return { ...corrected, latency_ms: corrected.latency_ms ?? call.latency_ms, time_to_first_token_ms: corrected.time_to_first_token_ms ?? call.time_to_first_token_ms };
+          return {
+            ...corrected,
+            latency_ms: corrected.latency_ms ?? call.latency_ms,
+            time_to_first_token_ms: corrected.time_to_first_token_ms ?? call.time_to_first_token_ms,
+          };
         }),
       );
     }
@@ -103,11 +169,29 @@ describe('calls that were corrected, beside the same calls booked right at once'
   });
   afterAll(() => right.close());
 
-  const DIMENSIONS: UsageDimension[] = ['USER', 'PROJECT', 'MODEL', 'PROVIDER', 'SCENARIO', 'AGENT', 'UPSTREAM', 'STATUS'];
+  const DIMENSIONS: UsageDimension[] = [
+    'USER',
+    'PROJECT',
+    'MODEL',
+    'PROVIDER',
+    'SCENARIO',
+    'AGENT',
+    'UPSTREAM',
+    'STATUS',
+  ];
   const SPAN = { from: FROM, to: TO };
   const FILTERS: UsageFilter[] = [
-    {}, { models: ['gpt'] }, { models: ['gpt', 'house'], statuses: ['COMPLETED'] }, { statuses: ['LOST', 'FAILED'] }, { providers: ['openai'] }, { userIds: [users[0]!.id] }, { agents: ['writer'] },
-    { traceId: 'a'.repeat(32) }, { conversationId: conversations[0]! }, { from: new Date('2026-11-11T00:00:00Z'), to: new Date('2026-11-11T00:00:00.001Z') }, { models: [] },
+    {},
+    { models: ['gpt'] },
+    { models: ['gpt', 'house'], statuses: ['COMPLETED'] },
+    { statuses: ['LOST', 'FAILED'] },
+    { providers: ['openai'] },
+    { userIds: [users[0]!.id] },
+    { agents: ['writer'] },
+    { traceId: 'a'.repeat(32) },
+    { conversationId: conversations[0]! },
+    { from: new Date('2026-11-11T00:00:00Z'), to: new Date('2026-11-11T00:00:00.001Z') },
+    { models: [] },
   ];
 
   it('make the same totals under every filter, for whoever asks', async () => {
@@ -120,14 +204,19 @@ describe('calls that were corrected, beside the same calls booked right at once'
     }
   });
 
-  it.each(DIMENSIONS.map((dimension) => [dimension]))('make the same groups by %s, in every order, cut at the limit', async (dimension) => {
-    for (const orderBy of ['COST_DESC', 'CALLS_DESC', 'TOKENS_DESC'] as const) {
-      for (const limit of [1, 100]) {
-        const asked = query({ groupBy: [dimension, 'MODEL', 'STATUS'], orderBy, limit });
-        expect(await reported(usage, as(0, 'ADMIN'), asked)).toEqual(await reported(rightUsage, as(0, 'ADMIN'), asked));
+  it.each(DIMENSIONS.map((dimension) => [dimension]))(
+    'make the same groups by %s, in every order, cut at the limit',
+    async (dimension) => {
+      for (const orderBy of ['COST_DESC', 'CALLS_DESC', 'TOKENS_DESC'] as const) {
+        for (const limit of [1, 100]) {
+          const asked = query({ groupBy: [dimension, 'MODEL', 'STATUS'], orderBy, limit });
+          expect(await reported(usage, as(0, 'ADMIN'), asked)).toEqual(
+            await reported(rightUsage, as(0, 'ADMIN'), asked),
+          );
+        }
       }
-    }
-  });
+    },
+  );
 
   it('make the same series', async () => {
     for (const interval of ['DAY', 'WEEK', 'MONTH'] as const) {
@@ -140,7 +229,8 @@ describe('calls that were corrected, beside the same calls booked right at once'
 
   it('are listed the same, page by page under every filter, and one by one', async () => {
     for (const viewer of [as(0, 'MEMBER'), as(0, 'ANALYST'), as(3, 'OPERATOR')]) {
-      for (const filter of FILTERS) expect(await walk(usage, viewer, 61, filter)).toEqual(await walk(rightUsage, viewer, 61, filter));
+      for (const filter of FILTERS)
+        expect(await walk(usage, viewer, 61, filter)).toEqual(await walk(rightUsage, viewer, 61, filter));
     }
     const listed = await walk(usage, as(0, 'OPERATOR'), 100);
     expect(new Set(listed.map((call) => call.id))).toEqual(new Set(calls.map((call) => call.id)));
@@ -149,7 +239,9 @@ describe('calls that were corrected, beside the same calls booked right at once'
 
   it('sum up the same in conversations, and for a day', async () => {
     for (const organizationId of [here, elsewhere]) {
-      expect(await usage.ofConversations({ organizationId }, conversations)).toEqual(await rightUsage.ofConversations({ organizationId }, conversations));
+      expect(await usage.ofConversations({ organizationId }, conversations)).toEqual(
+        await rightUsage.ofConversations({ organizationId }, conversations),
+      );
     }
     for (const { db } of [database, right]) await setClock(db, '2026-11-11T23:00:00Z');
     try {
@@ -163,9 +255,15 @@ describe('calls that were corrected, beside the same calls booked right at once'
   it('are one row each in the view for SQL, with what is true, and say whether they were corrected', async () => {
     // Without what the other database knows nothing of: when, whether and why something was corrected.
     const view = async ({ db }: TestDatabase): Promise<unknown[]> =>
-      db.query(`SELECT to_jsonb(c) - '{settled_at,corrected,correction_reason}'::text[] AS call FROM llm_calls AS c WHERE organization_id = ANY ($1) ORDER BY id`, [[here, elsewhere]]);
+      db.query(
+        `SELECT to_jsonb(c) - '{settled_at,corrected,correction_reason}'::text[] AS call FROM llm_calls AS c WHERE organization_id = ANY ($1) ORDER BY id`,
+        [[here, elsewhere]],
+      );
     expect(await view(database)).toEqual(await view(right));
-    const said = await database.db.query<{ id: string; corrected: boolean }>('SELECT id, corrected FROM llm_calls WHERE organization_id = ANY ($1) ORDER BY id', [[here, elsewhere]]);
+    const said = await database.db.query<{ id: string; corrected: boolean }>(
+      'SELECT id, corrected FROM llm_calls WHERE organization_id = ANY ($1) ORDER BY id',
+      [[here, elsewhere]],
+    );
     const expected = calls.map(({ id }, index) => ({ id, corrected: steps[index]! > 0 }));
     expect(said).toEqual(expected.sort((a, b) => (a.id < b.id ? -1 : 1)));
   });
@@ -178,13 +276,22 @@ describe('calls that were corrected, beside the same calls booked right at once'
     );
     const made = steps.reduce((sum, count) => sum + count, 0);
     const { totals } = await rightUsage.report(as(0, 'OPERATOR'), query());
-    expect(sums).toEqual({ calls: calls.length, reversals: made, corrections: made, signs: calls.length, tokens: totals.totalTokens, cost: totals.cost });
+    expect(sums).toEqual({
+      calls: calls.length,
+      reversals: made,
+      corrections: made,
+      signs: calls.length,
+      tokens: totals.totalTokens,
+      cost: totals.cost,
+    });
   });
 });
 
 it('the queries of docs/usage.md are as the database understands them, and the one that shall find nothing finds nothing', async () => {
   const text = readFileSync(path.join(__dirname, '../../../docs/usage.md'), 'utf8');
-  const shown = [...text.matchAll(/```sql\n([\s\S]*?)```/g)].flatMap(([, block]) => block!.split(';').filter((statement) => statement.includes('SELECT')));
+  const shown = [...text.matchAll(/```sql\n([\s\S]*?)```/g)].flatMap(([, block]) =>
+    block!.split(';').filter((statement) => statement.includes('SELECT')),
+  );
   const inline = [...text.matchAll(/`(SELECT [^`]*)`/g)].map(([, statement]) => statement!);
   expect([shown.length, inline.length]).toEqual([3, 2]);
   const call = row();
@@ -198,13 +305,24 @@ describe('a corrected call', () => {
   it('is found under what it is, and under nothing that it was', async () => {
     const call = row({ status: 'LOST', provider: null, usage_source: 'ESTIMATED', latency_ms: null });
     await insertUsage(database.db, [call]);
-    await correct(call, { status: 'COMPLETED', provider: 'openai', usage_source: 'RECONCILED', cost: '0.5', latency_ms: 900 });
-    const found = async (filter: UsageFilter): Promise<number[]> => [(await walk(usage, member, 5, filter)).length, (await usage.report(member, query({ filter: { from: FROM, to: TO, ...filter } }))).totals.calls];
+    await correct(call, {
+      status: 'COMPLETED',
+      provider: 'openai',
+      usage_source: 'RECONCILED',
+      cost: '0.5',
+      latency_ms: 900,
+    });
+    const found = async (filter: UsageFilter): Promise<number[]> => [
+      (await walk(usage, member, 5, filter)).length,
+      (await usage.report(member, query({ filter: { from: FROM, to: TO, ...filter } }))).totals.calls,
+    ];
     expect(await found({ statuses: ['LOST'] })).toEqual([0, 0]);
     expect(await found({ statuses: ['COMPLETED'] })).toEqual([1, 1]);
     expect(await found({ providers: ['openai'] })).toEqual([1, 1]);
     const { totals, rows } = await usage.report(member, query({ groupBy: ['STATUS', 'PROVIDER'] }));
-    expect(rows.map((group) => [group.status, group.provider, group.figures.calls])).toEqual([['COMPLETED', 'openai', 1]]);
+    expect(rows.map((group) => [group.status, group.provider, group.figures.calls])).toEqual([
+      ['COMPLETED', 'openai', 1],
+    ]);
     expect(totals).toMatchObject({ calls: 1, failedCalls: 0, cost: '0.5', averageLatencyMs: 900, p50LatencyMs: 830.4 });
   });
 
@@ -217,10 +335,17 @@ describe('a corrected call', () => {
   });
 
   it('has its latency counted once, as it is shown', async () => {
-    const calls = [row({ latency_ms: 100, time_to_first_token_ms: 10 }), row({ latency_ms: 200, time_to_first_token_ms: 20 })];
+    const calls = [
+      row({ latency_ms: 100, time_to_first_token_ms: 10 }),
+      row({ latency_ms: 200, time_to_first_token_ms: 20 }),
+    ];
     await insertUsage(database.db, calls);
     await correct(calls[0]!, { output_tokens: 7, latency_ms: 400, time_to_first_token_ms: 40 });
-    expect((await usage.report(member, query())).totals).toMatchObject({ averageLatencyMs: 300, p50LatencyMs: 207.8, averageTimeToFirstTokenMs: 30 });
+    expect((await usage.report(member, query())).totals).toMatchObject({
+      averageLatencyMs: 300,
+      p50LatencyMs: 207.8,
+      averageTimeToFirstTokenMs: 30,
+    });
   });
 
   it('keeps its place: pages go on where they were when the calls at their edges are corrected meanwhile', async () => {
@@ -231,7 +356,8 @@ describe('a corrected call', () => {
     const inOrder = [...calls].sort((a, b) => (a.id < b.id ? 1 : -1));
     const seen = await walk(usage, member, 3, {}, async () => {
       next += 3;
-      for (const call of inOrder.slice(next - 1, next + 1)) await correct(call, { output_tokens: 99, usage_source: 'RECONCILED' });
+      for (const call of inOrder.slice(next - 1, next + 1))
+        await correct(call, { output_tokens: 99, usage_source: 'RECONCILED' });
     });
     expect(seen.map((call) => call.id)).toEqual(inOrder.map((call) => call.id));
   });
@@ -240,7 +366,12 @@ describe('a corrected call', () => {
     const call = row({ status: 'LOST' });
     await insertUsage(database.db, [call]);
     await correct(call, { status: 'COMPLETED', output_tokens: 8 });
-    await insertInFlight(database.db, { id: call.id, organization_id: call.organization_id, user_id: call.user_id, occurred_at: call.occurred_at });
+    await insertInFlight(database.db, {
+      id: call.id,
+      organization_id: call.organization_id,
+      user_id: call.user_id,
+      occurred_at: call.occurred_at,
+    });
     expect((await walk(usage, member, 1)).map(({ id, status }) => [id, status])).toEqual([[call.id, 'COMPLETED']]);
     expect(await walk(usage, member, 5, { statuses: ['RUNNING', 'LOST'] })).toEqual([]);
     expect(await usage.call(member, call.id)).toMatchObject({ status: 'COMPLETED', tokens: { output: 8 } });

@@ -19,12 +19,15 @@ export class Chance {
 }
 
 /**
- * Weeks in the life of a ledger, step by step on its own clock: calls are settled, soon or long after they were made, and corrected; prices are
- * set for the past; batches and price changes are folded now and then, or not.
+ * Weeks in the life of a ledger, step by step on its own clock: calls are settled, soon or long after they were made,
+ * and corrected; prices are set for the past; batches and price changes are folded now and then, or not.
  */
 export class FiguresHistory {
   readonly organizations = [newId('organization'), newId('organization')];
-  readonly users = Array.from({ length: 5 }, (_, index) => ({ id: newId('user'), organizationId: this.organizations[index < 3 ? 0 : 1]! }));
+  readonly users = Array.from({ length: 5 }, (_, index) => ({
+    id: newId('user'),
+    organizationId: this.organizations[index < 3 ? 0 : 1]!,
+  }));
   readonly conversations = [newId('conversation'), newId('conversation')];
   readonly projects = ['prj_a', 'prj_b'];
   readonly done = { settled: 0, corrected: 0, priced: 0, folded: 0, priceFolded: 0 };
@@ -33,14 +36,31 @@ export class FiguresHistory {
   private readonly prices: PriceService;
   private readonly operator: Viewer;
 
-  constructor(private readonly db: Db, private readonly chance: Chance, private readonly options: { folds: boolean }) {
+  constructor(
+    private readonly db: Db,
+    private readonly chance: Chance,
+    private readonly options: { folds: boolean },
+  ) {
     const logger = memoryLogger();
-    this.prices = new PriceService({ db, book: new PriceBook({ db, logger }), people: { visibleOrganization: async (_viewer, id) => ({ id, name: 'Any' }) }, logger });
+    this.prices = new PriceService({
+      db,
+      book: new PriceBook({ db, logger }),
+      people: { visibleOrganization: async (_viewer, id) => ({ id, name: 'Any' }) },
+      logger,
+    });
     this.operator = this.viewer(0, 'OPERATOR');
   }
 
   viewer(user: number, role: Viewer['role']): Viewer {
-    return { userId: this.users[user]!.id, organizationId: this.users[user]!.organizationId, role, planId: 'pln', tokenId: null, sessionId: null, expiresAtMs: null };
+    return {
+      userId: this.users[user]!.id,
+      organizationId: this.users[user]!.organizationId,
+      role,
+      planId: 'pln',
+      tokenId: null,
+      sessionId: null,
+      expiresAtMs: null,
+    };
   }
 
   /** Something happens, a minute to half a day later. */
@@ -57,14 +77,28 @@ export class FiguresHistory {
 
   async settle(): Promise<void> {
     const { below, one } = this.chance;
-    const [{ book } = { book: '0' }] = await this.db.query<{ book: string }>('SELECT coalesce(max(number), 0) AS book FROM model_prices');
+    const [{ book } = { book: '0' }] = await this.db.query<{ book: string }>(
+      'SELECT coalesce(max(number), 0) AS book FROM model_prices',
+    );
     const rows = Array.from({ length: 1 + below(30) }, () => {
       const user = one(this.users);
       const made = this.now - (below(4) > 0 ? below(50 * 60_000) : below(110 * DAY_MS));
       return {
-        ...usageRow({ organization_id: user.organizationId, user_id: user.id, occurred_at: new Date(made).toISOString().replace('Z', `${one(['000', '001', '999'])}Z`), ...this.facts() }),
-        project_id: one([null, ...this.projects]), conversation_id: one([null, null, ...this.conversations]), agent: one([null, 'writer', 'coder']), scenario: one(['DEFAULT', 'THINK']),
-        upstream: one(['LITELLM', 'DIRECT']), service_tier: one([null, null, 'flex']), deployment: one([null, 'd1']), settled_at: new Date(this.now).toISOString(), book_number: Number(book),
+        ...usageRow({
+          organization_id: user.organizationId,
+          user_id: user.id,
+          occurred_at: new Date(made).toISOString().replace('Z', `${one(['000', '001', '999'])}Z`),
+          ...this.facts(),
+        }),
+        project_id: one([null, ...this.projects]),
+        conversation_id: one([null, null, ...this.conversations]),
+        agent: one([null, 'writer', 'coder']),
+        scenario: one(['DEFAULT', 'THINK']),
+        upstream: one(['LITELLM', 'DIRECT']),
+        service_tier: one([null, null, 'flex']),
+        deployment: one([null, 'd1']),
+        settled_at: new Date(this.now).toISOString(),
+        book_number: Number(book),
       };
     });
     await insertUsage(this.db, rows);
@@ -76,12 +110,28 @@ export class FiguresHistory {
   private facts(): Partial<UsageRow> {
     const { below, one } = this.chance;
     const silent = below(8) === 0;
-    const cost = silent ? '0' : below(4) > 0 ? `${below(3)}.${String(below(1_000_000_000)).padStart(9, '0')}${below(1_000)}` : null;
+    const cost = silent
+      ? '0'
+      : below(4) > 0
+        ? `${below(3)}.${String(below(1_000_000_000)).padStart(9, '0')}${below(1_000)}`
+        : null;
     const model = one(MODELS);
     return {
-      model, served_model: one([model, model, one(MODELS)]), provider: one(['openai', 'anthropic', null]), status: one(['COMPLETED', 'COMPLETED', 'STOPPED', 'FAILED', 'LOST']), usage_source: silent ? 'NONE' : 'PROVIDER',
-      uncached_prompt_tokens: silent ? 0 : 1 + below(3_000), cache_read_tokens: silent ? 0 : below(1_000), cache_write_tokens: silent ? 0 : below(500), output_tokens: silent ? 0 : below(2_000),
-      reasoning_tokens: silent ? 0 : below(300), cost, cost_input: cost, cost_output: cost && '0', latency_ms: below(8) === 0 ? null : below(2 ** (4 + below(16))), time_to_first_token_ms: one([null, below(3_000)]),
+      model,
+      served_model: one([model, model, one(MODELS)]),
+      provider: one(['openai', 'anthropic', null]),
+      status: one(['COMPLETED', 'COMPLETED', 'STOPPED', 'FAILED', 'LOST']),
+      usage_source: silent ? 'NONE' : 'PROVIDER',
+      uncached_prompt_tokens: silent ? 0 : 1 + below(3_000),
+      cache_read_tokens: silent ? 0 : below(1_000),
+      cache_write_tokens: silent ? 0 : below(500),
+      output_tokens: silent ? 0 : below(2_000),
+      reasoning_tokens: silent ? 0 : below(300),
+      cost,
+      cost_input: cost,
+      cost_output: cost && '0',
+      latency_ms: below(8) === 0 ? null : below(2 ** (4 + below(16))),
+      time_to_first_token_ms: one([null, below(3_000)]),
     };
   }
 
@@ -90,7 +140,12 @@ export class FiguresHistory {
       const index = this.chance.below(this.calls.length);
       // Never the same twice: there would be nothing to correct.
       // And priced by the book of today, whichever that is.
-      const facts = { ...this.facts(), output_tokens: 10_000 + (this.done.corrected += 1), usage_source: 'RECONCILED', book_number: undefined };
+      const facts = {
+        ...this.facts(),
+        output_tokens: 10_000 + (this.done.corrected += 1),
+        usage_source: 'RECONCILED',
+        book_number: undefined,
+      };
       this.calls[index] = await correctUsage(this.db, this.calls[index]!, facts);
     }
   }
@@ -99,24 +154,46 @@ export class FiguresHistory {
     const { below, one } = this.chance;
     const rate = (): string => `${below(20)}.${below(1_000)}`;
     const from = Math.floor((this.now - below(60 * DAY_MS)) / 60_000) * 60_000;
-    await this.prices.setModelPrice(this.operator, {
-      model: one(MODELS), effectiveFrom: new Date(from), effectiveTo: below(3) === 0 ? new Date(from + (1 + below(20 * 24)) * 3_600_000) : null, organizationId: one([null, null, ...this.organizations]),
-      serviceTier: one([null, null, null, 'flex']), inputPerMillion: rate(), outputPerMillion: rate(), cacheReadPerMillion: one([null, rate()]), perRequest: one([null, '0.001']),
-      tiers: below(3) === 0 ? [{ abovePromptTokens: 1_500, inputPerMillion: rate(), outputPerMillion: rate() }] : null,
-    }, false);
+    await this.prices.setModelPrice(
+      this.operator,
+      {
+        model: one(MODELS),
+        effectiveFrom: new Date(from),
+        effectiveTo: below(3) === 0 ? new Date(from + (1 + below(20 * 24)) * 3_600_000) : null,
+        organizationId: one([null, null, ...this.organizations]),
+        serviceTier: one([null, null, null, 'flex']),
+        inputPerMillion: rate(),
+        outputPerMillion: rate(),
+        cacheReadPerMillion: one([null, rate()]),
+        perRequest: one([null, '0.001']),
+        tiers:
+          below(3) === 0 ? [{ abovePromptTokens: 1_500, inputPerMillion: rate(), outputPerMillion: rate() }] : null,
+      },
+      false,
+    );
     this.done.priced += 1;
   }
 
   private async fold(): Promise<void> {
-    const [row] = await this.db.query<{ batches: number }>('SELECT batches FROM weir.fold($1)', [1 + this.chance.below(200)]);
+    const [row] = await this.db.query<{ batches: number }>('SELECT batches FROM weir.fold($1)', [
+      1 + this.chance.below(200),
+    ]);
     this.done.folded += row!.batches;
   }
 
   private async foldPrices(): Promise<void> {
-    const open = await this.db.query<{ book: string; from: string; to: string }>(`SELECT book, greatest(folded_before, starts_at)::text AS from, least(ends_at, weir.now())::text AS to FROM price_changes WHERE folded_before < ends_at ORDER BY book`);
+    const open = await this.db.query<{ book: string; from: string; to: string }>(
+      `SELECT book, greatest(folded_before, starts_at)::text AS from, least(ends_at, weir.now())::text AS to FROM price_changes WHERE folded_before < ends_at ORDER BY book`,
+    );
     if (open.length === 0) return;
     const { book, from, to } = this.chance.one(open);
-    await this.db.query('SELECT weir.fold_price_change($1, $2)', [book, this.chance.one(['infinity', new Date(Date.parse(from) + this.chance.below(Math.max(1, Date.parse(to) - Date.parse(from)))).toISOString()])]);
+    await this.db.query('SELECT weir.fold_price_change($1, $2)', [
+      book,
+      this.chance.one([
+        'infinity',
+        new Date(Date.parse(from) + this.chance.below(Math.max(1, Date.parse(to) - Date.parse(from)))).toISOString(),
+      ]),
+    ]);
     this.done.priceFolded += 1;
   }
 }

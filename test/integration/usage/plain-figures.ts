@@ -6,21 +6,58 @@ import { percentileOf } from '../../support/percentiles';
 
 /** A row of `llm_usage` with what it costs by the price book of a time. */
 export interface Entry {
-  organization_id: string; user_id: string; project_id: string | null; model: string; provider: string | null; scenario: string; agent: string | null; upstream: string; status: string;
-  conversation_id: string | null; occurred_at: Date; sign: number; prompt_tokens: number; cache_read_tokens: number; cache_write_tokens: number; completion_tokens: number; reasoning_tokens: number;
-  total_tokens: number; latency_ms: number | null; time_to_first_token_ms: number | null; price: string | null;
+  organization_id: string;
+  user_id: string;
+  project_id: string | null;
+  model: string;
+  provider: string | null;
+  scenario: string;
+  agent: string | null;
+  upstream: string;
+  status: string;
+  conversation_id: string | null;
+  occurred_at: Date;
+  sign: number;
+  prompt_tokens: number;
+  cache_read_tokens: number;
+  cache_write_tokens: number;
+  completion_tokens: number;
+  reasoning_tokens: number;
+  total_tokens: number;
+  latency_ms: number | null;
+  time_to_first_token_ms: number | null;
+  price: string | null;
 }
 
-/** Every row that was there at a time (null: now), at what it cost then: row by row, without cubes, histograms or entries of prices. */
+/**
+ * Every row that was there at a time (null: now), at what it cost then: row by row, without cubes, histograms or
+ * entries of prices.
+ */
 export const entriesAsOf = (db: Db, asOf: Date | null): Promise<Entry[]> =>
-  db.query<Entry>(`SELECT u.*, (weir.cost_as_of(${pricedCall('u')}, $1::timestamptz)).cost::text AS price FROM llm_usage AS u WHERE $1::timestamptz IS NULL OR u.settled_at <= $1`, [asOf]);
+  db.query<Entry>(
+    `SELECT u.*, (weir.cost_as_of(${pricedCall('u')}, $1::timestamptz)).cost::text AS price FROM llm_usage AS u WHERE $1::timestamptz IS NULL OR u.settled_at <= $1`,
+    [asOf],
+  );
 
 export const FIELDS: Record<UsageDimension, [keyof Entry, string]> = {
-  ORGANIZATION: ['organization_id', 'organizationId'], USER: ['user_id', 'userId'], PROJECT: ['project_id', 'projectId'], MODEL: ['model', 'model'], PROVIDER: ['provider', 'provider'],
-  SCENARIO: ['scenario', 'scenario'], AGENT: ['agent', 'agent'], UPSTREAM: ['upstream', 'upstream'], STATUS: ['status', 'status'],
+  ORGANIZATION: ['organization_id', 'organizationId'],
+  USER: ['user_id', 'userId'],
+  PROJECT: ['project_id', 'projectId'],
+  MODEL: ['model', 'model'],
+  PROVIDER: ['provider', 'provider'],
+  SCENARIO: ['scenario', 'scenario'],
+  AGENT: ['agent', 'agent'],
+  UPSTREAM: ['upstream', 'upstream'],
+  STATUS: ['status', 'status'],
 };
 const LISTS: [keyof UsageFilter, keyof Entry][] = [
-  ['organizationIds', 'organization_id'], ['userIds', 'user_id'], ['projectIds', 'project_id'], ['models', 'model'], ['providers', 'provider'], ['scenarios', 'scenario'], ['agents', 'agent'],
+  ['organizationIds', 'organization_id'],
+  ['userIds', 'user_id'],
+  ['projectIds', 'project_id'],
+  ['models', 'model'],
+  ['providers', 'provider'],
+  ['scenarios', 'scenario'],
+  ['agents', 'agent'],
   ['statuses', 'status'],
 ];
 
@@ -43,7 +80,8 @@ export function figuresOf(entries: readonly Entry[]): UsageFigures {
     }
     return [...counts].flatMap(([value, count]) => Array.from({ length: count }, () => value));
   };
-  const average = (all: number[]): number | null => (all.length > 0 ? all.reduce((a, b) => a + b, 0) / all.length : null);
+  const average = (all: number[]): number | null =>
+    all.length > 0 ? all.reduce((a, b) => a + b, 0) / all.length : null;
   const calls = sum((entry) => entry.sign);
   const priced = sum((entry) => (entry.price === null ? 0 : entry.sign));
   const latencies = values((entry) => entry.latency_ms);
@@ -57,7 +95,10 @@ export function figuresOf(entries: readonly Entry[]): UsageFigures {
     completionTokens: sum((entry) => entry.completion_tokens),
     reasoningTokens: sum((entry) => entry.reasoning_tokens),
     totalTokens: sum((entry) => entry.total_tokens),
-    cost: calls > 0 && priced === 0 ? null : entries.reduce((total, entry) => total.plus(Decimal.parse(entry.price ?? '0')), Decimal.ZERO).toString(),
+    cost:
+      calls > 0 && priced === 0
+        ? null
+        : entries.reduce((total, entry) => total.plus(Decimal.parse(entry.price ?? '0')), Decimal.ZERO).toString(),
     unpricedCalls: sum((entry) => (entry.price === null && entry.total_tokens !== 0 ? entry.sign : 0)),
     averageLatencyMs: average(latencies),
     p50LatencyMs: percentileOf(latencies, 50),

@@ -20,16 +20,30 @@ it('reports that take long leave connections for everything else, and those of a
   const slow = new Client({ connectionString: database.url });
   await slow.connect();
   await slow.query('BEGIN; LOCK TABLE llm_usage');
-  const ask = (viewer: typeof member.viewer) => usage.report(viewer, { filter: { from: new Date(Date.now() - 3_600_000) }, groupBy: ['MODEL'], interval: 'HOUR', timeZone: 'UTC', orderBy: 'COST_DESC', limit: 10 });
+  const ask = (viewer: typeof member.viewer) =>
+    usage.report(viewer, {
+      filter: { from: new Date(Date.now() - 3_600_000) },
+      groupBy: ['MODEL'],
+      interval: 'HOUR',
+      timeZone: 'UTC',
+      orderBy: 'COST_DESC',
+      limit: 10,
+    });
   const ofMember = [
     ...Array.from({ length: 60 }, () => ask(member.viewer)),
     ...Array.from({ length: 20 }, () => usage.calls(member.viewer, {}, { first: 10, after: null })),
     ...Array.from({ length: 20 }, () => usage.today(member.viewer)),
-  ].map((work: Promise<unknown>) => work.then(() => 'done', (error: { code: string }) => error.code));
+  ].map((work: Promise<unknown>) =>
+    work.then(
+      () => 'done',
+      (error: { code: string }) => error.code,
+    ),
+  );
   const ofLists = Array.from({ length: 20 }, () => usage.ofConversations({ organizationId: 'org_x' }, ['conv_x']));
   const ofAnalyst = ask(analyst.viewer);
   try {
-    for (let round = 0; round < 20; round += 1) await within(database.db.query('SELECT 1'), OTHERS_MS, 'another statement');
+    for (let round = 0; round < 20; round += 1)
+      await within(database.db.query('SELECT 1'), OTHERS_MS, 'another statement');
   } finally {
     await slow.query('ROLLBACK');
     await slow.end();
@@ -42,6 +56,8 @@ it('reports that take long leave connections for everything else, and those of a
 });
 
 it('a statement of a report has ten seconds, and cannot write', async () => {
-  expect(await readSnapshot(database.db, (tx) => tx.query('SHOW statement_timeout'))).toEqual([{ statement_timeout: '10s' }]);
+  expect(await readSnapshot(database.db, (tx) => tx.query('SHOW statement_timeout'))).toEqual([
+    { statement_timeout: '10s' },
+  ]);
   await expect(readSnapshot(database.db, (tx) => tx.query('DELETE FROM llm_usage'))).rejects.toThrow('read-only');
 });

@@ -5,8 +5,15 @@ import { faults } from '../../support/provider-script';
 import { ask } from '../../support/stream-fixture';
 import { settledRow } from '../../support/usage-rows';
 
-const USAGE = { prompt_tokens: 1_000, completion_tokens: 300, total_tokens: 1_300, prompt_tokens_details: { cached_tokens: 400 }, completion_tokens_details: { reasoning_tokens: 100 } };
-const CHAT_COST = 'mutation ($input: ChatInput!) { chat(input: $input) { __typename ... on ChatReply { call { id } cost { total input cacheRead output reasoning reportedByProxy } route { servedModel attempts } } } }';
+const USAGE = {
+  prompt_tokens: 1_000,
+  completion_tokens: 300,
+  total_tokens: 1_300,
+  prompt_tokens_details: { cached_tokens: 400 },
+  completion_tokens_details: { reasoning_tokens: 100 },
+};
+const CHAT_COST =
+  'mutation ($input: ChatInput!) { chat(input: $input) { __typename ... on ChatReply { call { id } cost { total input cacheRead output reasoning reportedByProxy } route { servedModel attempts } } } }';
 
 /** The proxy adds up in floats: its figure with fifteen digits is what it meant. */
 export const asMeant = (float: string | number): string => Decimal.parse(Number(float).toPrecision(15)).toString();
@@ -22,8 +29,11 @@ export function callCases(rig: LitellmRig): void {
   it('answers, with the usage and the route', async () => {
     const reply = await chat(ask('good morning', { maxTokens: 77 }));
     expect(reply).toMatchObject({
-      __typename: 'ChatReply', finishReason: 'STOP', answer: { content: 'You said: good morning', complete: true },
-      usage: { promptTokens: 11, completionTokens: 4, source: 'PROVIDER' }, route: { model: 'test-chat', servedModel: 'test-chat', upstream: 'LITELLM', provider: 'openai', attempts: 1 },
+      __typename: 'ChatReply',
+      finishReason: 'STOP',
+      answer: { content: 'You said: good morning', complete: true },
+      usage: { promptTokens: 11, completionTokens: 4, source: 'PROVIDER' },
+      route: { model: 'test-chat', servedModel: 'test-chat', upstream: 'LITELLM', provider: 'openai', attempts: 1 },
     });
     const { body, headers } = rig.litellm.provider.requests.at(-1)!;
     expect(body.max_tokens).toBe(77);
@@ -36,13 +46,23 @@ export function callCases(rig: LitellmRig): void {
     const user = await rig.user();
     rig.litellm.provider.script('test-chat', { usage: USAGE });
     rig.litellm.provider.script('test-reasoner', { usage: USAGE });
-    for (const [model, total] of [['test-chat', '0.0046'], ['test-reasoner', '0.00034']] as const) {
+    for (const [model, total] of [
+      ['test-chat', '0.0046'],
+      ['test-reasoner', '0.00034'],
+    ] as const) {
       const { data } = await rig.app.graphql(user.token, CHAT_COST, { input: ask('hello', { model }) });
       const { cost, call } = data.chat;
       expect(cost.total).toBe(total);
       expect(asMeant(cost.reportedByProxy)).toBe(total);
       const row = await settledRow(rig.database.db, call.id);
-      expect(row).toMatchObject({ uncached_prompt_tokens: 600, cache_read_tokens: 400, output_tokens: 200, reasoning_tokens: 100, usage_source: 'PROVIDER', raw_usage: expect.objectContaining({ prompt_tokens: 1_000 }) });
+      expect(row).toMatchObject({
+        uncached_prompt_tokens: 600,
+        cache_read_tokens: 400,
+        output_tokens: 200,
+        reasoning_tokens: 100,
+        usage_source: 'PROVIDER',
+        raw_usage: expect.objectContaining({ prompt_tokens: 1_000 }),
+      });
     }
   });
 
@@ -79,16 +99,29 @@ export function callCases(rig: LitellmRig): void {
 
     fail();
     const reply = await chat(ask('hello', { model: 'test-primary' }));
-    expect(reply).toMatchObject({ __typename: 'ChatReply', route: { model: 'test-primary', servedModel: 'test-small' }, cost: { total: '0.00000345' } });
+    expect(reply).toMatchObject({
+      __typename: 'ChatReply',
+      route: { model: 'test-primary', servedModel: 'test-small' },
+      cost: { total: '0.00000345' },
+    });
     expect(reply.route.attempts).toBeGreaterThan(1);
     const row = (await settledRow(rig.database.db, reply.call.id)) as any;
-    expect(row).toMatchObject({ model: 'test-primary', served_model: 'test-small', deployment: 'test-small-1', cost: '0.00000345' });
+    expect(row).toMatchObject({
+      model: 'test-primary',
+      served_model: 'test-small',
+      deployment: 'test-small-1',
+      cost: '0.00000345',
+    });
   });
 
   it('[24] that succeeds after a retry of the proxy says so', async () => {
     rig.litellm.provider.script('test-chat', faults.internal());
     const { status, headers } = await rig.litellm.complete('test-chat');
-    expect([status, headers.get('x-litellm-attempted-retries'), headers.get('x-litellm-attempted-fallbacks')]).toEqual([200, '1', '0']);
+    expect([status, headers.get('x-litellm-attempted-retries'), headers.get('x-litellm-attempted-fallbacks')]).toEqual([
+      200,
+      '1',
+      '0',
+    ]);
     rig.litellm.provider.script('test-chat', faults.internal());
     expect(await chat(ask('hello'))).toMatchObject({ __typename: 'ChatReply', route: { attempts: 2 } });
   });
@@ -107,11 +140,26 @@ export function callCases(rig: LitellmRig): void {
   });
 
   it('[28] passes tools, images, structured output and reasoning through, both ways', async () => {
-    const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'], additionalProperties: false };
-    const image = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
-    rig.litellm.provider.script('test-chat', { pieces: [{ toolCall: { id: 'call_w', name: 'weather', arguments: '{"city":' } }, { toolCall: { arguments: '"Kiel"}' } }] });
+    const parameters = {
+      type: 'object',
+      properties: { city: { type: 'string' } },
+      required: ['city'],
+      additionalProperties: false,
+    };
+    const image =
+      'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+    rig.litellm.provider.script('test-chat', {
+      pieces: [
+        { toolCall: { id: 'call_w', name: 'weather', arguments: '{"city":' } },
+        { toolCall: { arguments: '"Kiel"}' } },
+      ],
+    });
     const reply = await chat({
-      model: 'test-chat', tools: [{ name: 'weather', description: 'Says it', parameters, strict: true }], toolChoice: 'TOOL', toolName: 'weather', parallelToolCalls: false,
+      model: 'test-chat',
+      tools: [{ name: 'weather', description: 'Says it', parameters, strict: true }],
+      toolChoice: 'TOOL',
+      toolName: 'weather',
+      parallelToolCalls: false,
       responseFormat: { type: 'JSON_SCHEMA', name: 'place', schema: parameters, strict: true },
       messages: [
         { role: 'USER', parts: [{ text: 'What is this?' }, { imageUrl: image, imageDetail: 'LOW' }] },
@@ -119,15 +167,27 @@ export function callCases(rig: LitellmRig): void {
         { role: 'TOOL', toolCallId: 'call_v', content: 'rain' },
       ],
     });
-    expect(reply).toMatchObject({ finishReason: 'TOOL_CALLS', answer: { toolCalls: [{ toolCallId: 'call_w', name: 'weather', arguments: '{"city":"Kiel"}' }] } });
+    expect(reply).toMatchObject({
+      finishReason: 'TOOL_CALLS',
+      answer: { toolCalls: [{ toolCallId: 'call_w', name: 'weather', arguments: '{"city":"Kiel"}' }] },
+    });
     expect(rig.litellm.provider.requests.at(-1)!.body).toMatchObject({
       tools: [{ type: 'function', function: { name: 'weather', parameters, strict: true } }],
       tool_choice: { type: 'function', function: { name: 'weather' } },
       parallel_tool_calls: false,
       response_format: { type: 'json_schema', json_schema: { name: 'place', strict: true } },
       messages: [
-        { role: 'user', content: [{ type: 'text', text: 'What is this?' }, { type: 'image_url', image_url: { url: image, detail: 'low' } }] },
-        { role: 'assistant', tool_calls: [{ id: 'call_v', function: { name: 'weather', arguments: '{"city":"Bonn"}' } }] },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'What is this?' },
+            { type: 'image_url', image_url: { url: image, detail: 'low' } },
+          ],
+        },
+        {
+          role: 'assistant',
+          tool_calls: [{ id: 'call_v', function: { name: 'weather', arguments: '{"city":"Bonn"}' } }],
+        },
         { role: 'tool', tool_call_id: 'call_v', content: 'rain' },
       ],
     });

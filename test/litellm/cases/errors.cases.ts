@@ -10,8 +10,12 @@ import { isTerminal } from '../../support/ws-client';
 
 export function errorCases(rig: LitellmRig): void {
   const script = (...scripts: Script[]): void => rig.litellm.provider.script('test-chat', ...scripts);
-  const newKey = async (fields: Record<string, unknown>): Promise<string> => (await rig.litellm.ask('/key/generate', { body: { models: ['test-chat'], ...fields } })).body.key;
-  /** The refusal of a call of the product, after checking that its one row says the same and that no word of the provider got out. */
+  const newKey = async (fields: Record<string, unknown>): Promise<string> =>
+    (await rig.litellm.ask('/key/generate', { body: { models: ['test-chat'], ...fields } })).body.key;
+  /**
+   * The refusal of a call of the product, after checking that its one row says the same and that no word of the
+   * provider got out.
+   */
   const refused = async (input: Record<string, unknown> = {}): Promise<any> => {
     const user = await rig.user();
     const { data, errors, text } = await rig.app.chat(user.token, ask('hello', input));
@@ -23,11 +27,17 @@ export function errorCases(rig: LitellmRig): void {
   };
 
   it('[35] an unknown key is 401 token_not_found_in_db', async () => {
-    expect(await rig.litellm.complete('test-chat', { key: 'sk-never-made' })).toMatchObject({ status: 401, body: { error: { type: 'token_not_found_in_db' } } });
+    expect(await rig.litellm.complete('test-chat', { key: 'sk-never-made' })).toMatchObject({
+      status: 401,
+      body: { error: { type: 'token_not_found_in_db' } },
+    });
   });
 
   it('[36] no key is 401 auth_error', async () => {
-    expect(await rig.litellm.complete('test-chat', { key: null })).toMatchObject({ status: 401, body: { error: { type: 'auth_error' } } });
+    expect(await rig.litellm.complete('test-chat', { key: null })).toMatchObject({
+      status: 401,
+      body: { error: { type: 'auth_error' } },
+    });
   });
 
   it('[37] an expired key is 401 expired_key', async () => {
@@ -41,30 +51,54 @@ export function errorCases(rig: LitellmRig): void {
 
   it('[38] a model outside the key is 403 and denied, as is one that does not exist', async () => {
     const key = await newKey({});
-    for (const model of ['test-small', 'no-such-model']) expect(await rig.litellm.complete(model, { key })).toMatchObject({ status: 403, body: { error: { type: 'key_model_access_denied' } } });
+    for (const model of ['test-small', 'no-such-model'])
+      expect(await rig.litellm.complete(model, { key })).toMatchObject({
+        status: 403,
+        body: { error: { type: 'key_model_access_denied' } },
+      });
   });
 
   it('[39] a model that the team may use and the proxy no longer has is 400: it is unavailable, and others are named', async () => {
     const { url } = rig.litellm.provider;
-    const { status } = await rig.litellm.ask('/model/new', { body: { model_name: 'test-fleeting', litellm_params: { model: 'openai/test-fleeting', api_base: url, api_key: 'x' }, model_info: { id: 'test-fleeting-1' } } });
+    const { status } = await rig.litellm.ask('/model/new', {
+      body: {
+        model_name: 'test-fleeting',
+        litellm_params: { model: 'openai/test-fleeting', api_base: url, api_key: 'x' },
+        model_info: { id: 'test-fleeting-1' },
+      },
+    });
     expect(status).toBe(200);
     // A product that starts now has it in its list.
     const app = await rig.startApp();
     try {
       const user = await rig.user();
-      const chat = async (): Promise<any> => (await app.chat(user.token, ask('hello', { model: 'test-fleeting' }))).data!.chat;
+      const chat = async (): Promise<any> =>
+        (await app.chat(user.token, ask('hello', { model: 'test-fleeting' }))).data!.chat;
       expect((await chat()).__typename).toBe('ChatReply');
       await rig.litellm.ask('/model/delete', { body: { id: 'test-fleeting-1' } });
       const { secret } = await rig.keyOf(user);
-      // Another product here, whose list is a minute old, may just have told the proxy what the team may use: then the next call tells it again.
+      // Another product here, whose list is a minute old, may just have told the proxy what the team may use: then the
+      // next call tells it again.
       const raw = await waitFor(async () => {
         const answer = await rig.litellm.complete('test-fleeting', { key: secret });
         if (answer.status !== 403) return answer;
         await chat();
         return null;
       });
-      expect(raw).toMatchObject({ status: 400, body: { error: { type: 'invalid_request_error', message: expect.stringContaining('Invalid model name passed in model=test-fleeting') } } });
-      expect(await chat()).toMatchObject({ __typename: 'ModelUnavailable', code: 'MODEL_UNAVAILABLE', retryable: true });
+      expect(raw).toMatchObject({
+        status: 400,
+        body: {
+          error: {
+            type: 'invalid_request_error',
+            message: expect.stringContaining('Invalid model name passed in model=test-fleeting'),
+          },
+        },
+      });
+      expect(await chat()).toMatchObject({
+        __typename: 'ModelUnavailable',
+        code: 'MODEL_UNAVAILABLE',
+        retryable: true,
+      });
     } finally {
       await app.stop();
     }
@@ -80,7 +114,11 @@ export function errorCases(rig: LitellmRig): void {
   });
 
   it('[41] limits of a key are 429 and say what there was too much of, and when to come back', async () => {
-    const limitOf = ({ status, headers }: ProxyAnswer): unknown[] => [status, headers.get('rate_limit_type'), Number(headers.get('retry-after')) > 0];
+    const limitOf = ({ status, headers }: ProxyAnswer): unknown[] => [
+      status,
+      headers.get('rate_limit_type'),
+      Number(headers.get('retry-after')) > 0,
+    ];
     const requests = await newKey({ rpm_limit: 1 });
     await rig.litellm.complete('test-chat', { key: requests });
     expect(limitOf(await rig.litellm.complete('test-chat', { key: requests }))).toEqual([429, 'requests', true]);
@@ -99,7 +137,11 @@ export function errorCases(rig: LitellmRig): void {
     const before = rig.litellm.provider.requests.length;
     const first = rig.litellm.complete('test-chat', { key: parallel });
     await waitFor(() => rig.litellm.provider.requests.length > before);
-    expect(limitOf(await rig.litellm.complete('test-chat', { key: parallel }))).toEqual([429, 'max_parallel_requests', true]);
+    expect(limitOf(await rig.litellm.complete('test-chat', { key: parallel }))).toEqual([
+      429,
+      'max_parallel_requests',
+      true,
+    ]);
     held.open();
     expect((await first).status).toBe(200);
   });
@@ -107,7 +149,10 @@ export function errorCases(rig: LitellmRig): void {
   it("[42] the provider's own 429 is told from the proxy's, with the provider's wait", async () => {
     script(faults.rateLimited('1'), faults.rateLimited('1'));
     const raw = await rig.litellm.complete('test-chat');
-    expect(raw).toMatchObject({ status: 429, body: { error: { message: expect.stringMatching(/RateLimitError: \w+Exception/) } } });
+    expect(raw).toMatchObject({
+      status: 429,
+      body: { error: { message: expect.stringMatching(/RateLimitError: \w+Exception/) } },
+    });
     expect([raw.headers.get('rate_limit_type'), raw.headers.get('llm_provider-retry-after')]).toEqual([null, '1']);
     script(faults.rateLimited('1'), faults.rateLimited('1'));
     expect(await refused()).toMatchObject({ __typename: 'RateLimited', retryable: true, retryAfterMs: 1_000 });
@@ -132,7 +177,11 @@ export function errorCases(rig: LitellmRig): void {
     script(faults.unauthorizedEcho());
     const lines = rig.app.log.length;
     expect(await refused()).toMatchObject({ __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED', retryable: false });
-    expect(JSON.stringify(rig.app.log.slice(lines), (_key, value) => (value instanceof Error ? { message: value.message, cause: value.cause } : value))).not.toContain(PROVIDER_KEY);
+    expect(
+      JSON.stringify(rig.app.log.slice(lines), (_key, value) =>
+        value instanceof Error ? { message: value.message, cause: value.cause } : value,
+      ),
+    ).not.toContain(PROVIDER_KEY);
     // The caller's own key is as good as before.
     script();
     expect((await rig.litellm.complete('test-chat')).status).toBe(200);
@@ -140,7 +189,13 @@ export function errorCases(rig: LitellmRig): void {
 
   it('[45] a provider that is too slow for the proxy is 408', async () => {
     script({ holdHead: forever });
-    expect((await rig.litellm.complete('test-chat', { headers: { 'x-litellm-timeout': '0.5', 'x-litellm-num-retries': '0' } })).status).toBe(408);
+    expect(
+      (
+        await rig.litellm.complete('test-chat', {
+          headers: { 'x-litellm-timeout': '0.5', 'x-litellm-num-retries': '0' },
+        })
+      ).status,
+    ).toBe(408);
   });
 
   it('[50] a provider that is too slow for the product is a time-out, and its connection is closed', async () => {
@@ -154,7 +209,12 @@ export function errorCases(rig: LitellmRig): void {
       const { data } = await app.chat(user.token, ask('hello'));
       expect(data!.chat).toMatchObject({ __typename: 'UpstreamFailed', code: 'UPSTREAM_TIMEOUT', retryable: true });
       await waitFor(() => rig.litellm.provider.requests[before]?.closedAt);
-      expect((await settledRows(rig.database.db)).findLast((row) => row.user_id === user.id)).toMatchObject({ status: 'FAILED', error_code: 'UPSTREAM_TIMEOUT', usage_source: 'ESTIMATED', completion_tokens: 0 });
+      expect((await settledRows(rig.database.db)).findLast((row) => row.user_id === user.id)).toMatchObject({
+        status: 'FAILED',
+        error_code: 'UPSTREAM_TIMEOUT',
+        usage_source: 'ESTIMATED',
+        completion_tokens: 0,
+      });
     } finally {
       await app.stop();
     }
@@ -163,7 +223,10 @@ export function errorCases(rig: LitellmRig): void {
   it('[46] a context that is too long is 400 with its name in the message', async () => {
     script(faults.contextTooLong());
     const raw = await rig.litellm.complete('test-chat');
-    expect(raw).toMatchObject({ status: 400, body: { error: { message: expect.stringContaining('ContextWindowExceededError') } } });
+    expect(raw).toMatchObject({
+      status: 400,
+      body: { error: { message: expect.stringContaining('ContextWindowExceededError') } },
+    });
     script(faults.contextTooLong());
     expect(await refused()).toMatchObject({ __typename: 'ContextTooLong', retryable: false });
   });
@@ -171,7 +234,12 @@ export function errorCases(rig: LitellmRig): void {
   it("[47] content that the provider's policy blocks is 400 with the provider's words", async () => {
     script(faults.contentPolicy());
     const raw = await rig.litellm.complete('test-chat');
-    expect(raw).toMatchObject({ status: 400, body: { error: { type: 'invalid_request_error', message: expect.stringMatching(/safety system|content_policy/) } } });
+    expect(raw).toMatchObject({
+      status: 400,
+      body: {
+        error: { type: 'invalid_request_error', message: expect.stringMatching(/safety system|content_policy/) },
+      },
+    });
     script(faults.contentPolicy());
     expect(await refused()).toMatchObject({ __typename: 'ContentBlocked', retryable: false });
   });
@@ -183,21 +251,41 @@ export function errorCases(rig: LitellmRig): void {
       const whole = await rig.litellm.complete('test-chat');
       expect([whole.status, whole.text]).toEqual([200, 'null']);
       // It leaves out what the provider names, which is nothing here, and asks once more.
-      expect(rig.litellm.provider.requests.slice(before).map(({ body }) => body.model)).toEqual(['test-chat', 'test-chat']);
+      expect(rig.litellm.provider.requests.slice(before).map(({ body }) => body.model)).toEqual([
+        'test-chat',
+        'test-chat',
+      ]);
       // Its fallback is not asked.
       const callId = `call_${randomUUID()}`;
       const id = { headers: { 'x-litellm-call-id': callId } };
       expect(await rig.litellm.complete('test-primary', id)).toMatchObject({ status: 200, text: 'null' });
-      expect(rig.litellm.provider.requests.slice(before + 2).map(({ body }) => body.model)).toEqual(['test-primary', 'test-primary']);
-      expect(await refused()).toMatchObject({ __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED', retryable: false, retryAfterMs: null });
+      expect(rig.litellm.provider.requests.slice(before + 2).map(({ body }) => body.model)).toEqual([
+        'test-primary',
+        'test-primary',
+      ]);
+      expect(await refused()).toMatchObject({
+        __typename: 'UpstreamFailed',
+        code: 'UPSTREAM_FAILED',
+        retryable: false,
+        retryAfterMs: null,
+      });
 
       const stream = await rig.litellm.complete('test-chat', { stream: true });
-      expect(stream).toMatchObject({ status: 500, body: { error: { message: expect.stringContaining("'NoneType' object has no attribute '__aiter__'") } } });
+      expect(stream).toMatchObject({
+        status: 500,
+        body: { error: { message: expect.stringContaining("'NoneType' object has no attribute '__aiter__'") } },
+      });
       const user = await rig.user();
       const events = rig.app.connect(user.token).chatStream(ask('hello'));
-      expect(await events.waitFor(isTerminal)).toMatchObject({ __typename: 'StreamFailed', refusal: { __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED', retryable: false }, partial: null });
+      expect(await events.waitFor(isTerminal)).toMatchObject({
+        __typename: 'StreamFailed',
+        refusal: { __typename: 'UpstreamFailed', code: 'UPSTREAM_FAILED', retryable: false },
+        partial: null,
+      });
       const rows = (await settledRows(rig.database.db)).filter((row) => row.user_id === user.id);
-      expect(rows).toMatchObject([{ status: 'FAILED', error_code: 'UPSTREAM_FAILED', usage_source: 'NONE', cost: '0' }]);
+      expect(rows).toMatchObject([
+        { status: 'FAILED', error_code: 'UPSTREAM_FAILED', usage_source: 'NONE', cost: '0' },
+      ]);
       // A later one is written down, and that is not.
       const later = `call_${randomUUID()}`;
       await rig.litellm.complete('test-small', { headers: { 'x-litellm-call-id': later } });

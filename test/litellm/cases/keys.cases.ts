@@ -13,7 +13,13 @@ export function keyCases(rig: LitellmRig): void {
   const newKey = async (teamId: string): Promise<{ secret: string; hash: string; alias: string }> => {
     const secret = `sk-own-${randomBytes(24).toString('hex')}`;
     const alias = newName();
-    const { status } = await ask('/key/generate', { key: secret, key_alias: alias, team_id: teamId, models: ['all-team-models'], metadata: { weir: 'yes' } });
+    const { status } = await ask('/key/generate', {
+      key: secret,
+      key_alias: alias,
+      team_id: teamId,
+      models: ['all-team-models'],
+      metadata: { weir: 'yes' },
+    });
     expect(status).toBe(200);
     return { secret, hash: hashOf(secret), alias };
   };
@@ -50,7 +56,11 @@ export function keyCases(rig: LitellmRig): void {
     // Each is used first, so that the proxy has it in its memory.
     for (const { secret } of keys) expect(await use('test-small', secret)).toBe('team_model_access_denied');
     expect((await ask('/team/update', { team_id: team, models: ['test-small'] })).status).toBe(200);
-    for (const { secret } of keys) expect([await use('test-small', secret), await use('test-chat', secret)]).toEqual([200, 'team_model_access_denied']);
+    for (const { secret } of keys)
+      expect([await use('test-small', secret), await use('test-chat', secret)]).toEqual([
+        200,
+        'team_model_access_denied',
+      ]);
     expect((await ask('/team/update', { team_id: 'no-such-team', models: ['test-small'] })).status).toBe(404);
   });
 
@@ -66,7 +76,10 @@ export function keyCases(rig: LitellmRig): void {
     expect(await use('test-chat', secret)).toBe(200);
     const other = await newTeam(['test-small']);
     expect((await ask('/key/update', { key: hash, team_id: other, metadata: { weir: 'moved' } })).status).toBe(200);
-    expect([await use('test-small', secret), await use('test-chat', secret)]).toEqual([200, 'team_model_access_denied']);
+    expect([await use('test-small', secret), await use('test-chat', secret)]).toEqual([
+      200,
+      'team_model_access_denied',
+    ]);
     expect((await ask('/key/update', { key: UNKNOWN, team_id: other })).status).toBe(404);
   });
 
@@ -90,7 +103,16 @@ export function keyCases(rig: LitellmRig): void {
     expect((await ask('/key/delete', { keys: [first.hash] })).status).toBe(404);
     expect((await ask('/key/delete', { key_aliases: [second.alias] })).status).toBe(404);
     // The name and the value may be used again.
-    expect((await ask('/key/generate', { key: first.secret, key_alias: first.alias, team_id: team, models: ['all-team-models'] })).status).toBe(200);
+    expect(
+      (
+        await ask('/key/generate', {
+          key: first.secret,
+          key_alias: first.alias,
+          team_id: team,
+          models: ['all-team-models'],
+        })
+      ).status,
+    ).toBe(200);
     expect(await use('test-chat', first.secret)).toBe(200);
   });
 

@@ -27,7 +27,13 @@ export function modelCases(rig: LitellmRig): void {
     const { body } = await rig.litellm.ask('/model_group/info');
     const group = (name: string): any => body.data.find((entry: any) => entry.model_group === name);
     expect(group('test-chat')).toMatchObject({
-      providers: ['openai'], mode: 'chat', max_input_tokens: 128_000, max_output_tokens: 16_384, supports_vision: true, supports_function_calling: true, supports_reasoning: false,
+      providers: ['openai'],
+      mode: 'chat',
+      max_input_tokens: 128_000,
+      max_output_tokens: 16_384,
+      supports_vision: true,
+      supports_function_calling: true,
+      supports_reasoning: false,
     });
     expect(group('test-embedding')).toMatchObject({ providers: ['openai'], mode: 'embedding' });
     expect(group('test-other-provider').providers).toEqual(['groq']);
@@ -36,8 +42,13 @@ export function modelCases(rig: LitellmRig): void {
   it('[7] tells of each deployment its id and its prices, null where it knows none', async () => {
     const { body } = await rig.litellm.ask('/v1/model/info');
     expect(deploymentOf(body, 'test-chat-1')).toMatchObject({
-      model_name: 'test-chat', litellm_params: { model: 'openai/test-chat' },
-      model_info: { input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001, cache_read_input_token_cost: 0.00000025 },
+      model_name: 'test-chat',
+      litellm_params: { model: 'openai/test-chat' },
+      model_info: {
+        input_cost_per_token: 0.0000025,
+        output_cost_per_token: 0.00001,
+        cache_read_input_token_cost: 0.00000025,
+      },
     });
     expect(deploymentOf(body, 'test-reasoner-1').model_info.output_cost_per_reasoning_token).toBe(0.000001);
     expect(deploymentOf(body, 'test-two-a').model_name).toBe('test-two');
@@ -67,7 +78,9 @@ export function modelCases(rig: LitellmRig): void {
     expect(ids(await modelsOf(await rig.plan(['test-small'])))).toEqual(['test-small']);
     expect(ids(await modelsOf(await rig.plan(['groq/*', 'test-chat'])))).toEqual(['test-chat', 'test-other-provider']);
     const openai = ids(await modelsOf(rig.planId));
-    expect(openai).toEqual(expect.arrayContaining(['test-chat', 'test-embedding', 'test-known', 'test-small', 'test-two', 'test-unpriced']));
+    expect(openai).toEqual(
+      expect.arrayContaining(['test-chat', 'test-embedding', 'test-known', 'test-small', 'test-two', 'test-unpriced']),
+    );
     expect(openai).not.toContain('test-other-provider');
   });
 
@@ -76,10 +89,21 @@ export function modelCases(rig: LitellmRig): void {
     expect(list).toMatchObject({ stale: false, source: 'PROXY' });
     const model = (id: string): any => list.items.find((entry: any) => entry.id === id);
     expect(model('test-chat')).toMatchObject({
-      provider: 'openai', mode: 'CHAT', contextWindow: 128_000, maxOutputTokens: 16_384, available: true, price: { inputPerMillion: '2.5', outputPerMillion: '10', source: 'PROXY' },
+      provider: 'openai',
+      mode: 'CHAT',
+      contextWindow: 128_000,
+      maxOutputTokens: 16_384,
+      available: true,
+      price: { inputPerMillion: '2.5', outputPerMillion: '10', source: 'PROXY' },
     });
-    expect(model('test-chat').capabilities).toEqual(expect.arrayContaining(['STREAMING', 'TOOLS', 'VISION', 'STRUCTURED_OUTPUT']));
+    expect(model('test-chat').capabilities).toEqual(
+      expect.arrayContaining(['STREAMING', 'TOOLS', 'VISION', 'STRUCTURED_OUTPUT']),
+    );
     expect(model('test-unpriced').price).toBeNull();
-    expect(model('test-other-provider')).toMatchObject({ provider: 'groq', available: false, unavailableReason: 'NOT_ON_PLAN' });
+    expect(model('test-other-provider')).toMatchObject({
+      provider: 'groq',
+      available: false,
+      unavailableReason: 'NOT_ON_PLAN',
+    });
   });
 }

@@ -38,25 +38,45 @@ export function outageCases(rig: LitellmRig): void {
     await admin(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
     try {
       await admin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
-      await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state !== 'UP', { deadlineMs: SLOW_DEADLINE_MS });
+      await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state !== 'UP', {
+        deadlineMs: SLOW_DEADLINE_MS,
+      });
     } finally {
       await admin(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
     }
-    await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state === 'UP', { deadlineMs: SLOW_DEADLINE_MS });
+    await waitFor(async () => (await litellmHealth(rig.litellm.baseUrl)).state === 'UP', {
+      deadlineMs: SLOW_DEADLINE_MS,
+    });
   });
 
   it('killed in the middle of a stream: what came is kept, and the call is settled as interrupted', async () => {
-    rig.litellm.provider.script('test-chat', { pieces: ['One ', 'two ', 'three.'], hold: { after: 2, until: forever } });
+    rig.litellm.provider.script('test-chat', {
+      pieces: ['One ', 'two ', 'three.'],
+      hold: { after: 2, until: forever },
+    });
     const stream = app.connect(userToken).chatStream(ask('count'));
     await stream.waitFor(() => textOf(stream.events) === 'One two ');
     await rig.litellm.kill();
     const last = await stream.waitFor(isTerminal);
-    expect(last).toMatchObject({ __typename: 'StreamFailed', refusal: { code: 'STREAM_INTERRUPTED', retryable: true }, partial: { answer: { content: 'One two ', complete: false } } });
-    expect(await settledRow(rig.database.db, last.partial.call.id)).toMatchObject({ status: 'FAILED', error_code: 'STREAM_INTERRUPTED', usage_source: 'ESTIMATED' });
+    expect(last).toMatchObject({
+      __typename: 'StreamFailed',
+      refusal: { code: 'STREAM_INTERRUPTED', retryable: true },
+      partial: { answer: { content: 'One two ', complete: false } },
+    });
+    expect(await settledRow(rig.database.db, last.partial.call.id)).toMatchObject({
+      status: 'FAILED',
+      error_code: 'STREAM_INTERRUPTED',
+      usage_source: 'ESTIMATED',
+    });
   });
 
   it('away: a call is refused and may be tried again, the last known models are listed as such, and nothing else fails', async () => {
-    expect(await chat()).toMatchObject({ __typename: 'ModelUnavailable', code: 'MODEL_UNAVAILABLE', retryable: true, retryAfterMs: expect.any(Number) });
+    expect(await chat()).toMatchObject({
+      __typename: 'ModelUnavailable',
+      code: 'MODEL_UNAVAILABLE',
+      retryable: true,
+      retryAfterMs: expect.any(Number),
+    });
     const seen = await waitFor(async () => {
       const now = await models();
       return now.models.stale && now;
@@ -75,13 +95,20 @@ export function outageCases(rig: LitellmRig): void {
 
   it('back: calls succeed, the list is fresh, and the proxy is told what it missed, without a restart of the product', async () => {
     const { secret } = await rig.keyOf(other);
-    const { errors } = await app.graphql(rig.operator.token, 'mutation ($id: ID!) { setUserBlocked(userId: $id, blocked: true) { id } }', { id: other.id });
+    const { errors } = await app.graphql(
+      rig.operator.token,
+      'mutation ($id: ID!) { setUserBlocked(userId: $id, blocked: true) { id } }',
+      { id: other.id },
+    );
     expect(errors).toBeNull();
     await rig.litellm.startAgain(withCooldowns);
     await waitFor(async () => !(await models()).models.stale, { deadlineMs: SLOW_DEADLINE_MS });
     expect((await models()).models.source).toBe('PROXY');
     expect((await chat()).__typename).toBe('ChatReply');
-    await waitFor(async () => (await rig.litellm.complete('test-chat', { key: secret })).body.error?.type === 'auth_error', { deadlineMs: SLOW_DEADLINE_MS });
+    await waitFor(
+      async () => (await rig.litellm.complete('test-chat', { key: secret })).body.error?.type === 'auth_error',
+      { deadlineMs: SLOW_DEADLINE_MS },
+    );
   });
 
   it('[48] with cooldowns, a model whose deployments all cool down is refused with a type of its own', async () => {
@@ -97,4 +124,7 @@ export function outageCases(rig: LitellmRig): void {
   });
 }
 
-const withCooldowns = <C extends Record<string, any>>(config: C): C => ({ ...config, router_settings: { ...config.router_settings, disable_cooldowns: false } });
+const withCooldowns = <C extends Record<string, any>>(config: C): C => ({
+  ...config,
+  router_settings: { ...config.router_settings, disable_cooldowns: false },
+});

@@ -19,7 +19,6 @@ import { ask } from '../../support/stream-fixture';
 import { SLOW_DEADLINE_MS, eventually, waitFor } from '../../support/wait';
 import { connectWs, textOf } from '../../support/ws-client';
 
-
 export function recoveryCases(rig: LitellmRig): void {
   let home: string;
   let admin: LitellmAdmin;
@@ -41,8 +40,18 @@ export function recoveryCases(rig: LitellmRig): void {
     await prices.start();
     const liveness = new Liveness({ store: new OwnersStore(db), owner, logger, deadAfterMs: 1_000 });
     const recovery = new Recovery({
-      store: new RecoveryStore(db), calls: new LedgerStore(db, prices), liveness, records: admin, prices, modelOf: () => null, plausible, isRunning: () => false,
-      pendingIds: () => new Set(), owner, logger, keptMs: 600_000,
+      store: new RecoveryStore(db),
+      calls: new LedgerStore(db, prices),
+      liveness,
+      records: admin,
+      prices,
+      modelOf: () => null,
+      plausible,
+      isRunning: () => false,
+      pendingIds: () => new Set(),
+      owner,
+      logger,
+      keptMs: 600_000,
     });
     // The other products here, which say more seldom that they live, have no calls in flight.
     await liveness.start();
@@ -56,8 +65,12 @@ export function recoveryCases(rig: LitellmRig): void {
   };
   const budgetOf = async (user: TestUser): Promise<() => Promise<any>> => {
     const id = newId('budget');
-    await rig.database.db.query(`INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, 'USER', $3, 'MONTH', 100)`, [id, user.organizationId, user.id]);
-    return async () => (await rig.database.db.query('SELECT spent, held, overage FROM budget_periods WHERE budget_id = $1', [id]))[0];
+    await rig.database.db.query(
+      `INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) VALUES ($1, $2, 'USER', $3, 'MONTH', 100)`,
+      [id, user.organizationId, user.id],
+    );
+    return async () =>
+      (await rig.database.db.query('SELECT spent, held, overage FROM budget_periods WHERE budget_id = $1', [id]))[0];
   };
 
   it("[53] killed in the middle of a stream: it is found by its call id and settled with the proxy's record, once, and its hold is gone", async () => {
@@ -65,16 +78,26 @@ export function recoveryCases(rig: LitellmRig): void {
     const user = await rig.user();
     const period = await budgetOf(user);
     const killed = await startAppProcess({
-      DATABASE_URL: rig.database.url, LLM_BASE_URL: rig.litellm.baseUrl, LITELLM_MASTER_KEY: rig.litellm.masterKey, WEIR_SECRET_KEY: rig.secretKey, WEIR_HOME: home,
+      DATABASE_URL: rig.database.url,
+      LLM_BASE_URL: rig.litellm.baseUrl,
+      LITELLM_MASTER_KEY: rig.litellm.masterKey,
+      WEIR_SECRET_KEY: rig.secretKey,
+      WEIR_HOME: home,
     });
     try {
-      rig.litellm.provider.script('test-chat', { pieces: ['One ', 'two ', 'three.'], hold: { after: 2, until: forever } });
+      rig.litellm.provider.script('test-chat', {
+        pieces: ['One ', 'two ', 'three.'],
+        hold: { after: 2, until: forever },
+      });
       const before = rig.litellm.provider.requests.length;
       const client = connectWs(killed.url, user.token);
       const stream = client.chatStream(ask('count'));
       await stream.waitFor(() => textOf(stream.events) === 'One two ');
       const { callId } = stream.events[0]!;
-      await waitFor(async () => (await db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).length > 0, { what: 'a checkpoint' });
+      await waitFor(
+        async () => (await db.query('SELECT FROM call_checkpoints WHERE call_id = $1', [callId])).length > 0,
+        { what: 'a checkpoint' },
+      );
       const held = await period();
       expect([Number(held.spent), Number(held.held) > 0]).toEqual([0, true]);
 
@@ -93,12 +116,29 @@ export function recoveryCases(rig: LitellmRig): void {
         await stop();
       }
       const rows = await db.query<any>('SELECT * FROM llm_usage WHERE coalesce(corrects_id, id) = $1', [callId]);
-      expect(rows).toMatchObject([{ status: 'LOST', usage_source: 'RECONCILED', served_model: 'test-chat', deployment: 'test-chat-1', streamed: true }]);
+      expect(rows).toMatchObject([
+        {
+          status: 'LOST',
+          usage_source: 'RECONCILED',
+          served_model: 'test-chat',
+          deployment: 'test-chat-1',
+          streamed: true,
+        },
+      ]);
       const [record] = await rig.litellm.spendRows(callId);
-      expect(record).toMatchObject({ status: 'success', metadata: { error_information: { error_code: '499' }, usage_object: { prompt_tokens: rows[0].prompt_tokens, completion_tokens: rows[0].completion_tokens } } });
+      expect(record).toMatchObject({
+        status: 'success',
+        metadata: {
+          error_information: { error_code: '499' },
+          usage_object: { prompt_tokens: rows[0].prompt_tokens, completion_tokens: rows[0].completion_tokens },
+        },
+      });
       expect(rows[0].completion_tokens).toBeGreaterThan(0);
       // Our price of the same tokens, exactly.
-      expect(Number(rows[0].cost)).toBeCloseTo(rows[0].prompt_tokens * 0.0000025 + rows[0].completion_tokens * 0.00001, 12);
+      expect(Number(rows[0].cost)).toBeCloseTo(
+        rows[0].prompt_tokens * 0.0000025 + rows[0].completion_tokens * 0.00001,
+        12,
+      );
       const { spent, ...rest } = await period();
       expect([spent, Object.values(rest).map(Number)]).toEqual([rows[0].cost, [0, 0]]);
       // Kept for a while, for whoever resumes the stream.
@@ -112,7 +152,9 @@ export function recoveryCases(rig: LitellmRig): void {
     rig.litellm.provider.script('test-chat', { holdHead: forever });
     const before = rig.litellm.provider.requests.length;
     const left = new AbortController();
-    const call = rig.litellm.complete('test-chat', { stream: true, headers: { 'x-litellm-call-id': 'call_left_early' }, signal: left.signal }).catch(() => null);
+    const call = rig.litellm
+      .complete('test-chat', { stream: true, headers: { 'x-litellm-call-id': 'call_left_early' }, signal: left.signal })
+      .catch(() => null);
     await waitFor(() => rig.litellm.provider.requests[before]);
     left.abort();
     await call;
@@ -130,7 +172,9 @@ export function recoveryCases(rig: LitellmRig): void {
   it("[52] tells how old the newest record is, by the proxy's own clock", async () => {
     await rig.litellm.complete('test-chat', { headers: { 'x-litellm-call-id': 'call_newest' } });
     const [row] = await rig.litellm.spendRows('call_newest');
-    const { headers, body } = await rig.litellm.ask(`/spend/logs/v2?start_date=${row.startTime.slice(0, 10)}%2000:00:00&end_date=2099-01-01%2000:00:00&page=1&page_size=1`);
+    const { headers, body } = await rig.litellm.ask(
+      `/spend/logs/v2?start_date=${row.startTime.slice(0, 10)}%2000:00:00&end_date=2099-01-01%2000:00:00&page=1&page_size=1`,
+    );
     expect(body.data).toMatchObject([{ litellm_call_id: 'call_newest' }]);
     expect(Math.abs(Date.parse(headers.get('date')!) - Date.now())).toBeLessThan(60_000);
     const ageMs = (await admin.newestRecordAgeMs(3_600_000))!;

@@ -12,7 +12,10 @@ export function runningCases(rig: LitellmRig): void {
   });
 
   it('[2] says without a key that it has its database, and /health/ready of the product passes that on', async () => {
-    expect(await rig.litellm.ask('/health/readiness', { key: null })).toMatchObject({ status: 200, body: { db: 'connected' } });
+    expect(await rig.litellm.ask('/health/readiness', { key: null })).toMatchObject({
+      status: 200,
+      body: { db: 'connected' },
+    });
     expect(await litellmHealth(rig.litellm.baseUrl)).toEqual({ state: 'UP', detail: null });
     const ready = await fetch(new URL('/health/ready', rig.app.url));
     expect(ready.status).toBe(200);
@@ -20,15 +23,24 @@ export function runningCases(rig: LitellmRig): void {
 
   it('[3] serves the models of its configuration, and knows list prices without the network', async () => {
     const { body } = await rig.litellm.ask('/v1/model/info');
-    expect(deploymentOf(body, 'test-chat-1')).toMatchObject({ model_name: 'test-chat', model_info: { input_cost_per_token: 0.0000025 } });
-    expect(deploymentOf(body, 'test-known-1').model_info).toMatchObject({ input_cost_per_token: 0.00000015, output_cost_per_token: 0.0000006, max_input_tokens: 128_000 });
+    expect(deploymentOf(body, 'test-chat-1')).toMatchObject({
+      model_name: 'test-chat',
+      model_info: { input_cost_per_token: 0.0000025 },
+    });
+    expect(deploymentOf(body, 'test-known-1').model_info).toMatchObject({
+      input_cost_per_token: 0.00000015,
+      output_cost_per_token: 0.0000006,
+      max_input_tokens: 128_000,
+    });
   });
 
   it('[4] finds a spend row by our call id through an index', async () => {
     const client = new Client({ connectionString: rig.litellm.databaseUrl });
     await client.connect();
     try {
-      const { rows } = await client.query(`SELECT indexdef FROM pg_indexes WHERE tablename = 'LiteLLM_SpendLogs' AND indexdef LIKE '%(litellm_call_id)%'`);
+      const { rows } = await client.query(
+        `SELECT indexdef FROM pg_indexes WHERE tablename = 'LiteLLM_SpendLogs' AND indexdef LIKE '%(litellm_call_id)%'`,
+      );
       expect(rows).toHaveLength(1);
     } finally {
       await client.end();
@@ -44,4 +56,5 @@ export function runningCases(rig: LitellmRig): void {
   });
 }
 
-export const deploymentOf = (body: any, id: string): any => body.data.find((deployment: any) => deployment.model_info.id === id);
+export const deploymentOf = (body: any, id: string): any =>
+  body.data.find((deployment: any) => deployment.model_info.id === id);

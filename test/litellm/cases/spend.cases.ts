@@ -6,9 +6,13 @@ import { settledRow, settledRows } from '../../support/usage-rows';
 
 export function spendCases(rig: LitellmRig): void {
   it('[20] gives our call id back, and finds it in any form', async () => {
-    const { headers } = await rig.litellm.complete('test-chat', { headers: { 'x-litellm-call-id': 'call_of_the_test' } });
+    const { headers } = await rig.litellm.complete('test-chat', {
+      headers: { 'x-litellm-call-id': 'call_of_the_test' },
+    });
     expect(headers.get('x-litellm-call-id')).toBe('call_of_the_test');
-    expect(await rig.litellm.spendRows('call_of_the_test')).toMatchObject([{ metadata: { litellm_call_id: 'call_of_the_test' } }]);
+    expect(await rig.litellm.spendRows('call_of_the_test')).toMatchObject([
+      { metadata: { litellm_call_id: 'call_of_the_test' } },
+    ]);
   });
 
   it('[20, 21, 22] a call of the product is found by its id, with the same tokens and cost, and with whose it was', async () => {
@@ -16,17 +20,41 @@ export function spendCases(rig: LitellmRig): void {
     const { db } = rig.database;
     const [installation] = await db.query<{ id: string }>('SELECT id FROM installation');
     const projectId = newId('project');
-    await db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [projectId, user.organizationId, 'A project']);
-    const { data } = await rig.app.chat(user.token, ask('good morning', { traceId: 'trace-of-the-app', projectId, scenario: 'BACKGROUND' }));
+    await db.query('INSERT INTO projects (id, organization_id, name) VALUES ($1, $2, $3)', [
+      projectId,
+      user.organizationId,
+      'A project',
+    ]);
+    const { data } = await rig.app.chat(
+      user.token,
+      ask('good morning', { traceId: 'trace-of-the-app', projectId, scenario: 'BACKGROUND' }),
+    );
     const row = (await settledRow(rig.database.db, data!.chat.call.id)) as any;
     const { hash } = await rig.keyOf(user);
     const [spend, ...more] = await rig.litellm.spendRows(row.id);
     expect(more).toEqual([]);
     expect(spend).toMatchObject({
-      litellm_call_id: row.id, api_key: hash, status: 'success', prompt_tokens: 11, completion_tokens: 4, spend: Number(row.cost), model_group: 'test-chat', model_id: row.deployment,
+      litellm_call_id: row.id,
+      api_key: hash,
+      status: 'success',
+      prompt_tokens: 11,
+      completion_tokens: 4,
+      spend: Number(row.cost),
+      model_group: 'test-chat',
+      model_id: row.deployment,
     });
     expect(spend.metadata.spend_logs_metadata).toEqual({
-      weir: { installation: installation!.id, call: row.id, org: user.organizationId, user: user.id, project: projectId, token: row.token_id, operation: 'CHAT', door: 'GRAPHQL', scenario: 'BACKGROUND' },
+      weir: {
+        installation: installation!.id,
+        call: row.id,
+        org: user.organizationId,
+        user: user.id,
+        project: projectId,
+        token: row.token_id,
+        operation: 'CHAT',
+        door: 'GRAPHQL',
+        scenario: 'BACKGROUND',
+      },
       trace_id: 'trace-of-the-app',
     });
     expect(row.token_id).toEqual(expect.any(String));

@@ -4,7 +4,8 @@ import { watchRequests } from '../../support/proxy-watch';
 import { ask } from '../../support/stream-fixture';
 
 const UPSERT_PLAN = 'mutation ($input: PlanInput!) { upsertPlan(input: $input) { id models } }';
-const SET_BLOCKED = 'mutation ($userId: ID!, $blocked: Boolean!) { setUserBlocked(userId: $userId, blocked: $blocked) { id } }';
+const SET_BLOCKED =
+  'mutation ($userId: ID!, $blocked: Boolean!) { setUserBlocked(userId: $userId, blocked: $blocked) { id } }';
 const SET_PLAN = 'mutation ($userId: ID!, $planId: ID!) { setUserPlan(userId: $userId, planId: $planId) { id } }';
 const DELETE_USER = 'mutation ($id: ID!) { deleteUser(id: $id) { deletedId } }';
 
@@ -32,20 +33,27 @@ export function virtualKeyCases(rig: LitellmRig): void {
     }
     return watch;
   };
-  const chatted = (model: string, ...users: TestUser[]) => async (): Promise<void> => {
-    for (const user of users) expect(await chat(user, model)).toBe('ChatReply');
-  };
+  const chatted =
+    (model: string, ...users: TestUser[]) =>
+    async (): Promise<void> => {
+      for (const user of users) expect(await chat(user, model)).toBe('ChatReply');
+    };
 
   it('is made on the first call, once for fifty calls at the same time on two servers, in the team of the plan', async () => {
     const second = await rig.startApp();
     try {
       const planId = await rig.plan(['test-chat']);
       const user = await rig.user(planId);
-      const calls = await Promise.all(Array.from({ length: 50 }, (_, index) => chat(user, 'test-chat', index % 2 ? second : rig.app)));
+      const calls = await Promise.all(
+        Array.from({ length: 50 }, (_, index) => chat(user, 'test-chat', index % 2 ? second : rig.app)),
+      );
       expect(calls).toEqual(Array(50).fill('ChatReply'));
       const { hash } = await rig.keyOf(user);
       const { body } = await rig.litellm.ask(`/key/info?key=${hash}`);
-      expect(body.info).toMatchObject({ metadata: { weir_user_id: user.id, weir_plan_id: planId }, models: ['all-team-models'] });
+      expect(body.info).toMatchObject({
+        metadata: { weir_user_id: user.id, weir_plan_id: planId },
+        models: ['all-team-models'],
+      });
       expect(body.info.key_alias).toContain(user.id);
       const { body: listed } = await rig.litellm.ask(`/key/list?team_id=${body.info.team_id}`);
       expect(listed.total_count).toBe(1);
@@ -87,7 +95,10 @@ export function virtualKeyCases(rig: LitellmRig): void {
     await chatted('test-chat', user)();
     const { secret } = await rig.keyOf(user);
     await operate(SET_PLAN, { userId: user.id, planId: await rig.plan(['test-small']) });
-    expect([await atProxy(secret, 'test-small'), await atProxy(secret, 'test-chat')]).toEqual([200, 'team_model_access_denied']);
+    expect([await atProxy(secret, 'test-small'), await atProxy(secret, 'test-chat')]).toEqual([
+      200,
+      'team_model_access_denied',
+    ]);
     expect([await chat(user, 'test-small'), await chat(user, 'test-chat')]).toEqual(['ChatReply', 'ModelNotAllowed']);
   });
 

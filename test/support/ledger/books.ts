@@ -6,7 +6,13 @@ import type { Tally } from './load';
 import { appendPrice } from '../prices';
 
 export interface Books {
-  sent: number; replies: number; replayed: number; upstreamCalls: number; rows: number; lostRows: number; corrections: number;
+  sent: number;
+  replies: number;
+  replayed: number;
+  upstreamCalls: number;
+  rows: number;
+  lostRows: number;
+  corrections: number;
   /** Replies, streams that had begun, and calls that the upstream saw, without a usage row. */
   lost: number;
   /** Calls with more than one row that is not a correction, and labels that the upstream saw more than once. */
@@ -20,7 +26,11 @@ export interface Books {
 /** An organisation with users, a price, and a budget of each scope that is far from spent. */
 export async function openBooks(db: Db, people: number): Promise<{ world: World; users: TestUser[] }> {
   const world = await createWorld(db);
-  const users = await Promise.all(Array.from({ length: people }, () => createUser(db, { organizationId: world.organizationId, planId: world.planId })));
+  const users = await Promise.all(
+    Array.from({ length: people }, () =>
+      createUser(db, { organizationId: world.organizationId, planId: world.planId }),
+    ),
+  );
   await appendPrice(db, { number: 1, model: 'test-chat', rates: { input: '0.0000031', output: '0.0000107' } });
   await db.query(
     `INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount) SELECT 'bud_' || t.subject, $1, t.scope, t.subject, 'MONTH', 1000
@@ -38,13 +48,22 @@ const leftIn = async (db: Db): Promise<number> => {
 };
 
 /** Waits until nothing runs any more, and compares what clients, the upstream and the database have seen. */
-export async function closeBooks(db: Db, provider: FakeProvider, tally: Tally, deadlineMs = SLOW_DEADLINE_MS): Promise<Books> {
+export async function closeBooks(
+  db: Db,
+  provider: FakeProvider,
+  tally: Tally,
+  deadlineMs = SLOW_DEADLINE_MS,
+): Promise<Books> {
   await waitFor(async () => (await leftIn(db)) === 0, { deadlineMs, what: 'every call to end' }).catch(() => {});
-  const rows = await db.query<{ id: string; label: string; status: string }>(`SELECT id, agent AS label, status FROM llm_usage WHERE kind = 'CALL'`);
+  const rows = await db.query<{ id: string; label: string; status: string }>(
+    `SELECT id, agent AS label, status FROM llm_usage WHERE kind = 'CALL'`,
+  );
   const corrections = await db.query<{ count: string }>(`SELECT count(*) FROM llm_usage WHERE kind = 'CORRECTION'`);
   const ids = new Set(rows.map(({ id }) => id));
   const labels = new Set(rows.map(({ label }) => label));
-  const seen = provider.requests.filter(({ path }) => path === '/v1/chat/completions').map(({ body }) => String(body.messages.at(-1).content));
+  const seen = provider.requests
+    .filter(({ path }) => path === '/v1/chat/completions')
+    .map(({ body }) => String(body.messages.at(-1).content));
   const known = [...tally.replies.values(), ...tally.started.values()];
   const wrong = await db.query(
     `SELECT p.budget_id FROM budget_periods AS p JOIN budgets AS b ON b.id = p.budget_id

@@ -2,10 +2,22 @@ import type { BudgetPeriod } from '../../../src/domain/budget';
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-/** The local date (YYYY-MM-DD) on which the period of a moment began, by ICU's time zones: another source than Postgres has. */
+/**
+ * The local date (YYYY-MM-DD) on which the period of a moment began, by ICU's time zones: another source than Postgres
+ * has.
+ */
 export function periodDate(period: BudgetPeriod, at: string | Date, zone: string): string {
   let format = formats.get(zone);
-  if (!format) formats.set(zone, (format = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' })));
+  if (!format)
+    formats.set(
+      zone,
+      (format = new Intl.DateTimeFormat('en-CA', {
+        timeZone: zone,
+        year: 'numeric',
+        month: '2-digit',
+        day: '2-digit',
+      })),
+    );
   const date = format.format(new Date(at));
   if (period === 'DAY') return date;
   if (period === 'MONTH') return `${date.slice(0, 7)}-01`;

@@ -37,9 +37,30 @@ export const newCall = ({ id = newId('call'), ...fields }: CallFields): NewCall 
   owner: fields.owner ?? 'test',
   deadlineMs: 600_000,
   question: fields.question
-    ? { ...fields.question, messages: [{ id: `${id}_question`, role: 'USER', content: 'a question', reasoning: null, parts: null, toolCalls: null, toolCallId: null, name: null }] }
+    ? {
+        ...fields.question,
+        messages: [
+          {
+            id: `${id}_question`,
+            role: 'USER',
+            content: 'a question',
+            reasoning: null,
+            parts: null,
+            toolCalls: null,
+            toolCallId: null,
+            name: null,
+          },
+        ],
+      }
     : null,
-  idempotency: fields.key ? { key: fields.key, inputHash: createHash('sha256').update(fields.input ?? 'input').digest('hex') } : null,
+  idempotency: fields.key
+    ? {
+        key: fields.key,
+        inputHash: createHash('sha256')
+          .update(fields.input ?? 'input')
+          .digest('hex'),
+      }
+    : null,
 });
 
 export interface EndFields {
@@ -83,14 +104,36 @@ export const endOf = (call: NewCall, fields: EndFields): Settlement => ({
   cachedTokens: null,
   rawUsage: null,
   priceNumber: null,
-  cost: fields.cost === null ? null : { total: fields.cost, input: fields.cost, cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0' },
+  cost:
+    fields.cost === null
+      ? null
+      : {
+          total: fields.cost,
+          input: fields.cost,
+          cacheRead: '0',
+          cacheWrite: '0',
+          output: '0',
+          reasoning: '0',
+          request: '0',
+        },
   proxyCost: null,
   latencyMs: 1,
   timeToFirstTokenMs: null,
   omittedMessages: 0,
   answer:
     call.question && fields.answer !== false
-      ? { id: `${call.id}_answer`, role: 'ASSISTANT', content: 'an answer', reasoning: null, parts: null, toolCalls: null, toolCallId: null, name: null, questionId: call.question.messages.at(-1)!.id, complete: true }
+      ? {
+          id: `${call.id}_answer`,
+          role: 'ASSISTANT',
+          content: 'an answer',
+          reasoning: null,
+          parts: null,
+          toolCalls: null,
+          toolCallId: null,
+          name: null,
+          questionId: call.question.messages.at(-1)!.id,
+          complete: true,
+        }
       : null,
   heldOn: fields.heldOn,
   idempotency: call.idempotency ? { key: call.idempotency.key, stored: fields.stored ?? null } : null,

@@ -1,11 +1,24 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { transformSync } from '@swc/core';
 
 const ROOT = path.join(__dirname, '..', '..', '..');
 
-/** A TypeScript program for processes that tests start. Compiled when the first user asks for it, into a temporary folder that goes away with the last one. */
+/**
+ * A TypeScript program for processes that tests start. Compiled when the first user asks for it, into a temporary
+ * folder that goes away with the last one.
+ */
 export class Program {
   private users = 0;
   private compiled: { file: string; folder: string } | null = null;
@@ -41,8 +54,15 @@ function compileProgram(entry: string, edit: (file: string, text: string) => str
     if (seen.has(file)) return;
     seen.add(file);
     const { code } = transformSync(edit(path.relative(ROOT, file), readFileSync(file, 'utf8')), {
-      filename: file, configFile: false, swcrc: false, module: { type: 'commonjs' },
-      jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true }, transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false } },
+      filename: file,
+      configFile: false,
+      swcrc: false,
+      module: { type: 'commonjs' },
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+      },
     });
     mkdirSync(path.dirname(target(file)), { recursive: true });
     writeFileSync(target(file), code);
@@ -53,6 +73,9 @@ function compileProgram(entry: string, edit: (file: string, text: string) => str
   };
   compile(entry);
   // What the program reads at its start: functions, views and tables.
-  cpSync(path.join(ROOT, 'src'), path.join(folder, 'src'), { recursive: true, filter: (from) => statSync(from).isDirectory() || from.endsWith('.sql') });
+  cpSync(path.join(ROOT, 'src'), path.join(folder, 'src'), {
+    recursive: true,
+    filter: (from) => statSync(from).isDirectory() || from.endsWith('.sql'),
+  });
   return { file: target(entry), folder };
 }

@@ -4,7 +4,10 @@ import { waitFor } from '../wait';
 import { GATE, installProof } from './proof-schema';
 import { Replica } from './replicas';
 
-/** A database of its own with replicas of its own, on which schedules run one after another. Who is killed is replaced; the others live on. */
+/**
+ * A database of its own with replicas of its own, on which schedules run one after another. Who is killed is replaced;
+ * the others live on.
+ */
 export class Lane {
   readonly replicas: Replica[] = [];
   private spare: Promise<Replica> | null = null;
@@ -37,16 +40,23 @@ export class Lane {
     await this.db.query('UPDATE proof.clock SET at = $1', [at]);
   }
 
-  /** At the n-th failpoint that the victim's transactions reach from now on: its backend dies, or waits for the gate. */
+  /**
+   * At the n-th failpoint that the victim's transactions reach from now on: its backend dies, or waits for the gate.
+   */
   async arm(victim: Replica, hit: number, action: 'TERMINATE' | 'WAIT'): Promise<void> {
     if (action === 'WAIT') await this.keeper.query(`SELECT pg_advisory_lock(${GATE}, ${GATE})`);
-    await this.db.query(`WITH counted AS (SELECT setval('proof.hits', 1, false)) INSERT INTO proof.failpoint SELECT $1, $2, $3 FROM counted`, [victim.name, hit, action]);
+    await this.db.query(
+      `WITH counted AS (SELECT setval('proof.hits', 1, false)) INSERT INTO proof.failpoint SELECT $1, $2, $3 FROM counted`,
+      [victim.name, hit, action],
+    );
   }
 
   /** Gives whether the failpoint was reached. */
   async disarm(): Promise<boolean> {
     await this.keeper.query('SELECT pg_advisory_unlock_all()');
-    const [row] = await this.db.query<{ reached: boolean } | undefined>('WITH armed AS (DELETE FROM proof.failpoint RETURNING hit) SELECT is_called AND last_value >= hit AS reached FROM proof.hits, armed');
+    const [row] = await this.db.query<{ reached: boolean } | undefined>(
+      'WITH armed AS (DELETE FROM proof.failpoint RETURNING hit) SELECT is_called AND last_value >= hit AS reached FROM proof.hits, armed',
+    );
     return row?.reached ?? false;
   }
 
@@ -65,7 +75,16 @@ export class Lane {
     const next = await this.spare!;
     this.spare = this.start();
     this.replicas[this.replicas.indexOf(victim)] = next;
-    await waitFor(async () => (await this.db.query('SELECT FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()', [victim.name])).length === 0, { what: 'the connections of a dead replica to end' });
+    await waitFor(
+      async () =>
+        (
+          await this.db.query(
+            'SELECT FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()',
+            [victim.name],
+          )
+        ).length === 0,
+      { what: 'the connections of a dead replica to end' },
+    );
   }
 
   async close(): Promise<void> {

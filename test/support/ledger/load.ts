@@ -22,7 +22,10 @@ const CHAT = `mutation ($input: ChatInput!) { chat(input: $input) { __typename .
 const AGAIN_MS = 100;
 const GIVE_UP_MS = 240_000;
 
-/** Clients of several servers: chats one after another, and streams. Those with an idempotency key ask again until they know. */
+/**
+ * Clients of several servers: chats one after another, and streams. Those with an idempotency key ask again until they
+ * know.
+ */
 export class Load {
   readonly tally: Tally = { sent: 0, replies: new Map(), started: new Map(), replayed: 0, retries: 0, refused: {} };
   private readonly random: Random;
@@ -49,7 +52,13 @@ export class Load {
     const label = this.label();
     const user = this.random.pick(this.users);
     const key = this.random.chance(0.6) ? label : null;
-    const input = { model: 'test-chat', agent: label, maxTokens: 100, messages: [{ role: 'USER', content: label }], ...(key ? { idempotencyKey: key } : {}) };
+    const input = {
+      model: 'test-chat',
+      agent: label,
+      maxTokens: 100,
+      messages: [{ role: 'USER', content: label }],
+      ...(key ? { idempotencyKey: key } : {}),
+    };
     const isKnown = await this.ask(url, user, label, input);
     if (isKnown) return;
     if (!key) return void (await sleep(AGAIN_MS));
@@ -65,17 +74,24 @@ export class Load {
     const client = connectWs(url, user.token);
     const gone = client.closed.then(() => {});
     try {
-      await Promise.all(Array.from({ length: count }, async () => {
-        const label = this.label();
-        const stream = client.chatStream({ model: 'test-chat', agent: label, maxTokens: 4_000, messages: [{ role: 'USER', content: label }] });
-        await Promise.race([stream.ended, gone]);
-        for (const event of stream.events) {
-          if (event.__typename === 'StreamStarted') this.tally.started.set(label, event.callId);
-          if (event.reply?.call) this.tally.replies.set(label, event.reply.call.id);
-          if (event.refusal) this.count(event.refusal.code);
-        }
-        if (!stream.events.some((event) => event.reply || event.refusal)) this.count('CUT');
-      }));
+      await Promise.all(
+        Array.from({ length: count }, async () => {
+          const label = this.label();
+          const stream = client.chatStream({
+            model: 'test-chat',
+            agent: label,
+            maxTokens: 4_000,
+            messages: [{ role: 'USER', content: label }],
+          });
+          await Promise.race([stream.ended, gone]);
+          for (const event of stream.events) {
+            if (event.__typename === 'StreamStarted') this.tally.started.set(label, event.callId);
+            if (event.reply?.call) this.tally.replies.set(label, event.reply.call.id);
+            if (event.refusal) this.count(event.refusal.code);
+          }
+          if (!stream.events.some((event) => event.reply || event.refusal)) this.count('CUT');
+        }),
+      );
     } finally {
       await client.close();
     }
@@ -100,7 +116,13 @@ export class Load {
   }
 
   /** Whether the client knows what became of it. */
-  private async ask(url: string, user: TestUser, label: string, input: Record<string, unknown>, signal?: AbortSignal): Promise<boolean> {
+  private async ask(
+    url: string,
+    user: TestUser,
+    label: string,
+    input: Record<string, unknown>,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
     try {
       const { data, errors } = await graphql(url, user.token, CHAT, { input }, { signal });
       const chat = data?.chat;

@@ -3,8 +3,22 @@ import type { BudgetPeriod, BudgetScope } from '../../../src/domain/budget';
 import { periodDate } from './calendar';
 import type { ModelCall } from './model';
 
-export interface Budget { id: string; scope: BudgetScope; subject: string; period: BudgetPeriod; limit: Decimal; zone: string; percents: number[] }
-export interface Period { key: string; budgetId: string; spent: Decimal; held: Decimal; overage: Decimal }
+export interface Budget {
+  id: string;
+  scope: BudgetScope;
+  subject: string;
+  period: BudgetPeriod;
+  limit: Decimal;
+  zone: string;
+  percents: number[];
+}
+export interface Period {
+  key: string;
+  budgetId: string;
+  spent: Decimal;
+  held: Decimal;
+  overage: Decimal;
+}
 
 const SCOPES: BudgetScope[] = ['ORGANIZATION', 'PROJECT', 'USER', 'API_TOKEN'];
 export const rowKey = (budgetId: string, startsOn: string): string => `${budgetId}|${startsOn}`;
@@ -15,19 +29,28 @@ const positive = (a: Decimal): Decimal => (a.isNegative ? Decimal.ZERO : a);
 export class ModelBudgets {
   private budgets = new Map<string, Budget>();
   readonly periods = new Map<string, Period>();
-  /** `budget|date|kind of period|percent` of every threshold that was reached: a budget whose period is changed has had its alerts. */
+  /**
+   * `budget|date|kind of period|percent` of every threshold that was reached: a budget whose period is changed has had
+   * its alerts.
+   */
   readonly alerts = new Set<string>();
 
   /** Those that apply to a call, in the order in which they are asked. */
   of(call: ModelCall): Budget[] {
     const subjects = [call.organization, call.project, call.user, call.token];
-    return [...this.budgets.values()].filter(({ subject }) => subjects.includes(subject)).sort((a, b) => SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope) || (a.id < b.id ? -1 : 1));
+    return [...this.budgets.values()]
+      .filter(({ subject }) => subjects.includes(subject))
+      .sort((a, b) => SCOPES.indexOf(a.scope) - SCOPES.indexOf(b.scope) || (a.id < b.id ? -1 : 1));
   }
 
   period(budget: Budget, at: string): Period {
     const key = rowKey(budget.id, periodDate(budget.period, at, budget.zone));
     let period = this.periods.get(key);
-    if (!period) this.periods.set(key, (period = { key, budgetId: budget.id, spent: Decimal.ZERO, held: Decimal.ZERO, overage: Decimal.ZERO }));
+    if (!period)
+      this.periods.set(
+        key,
+        (period = { key, budgetId: budget.id, spent: Decimal.ZERO, held: Decimal.ZERO, overage: Decimal.ZERO }),
+      );
     return period;
   }
 
@@ -41,12 +64,18 @@ export class ModelBudgets {
     return [...keys].map((key) => this.periods.get(key)).filter((period) => period !== undefined);
   }
 
-  /** Behind a change of spent (by so much) and held: what was used above the hold is overage as far as it exceeds the limit; a refund takes overage back first. */
+  /**
+   * Behind a change of spent (by so much) and held: what was used above the hold is overage as far as it exceeds the
+   * limit; a refund takes overage back first.
+   */
   book(booked: ReadonlyMap<Period, Decimal>, excess: ReadonlyMap<Period, Decimal>): void {
     for (const [period, spent] of booked) {
       const above = period.spent.plus(period.held).minus(this.budgets.get(period.budgetId)!.limit);
       if (spent.isNegative) period.overage = least(least(period.overage, period.spent), positive(above));
-      else period.overage = period.overage.plus(least(excess.get(period) ?? Decimal.ZERO, positive(above.minus(period.overage))));
+      else
+        period.overage = period.overage.plus(
+          least(excess.get(period) ?? Decimal.ZERO, positive(above.minus(period.overage))),
+        );
       if (spent.compare(Decimal.ZERO) > 0) this.alertOf(period);
     }
   }
@@ -62,8 +91,17 @@ export class ModelBudgets {
     }
   }
 
-  /** The rows of a budget made anew from what ran and was settled in the period of a day: those calls are booked there from now on. false: the day is of none of the times. */
-  fill(id: string, day: string, times: readonly string[], running: readonly ModelCall[], settled: readonly (ModelCall & { cost: Decimal })[]): boolean {
+  /**
+   * The rows of a budget made anew from what ran and was settled in the period of a day: those calls are booked there
+   * from now on. false: the day is of none of the times.
+   */
+  fill(
+    id: string,
+    day: string,
+    times: readonly string[],
+    running: readonly ModelCall[],
+    settled: readonly (ModelCall & { cost: Decimal })[],
+  ): boolean {
     const budget = this.budgets.get(id)!;
     const keyAt = (at: string): string => rowKey(id, periodDate(budget.period, at, budget.zone));
     for (const [key, { budgetId }] of this.periods) {
@@ -74,7 +112,8 @@ export class ModelBudgets {
     const at = times.find((time) => keyAt(time) === rowKey(id, day));
     if (!at) return false;
     const row = this.period(budget, at);
-    const isCurrent = (call: ModelCall): boolean => [call.organization, call.project, call.user, call.token].includes(budget.subject) && keyAt(call.at) === row.key;
+    const isCurrent = (call: ModelCall): boolean =>
+      [call.organization, call.project, call.user, call.token].includes(budget.subject) && keyAt(call.at) === row.key;
     for (const call of settled.filter(isCurrent)) {
       row.spent = row.spent.plus(call.cost);
       call.on.add(row.key);
@@ -94,6 +133,7 @@ export class ModelBudgets {
   private alertOf({ key, budgetId, spent }: Period): void {
     const { limit, percents, period } = this.budgets.get(budgetId)!;
     if (spent.compare(Decimal.ZERO) <= 0) return;
-    for (const percent of percents) if (spent.times(100).compare(limit.times(percent)) >= 0) this.alerts.add(`${key}|${period}|${percent}`);
+    for (const percent of percents)
+      if (spent.times(100).compare(limit.times(percent)) >= 0) this.alerts.add(`${key}|${period}|${percent}`);
   }
 }

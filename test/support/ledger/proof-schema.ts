@@ -1,13 +1,22 @@
 import type { Db } from '../../../src/database/pool';
 
 /** Tables whose changes are the steps of admission, settlement and correction. */
-const WATCHED = ['calls_in_flight', 'llm_usage', 'budget_periods', 'budget_alerts', 'idempotency_keys', 'messages', 'conversations', 'call_checkpoints'];
+const WATCHED = [
+  'calls_in_flight',
+  'llm_usage',
+  'budget_periods',
+  'budget_alerts',
+  'idempotency_keys',
+  'messages',
+  'conversations',
+  'call_checkpoints',
+];
 /** Of the advisory lock that a backend waits for at a failpoint. */
 export const GATE = 9;
 
 /**
- * Makes a test database one that proves: a clock of its own, a log of everything that the ledger's functions did, in an order that explains it,
- * the invariant checked at every commit, and failpoints between the functions' statements.
+ * Makes a test database one that proves: a clock of its own, a log of everything that the ledger's functions did, in an
+ * order that explains it, the invariant checked at every commit, and failpoints between the functions' statements.
  */
 export async function installProof(db: Db): Promise<void> {
   await db.query(CLOCK);
@@ -29,7 +38,8 @@ const CLOCK = `
   $$;
 `;
 
-// A transaction writes its entry behind all its locks and before it commits: of two that meet in any lock, the one that went first has the lower number.
+// A transaction writes its entry behind all its locks and before it commits: of two that meet in any lock, the one that
+// went first has the lower number.
 const LOG = `
   CREATE TABLE proof.log (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, organization_id text NOT NULL, kind text NOT NULL, at timestamptz NOT NULL, until timestamptz, input json, output json);
   ALTER FUNCTION weir.admit(json) RENAME TO admit_unwatched;
@@ -68,8 +78,8 @@ const LOG = `
   $$;
 `;
 
-// At the end of the transaction, for every change of a row. An edit of the limit, or a budget that is filled in, may leave more than the limit: that
-// much stays allowed, and may only become less.
+// At the end of the transaction, for every change of a row. An edit of the limit, or a budget that is filled in, may
+// leave more than the limit: that much stays allowed, and may only become less.
 const INVARIANT = `
   CREATE FUNCTION proof.check_period() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE
@@ -84,7 +94,8 @@ const INVARIANT = `
   CREATE CONSTRAINT TRIGGER check_period AFTER INSERT OR UPDATE ON budget_periods DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION proof.check_period();
 `;
 
-// Which one is reached is counted by a sequence, which a transaction that dies does not turn back: each failpoint works once.
+// Which one is reached is counted by a sequence, which a transaction that dies does not turn back: each failpoint works
+// once.
 const FAILPOINTS = `
   CREATE TABLE proof.failpoint (victim text NOT NULL, hit integer NOT NULL, action text NOT NULL);
   CREATE SEQUENCE proof.hits;

@@ -38,7 +38,11 @@ export class Replica {
 
   static async start(url: string, name: string): Promise<Replica> {
     const isBuilt = existsSync(BUILT);
-    const child = fork(isBuilt ? BUILT : program.use(), [url, name], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: { PATH: process.env.PATH } });
+    const child = fork(isBuilt ? BUILT : program.use(), [url, name], {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: { PATH: process.env.PATH },
+    });
     if (!isBuilt) child.once('exit', () => program.release());
     const replica = new Replica(name, child);
     await replica.reply(0);
@@ -74,7 +78,11 @@ export class Replica {
   private async ask(work: Command['work'], fault?: Command['fault']): Promise<Reply> {
     const nr = (this.last += 1);
     const reply = this.reply(nr);
-    if (!this.isDead) this.child.send({ nr, fault, work } satisfies Command, (error) => error && this.asked.get(nr)?.reject(new ReplicaDied(this.name)));
+    if (!this.isDead)
+      this.child.send(
+        { nr, fault, work } satisfies Command,
+        (error) => error && this.asked.get(nr)?.reject(new ReplicaDied(this.name)),
+      );
     const { failed } = await reply;
     if (failed) throw Object.assign(new Error(`${this.name}: ${failed.failed}`), { code: failed.code });
     return reply;

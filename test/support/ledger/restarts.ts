@@ -15,7 +15,12 @@ import { ServerSlot } from './server-process';
 
 /** FAST: what is open is rolled back, and the server ends in order. IMMEDIATE: it ends, and recovers when it starts. */
 export type Restart = 'FAST' | 'IMMEDIATE';
-export interface RestartOptions { restarts: readonly Restart[]; /** At each of two servers. */ streams: number; chats: number; seed: number }
+export interface RestartOptions {
+  restarts: readonly Restart[];
+  /** At each of two servers. */ streams: number;
+  chats: number;
+  seed: number;
+}
 
 const PASSWORD = 'weir';
 
@@ -27,7 +32,12 @@ class RestartablePostgres {
   private readonly front = net.createServer((inner) => this.accept(inner));
 
   async start(): Promise<void> {
-    this.running = await startPostgres({ folder: this.folder, password: PASSWORD, databases: [{ name: 'weir', password: PASSWORD }], settings: ['max_connections=200'] });
+    this.running = await startPostgres({
+      folder: this.folder,
+      password: PASSWORD,
+      databases: [{ name: 'weir', password: PASSWORD }],
+      settings: ['max_connections=200'],
+    });
     if (!this.front.listening) await once(this.front.listen(0, '127.0.0.1'), 'listening');
   }
 
@@ -54,19 +64,29 @@ class RestartablePostgres {
   private accept(inner: net.Socket): void {
     if (!this.running) return void inner.on('error', () => {}).destroy();
     const outer = net.connect(this.running.port, '127.0.0.1');
-    for (const [from, to] of [[inner, outer], [outer, inner]] as const) {
+    for (const [from, to] of [
+      [inner, outer],
+      [outer, inner],
+    ] as const) {
       this.sockets.add(from);
-      from.on('error', () => {}).on('close', () => {
-        this.sockets.delete(from);
-        to.destroy();
-      });
+      from
+        .on('error', () => {})
+        .on('close', () => {
+          this.sockets.delete(from);
+          to.destroy();
+        });
       from.pipe(to);
     }
   }
 }
 
 /** Two servers under load with chats and streams, whose Postgres is restarted again and again. */
-export async function restartRounds({ restarts, streams, chats, seed }: RestartOptions): Promise<Books & { restarts: number; refused: Record<string, number> }> {
+export async function restartRounds({
+  restarts,
+  streams,
+  chats,
+  seed,
+}: RestartOptions): Promise<Books & { restarts: number; refused: Record<string, number> }> {
   const postgres = new RestartablePostgres();
   const provider = await startProvider();
   const slots: ServerSlot[] = [];
@@ -77,7 +97,11 @@ export async function restartRounds({ restarts, streams, chats, seed }: RestartO
     const db = await openDatabase({ url: postgres.url, poolSize: 2 }, () => {});
     provider.always('test-chat', { pieces: PIECES, pieceMs: 10 });
     const { users } = await openBooks(db, 5);
-    slots.push(...[1, 2].map(() => new ServerSlot({ databaseUrl: postgres.url, upstreamUrl: provider.url, deadAfterMs: 30_000 })));
+    slots.push(
+      ...[1, 2].map(
+        () => new ServerSlot({ databaseUrl: postgres.url, upstreamUrl: provider.url, deadAfterMs: 30_000 }),
+      ),
+    );
     await Promise.all(slots.map((slot) => slot.start()));
     const urls = slots.map(({ url }) => url!);
     const load = new Load(users, () => urls, seed);
@@ -85,7 +109,10 @@ export async function restartRounds({ restarts, streams, chats, seed }: RestartO
     const until = async (work: () => Promise<void>): Promise<void> => {
       while (!isDone) await work();
     };
-    const work = urls.flatMap((url) => [until(() => load.streams(url, streams)), ...Array.from({ length: chats }, () => load.chats(url, () => isDone))]);
+    const work = urls.flatMap((url) => [
+      until(() => load.streams(url, streams)),
+      ...Array.from({ length: chats }, () => load.chats(url, () => isDone)),
+    ]);
     for (const how of restarts) {
       await busy(load, 4 * streams);
       await postgres.restart(how);
@@ -107,5 +134,8 @@ export async function restartRounds({ restarts, streams, chats, seed }: RestartO
 /** Until so many more calls were answered: all is well again, and much is under way. */
 async function busy(load: Load, replies: number): Promise<void> {
   const from = load.tally.replies.size;
-  await waitFor(() => load.tally.replies.size - from >= replies, { deadlineMs: SLOW_DEADLINE_MS, what: `${replies} replies` });
+  await waitFor(() => load.tally.replies.size - from >= replies, {
+    deadlineMs: SLOW_DEADLINE_MS,
+    what: `${replies} replies`,
+  });
 }

@@ -10,10 +10,27 @@ import { createOrganization, createPlan, createUser } from '../factories';
 import { waitFor } from '../wait';
 import { endOf, newCall, type CallFields, type EndFields } from './calls';
 
-export interface BudgetFields { scope?: BudgetScope; subjectId?: string; period?: BudgetPeriod; limit: string; zone?: string; fill?: boolean }
-export interface PeriodRow { startsOn: string; startsAt: string; spent: string; held: string; overage: string }
+export interface BudgetFields {
+  scope?: BudgetScope;
+  subjectId?: string;
+  period?: BudgetPeriod;
+  limit: string;
+  zone?: string;
+  fill?: boolean;
+}
+export interface PeriodRow {
+  startsOn: string;
+  startsAt: string;
+  spent: string;
+  held: string;
+  overage: string;
+}
 /** What an admitted call's settlement needs. */
-export interface Admitted { call: NewCall; occurredAt: string; heldOn: readonly { budgetId: string; startsOn: string }[] }
+export interface Admitted {
+  call: NewCall;
+  occurredAt: string;
+  heldOn: readonly { budgetId: string; startsOn: string }[];
+}
 
 /** An organisation, a project, a user and a token on a database, with two replicas of the call store. */
 export class Scene {
@@ -55,7 +72,14 @@ export class Scene {
   }
 
   call(hold: string | null, more: Partial<CallFields> = {}): NewCall {
-    return newCall({ organizationId: this.organizationId, userId: this.userId, tokenId: this.tokenId, projectId: this.projectId, hold, ...more });
+    return newCall({
+      organizationId: this.organizationId,
+      userId: this.userId,
+      tokenId: this.tokenId,
+      projectId: this.projectId,
+      hold,
+      ...more,
+    });
   }
 
   end({ call, occurredAt, heldOn }: Admitted, cost: string | null, more: Partial<EndFields> = {}): Settlement {
@@ -70,20 +94,40 @@ export class Scene {
     });
   }
 
-  async budget({ scope = 'USER', subjectId, period = 'MONTH', limit, zone = 'UTC', fill = true }: BudgetFields): Promise<string> {
+  async budget({
+    scope = 'USER',
+    subjectId,
+    period = 'MONTH',
+    limit,
+    zone = 'UTC',
+    fill = true,
+  }: BudgetFields): Promise<string> {
     const id = newId('budget');
-    const subject = subjectId ?? { ORGANIZATION: this.organizationId, PROJECT: this.projectId, USER: this.userId, API_TOKEN: this.tokenId }[scope];
+    const subject =
+      subjectId ??
+      { ORGANIZATION: this.organizationId, PROJECT: this.projectId, USER: this.userId, API_TOKEN: this.tokenId }[scope];
     await this.db.transaction(async (tx) => {
       await tx.query('SELECT weir.lock_budgets($1)', [this.organizationId]);
-      await tx.query('INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount, time_zone) VALUES ($1, $2, $3, $4, $5, $6, $7)', [id, this.organizationId, scope, subject, period, limit, zone]);
+      await tx.query(
+        'INSERT INTO budgets (id, organization_id, scope, subject_id, period, limit_amount, time_zone) VALUES ($1, $2, $3, $4, $5, $6, $7)',
+        [id, this.organizationId, scope, subject, period, limit, zone],
+      );
       if (fill) await tx.query('SELECT weir.fill_budgets($1, $2)', [this.organizationId, [id]]);
     });
     return id;
   }
 
   async periods(budgetId: string): Promise<PeriodRow[]> {
-    const rows = await this.db.query<PeriodRow>(`SELECT starts_on::text AS "startsOn", to_char(starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS "startsAt", spent, held, overage FROM budget_periods WHERE budget_id = $1 ORDER BY starts_on`, [budgetId]);
-    return rows.map((row) => ({ ...row, spent: canonicalDecimal(row.spent), held: canonicalDecimal(row.held), overage: canonicalDecimal(row.overage) }));
+    const rows = await this.db.query<PeriodRow>(
+      `SELECT starts_on::text AS "startsOn", to_char(starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS "startsAt", spent, held, overage FROM budget_periods WHERE budget_id = $1 ORDER BY starts_on`,
+      [budgetId],
+    );
+    return rows.map((row) => ({
+      ...row,
+      spent: canonicalDecimal(row.spent),
+      held: canonicalDecimal(row.held),
+      overage: canonicalDecimal(row.overage),
+    }));
   }
 
   /** Spent and held of the budget's only period. */
@@ -106,7 +150,10 @@ export class Scene {
 
   /** How many statements of the product that contain the text wait for a lock now. */
   async waiters(text: string): Promise<number> {
-    const [row] = await this.db.query<{ count: string }>(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`, [text]);
+    const [row] = await this.db.query<{ count: string }>(
+      `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`,
+      [text],
+    );
     return Number(row!.count);
   }
 

@@ -9,12 +9,23 @@ import { ReplicaDied, type Replica } from './replicas';
 import { checkSchedule } from './schedule-check';
 import { World } from './world';
 
-export interface Outcome { seed: number; faults: string[]; counts: Record<string, number> }
+export interface Outcome {
+  seed: number;
+  faults: string[];
+  counts: Record<string, number>;
+}
 /** An admitted call, as whoever ends it knows it. */
-interface Live { call: NewCall; occurredAt: string; heldOn: readonly HeldOn[] }
+interface Live {
+  call: NewCall;
+  occurredAt: string;
+  heldOn: readonly HeldOn[];
+}
 
 /** A connection that was cut; a budget that is being made at the moment: asked again, as the product does. */
-const mayPass = (error: unknown): boolean => /Connection terminated|terminating connection|57P01|55P03/.test(`${(error as Error).message} ${(error as { code?: string }).code}`);
+const mayPass = (error: unknown): boolean =>
+  /Connection terminated|terminating connection|57P01|55P03/.test(
+    `${(error as Error).message} ${(error as { code?: string }).code}`,
+  );
 const AGAIN_AFTER_MS = 5;
 const MOST_TRIES = 1_000;
 
@@ -31,13 +42,23 @@ export async function runSchedule(lane: Lane, seed: number): Promise<Outcome> {
 
 class Schedule {
   readonly faults: string[] = [];
-  readonly counts: Record<string, number> = { calls: 0, terminated: 0, killed: 0, killedInside: 0, unanswered: 0, recovered: 0 };
+  readonly counts: Record<string, number> = {
+    calls: 0,
+    terminated: 0,
+    killed: 0,
+    killedInside: 0,
+    unanswered: 0,
+    recovered: 0,
+  };
   private readonly random: Random;
   private readonly world: World;
   private readonly calls = new Map<string, NewCall>();
   private readonly replies = new Map<string, Admission | Failed>();
   private readonly live = new Map<string, Live>();
-  /** Ends that were sent to be settled, and those whose settlement was acknowledged: only these can be corrected for sure. */
+  /**
+   * Ends that were sent to be settled, and those whose settlement was acknowledged: only these can be corrected for
+   * sure.
+   */
   private readonly settled: Settlement[] = [];
   private readonly acknowledged: Settlement[] = [];
   private readonly keys: { user: string; key: string }[] = [];
@@ -70,12 +91,23 @@ class Schedule {
     return this.lane.replicas.slice(0, this.size);
   }
 
-  /** Some commands at once, at most one of their replicas or backends dies, and what is left of its calls is ended by the others, now or later. */
+  /**
+   * Some commands at once, at most one of their replicas or backends dies, and what is left of its calls is ended by
+   * the others, now or later.
+   */
   private async round(): Promise<void> {
     const { random, lane } = this;
     const victim = random.pick(this.replicas);
     // A new process costs more than all the rest of a schedule: one of them dies at most.
-    const fault = random.pick(['NONE', 'NONE', 'TERMINATE', 'TERMINATE', 'LOST', 'CUT', ...(this.mayKill ? (['BEFORE', 'ANSWERED', 'WAIT', 'WAIT'] as const) : [])] as const);
+    const fault = random.pick([
+      'NONE',
+      'NONE',
+      'TERMINATE',
+      'TERMINATE',
+      'LOST',
+      'CUT',
+      ...(this.mayKill ? (['BEFORE', 'ANSWERED', 'WAIT', 'WAIT'] as const) : []),
+    ] as const);
     const isArmed = fault === 'TERMINATE' || fault === 'WAIT';
     const atReplica = fault === 'NONE' || isArmed ? undefined : fault;
     if (fault === 'WAIT' || fault === 'BEFORE' || fault === 'ANSWERED') this.mayKill = false;
@@ -101,7 +133,9 @@ class Schedule {
     const { random } = this;
     const replica = random.chance(0.4) ? victim : random.pick(this.replicas);
     const mine = replica === victim ? fault : undefined;
-    switch (random.pick(['admit', 'admit', 'admit', 'settle', 'settle', 'twice', 'correct', 'edit', 'clock'] as const)) {
+    switch (
+      random.pick(['admit', 'admit', 'admit', 'settle', 'settle', 'twice', 'correct', 'edit', 'clock'] as const)
+    ) {
       case 'admit':
         return this.planAdmission(replica, mine);
       case 'settle':
@@ -109,8 +143,24 @@ class Schedule {
       case 'twice':
         return this.planSettlement([replica, random.chance(0.4) ? replica : random.pick(this.replicas)], mine);
       case 'correct': {
-        const ends = random.some(this.acknowledged, 3).map((end): Settlement => ({ ...end, status: 'COMPLETED', cost: { ...(end.cost ?? { input: '0', cacheRead: '0', cacheWrite: '0', output: '0', reasoning: '0', request: '0' }), total: random.amount(3) } }));
-        return ends.length ? () => this.ask(replica, (one, fault) => one.correct(ends, 'a later record', fault), mine) : async () => {};
+        const ends = random.some(this.acknowledged, 3).map((end): Settlement => ({
+          ...end,
+          status: 'COMPLETED',
+          cost: {
+            ...(end.cost ?? {
+              input: '0',
+              cacheRead: '0',
+              cacheWrite: '0',
+              output: '0',
+              reasoning: '0',
+              request: '0',
+            }),
+            total: random.amount(3),
+          },
+        }));
+        return ends.length
+          ? () => this.ask(replica, (one, fault) => one.correct(ends, 'a later record', fault), mine)
+          : async () => {};
       }
       case 'edit':
         return this.world.planEdit();
@@ -132,32 +182,48 @@ class Schedule {
   }
 
   private async admit(replica: Replica, calls: NewCall[], fault?: ReplicaFault): Promise<void> {
-    await this.ask(replica, async (one, first) => {
-      for (const [i, admission] of (await one.admit(calls, first)).entries()) {
-        const call = calls[i]!;
-        this.replies.set(call.id, admission);
-        if ('failed' in admission) {
-          if (!mayPass({ message: admission.failed, code: admission.code })) this.faults.push(`admission of ${call.id} failed: ${admission.code} ${admission.failed}`);
-        } else if (admission.kind === 'ADMITTED') this.live.set(call.id, { call, occurredAt: admission.occurredAt, heldOn: admission.heldOn });
-      }
-    }, fault);
+    await this.ask(
+      replica,
+      async (one, first) => {
+        for (const [i, admission] of (await one.admit(calls, first)).entries()) {
+          const call = calls[i]!;
+          this.replies.set(call.id, admission);
+          if ('failed' in admission) {
+            if (!mayPass({ message: admission.failed, code: admission.code }))
+              this.faults.push(`admission of ${call.id} failed: ${admission.code} ${admission.failed}`);
+          } else if (admission.kind === 'ADMITTED')
+            this.live.set(call.id, { call, occurredAt: admission.occurredAt, heldOn: admission.heldOn });
+        }
+      },
+      fault,
+    );
   }
 
   private makeCall(replica: Replica, twin?: NewCall): NewCall {
     const { random, world } = this;
     const user = twin ? world.users.find(({ id }) => id === twin.userId)! : random.pick(world.users);
     const isRepetition = this.keys.length > 0 && random.chance(0.15);
-    const { user: keyUser, key } = twin?.idempotency ? { user: user.id, key: twin.idempotency.key } : isRepetition ? random.pick(this.keys) : { user: user.id, key: random.chance(0.35) ? world.id('key') : null };
+    const { user: keyUser, key } = twin?.idempotency
+      ? { user: user.id, key: twin.idempotency.key }
+      : isRepetition
+        ? random.pick(this.keys)
+        : { user: user.id, key: random.chance(0.35) ? world.id('key') : null };
     const asker = world.users.find(({ id }) => id === keyUser)!;
     if (key && !twin && !isRepetition) this.keys.push({ user: keyUser, key });
     const call = newCall({
-      id: world.id('call'), organizationId: world.organizationId, userId: keyUser, owner: replica.name, key,
+      id: world.id('call'),
+      organizationId: world.organizationId,
+      userId: keyUser,
+      owner: replica.name,
+      key,
       tokenId: random.chance(0.8) ? random.pick(asker.tokens) : null,
       projectId: random.chance(0.7) ? random.pick(world.projects) : null,
       streamed: random.chance(0.5),
       hold: random.chance(0.06) ? null : random.chance(0.05) ? '0' : random.amount(3),
       input: random.chance(0.1) ? 'other input' : undefined,
-      question: random.chance(0.3) ? { conversationId: asker.conversationId, parentId: asker.head, branchIds: [] } : null,
+      question: random.chance(0.3)
+        ? { conversationId: asker.conversationId, parentId: asker.head, branchIds: [] }
+        : null,
     });
     if (call.question && random.chance(0.7)) asker.head = call.question.messages[0]!.id;
     this.calls.set(call.id, call);
@@ -174,15 +240,21 @@ class Schedule {
     const again = this.random.some(this.settled, this.random.chance(0.2) ? 1 : 0);
     this.settled.push(...ends);
     return async () => {
-      await Promise.all(replicas.map((replica, i) => this.settle(replica, [...ends, ...again], i === 0 ? fault : undefined)));
+      await Promise.all(
+        replicas.map((replica, i) => this.settle(replica, [...ends, ...again], i === 0 ? fault : undefined)),
+      );
     };
   }
 
   private async settle(replica: Replica, ends: Settlement[], fault?: ReplicaFault): Promise<void> {
-    await this.ask(replica, async (one, first) => {
-      await one.settle(ends, first);
-      this.acknowledged.push(...ends);
-    }, fault);
+    await this.ask(
+      replica,
+      async (one, first) => {
+        await one.settle(ends, first);
+        this.acknowledged.push(...ends);
+      },
+      fault,
+    );
   }
 
   private endOf({ call, occurredAt, heldOn }: Live, status?: Settlement['status']): Settlement {
@@ -191,16 +263,35 @@ class Schedule {
     const hold = call.hold === null ? null : Decimal.parse(call.hold);
     const part = random.pick(['0', '0.37', '0.9', '1', '1', '1.000000001', '1.8']);
     const cost = hold === null ? null : how === 'FAILED' ? '0' : hold.times(Decimal.parse(part)).toString();
-    return endOf(call, { occurredAt, heldOn, cost, status: how, stored: how === 'FAILED' ? undefined : { answer: call.id }, answer: how !== 'FAILED' });
+    return endOf(call, {
+      occurredAt,
+      heldOn,
+      cost,
+      status: how,
+      stored: how === 'FAILED' ? undefined : { answer: call.id },
+      answer: how !== 'FAILED',
+    });
   }
 
-  /** Ends what the dead have left; at the end of a schedule everything, so that the rest is told by what is still in flight. */
+  /**
+   * Ends what the dead have left; at the end of a schedule everything, so that the rest is told by what is still in
+   * flight.
+   */
   private async recover(everything: boolean): Promise<void> {
     const rows = await this.lane.db.query<{ id: string; at: string; budget_ids: string[]; days: string[] }>(
       'SELECT id, occurred_at::text AS at, budget_ids, budget_dates::text[] AS days FROM calls_in_flight WHERE organization_id = $1 AND ($2 OR owner = ANY($3)) ORDER BY id',
       [this.world.organizationId, everything, this.dead],
     );
-    const ends = rows.map((row) => this.endOf({ call: this.calls.get(row.id)!, occurredAt: row.at, heldOn: row.budget_ids.map((budgetId, i) => ({ budgetId, startsOn: row.days[i]! })) }, 'LOST'));
+    const ends = rows.map((row) =>
+      this.endOf(
+        {
+          call: this.calls.get(row.id)!,
+          occurredAt: row.at,
+          heldOn: row.budget_ids.map((budgetId, i) => ({ budgetId, startsOn: row.days[i]! })),
+        },
+        'LOST',
+      ),
+    );
     if (ends.length === 0) return;
     this.counts.recovered! += ends.length;
     for (const { id } of ends) this.live.delete(id);
@@ -209,8 +300,15 @@ class Schedule {
     await Promise.all(replicas.map((replica) => this.settle(replica, ends)));
   }
 
-  /** Asked of the one, and where only its connection dies, again, and of anybody, as a journal does. A replica that dies is noted. */
-  private async ask(replica: Replica, question: (replica: Replica, fault?: ReplicaFault) => Promise<unknown>, fault?: ReplicaFault): Promise<void> {
+  /**
+   * Asked of the one, and where only its connection dies, again, and of anybody, as a journal does. A replica that dies
+   * is noted.
+   */
+  private async ask(
+    replica: Replica,
+    question: (replica: Replica, fault?: ReplicaFault) => Promise<unknown>,
+    fault?: ReplicaFault,
+  ): Promise<void> {
     for (let tries = 0; ; tries += 1) {
       try {
         await question(replica, tries === 0 ? fault : undefined);

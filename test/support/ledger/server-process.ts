@@ -7,10 +7,16 @@ import { SLOW_DEADLINE_MS, waitFor } from '../wait';
 import { Program } from './compile';
 
 /** As `npm run build` made it, where this file is compiled itself, as in bench/dist; else from the sources of now. */
-const BUILT = __filename.endsWith('.js') ? path.join(__dirname, '..', '..', '..', '..', '..', 'dist', 'src', 'main.js') : null;
+const BUILT = __filename.endsWith('.js')
+  ? path.join(__dirname, '..', '..', '..', '..', '..', 'dist', 'src', 'main.js')
+  : null;
 const program = new Program(path.join(__dirname, '..', '..', '..', 'src', 'main.ts'));
 
-export interface ServerOptions { databaseUrl: string; upstreamUrl: string; /** Milliseconds without a renewal after which others take it for dead. */ deadAfterMs: number }
+export interface ServerOptions {
+  databaseUrl: string;
+  upstreamUrl: string;
+  /** Milliseconds without a renewal after which others take it for dead. */ deadAfterMs: number;
+}
 
 /** A place for a server: whoever is started there has the same WEIR_HOME as the one before, as after a crash. */
 export class ServerSlot {
@@ -32,14 +38,26 @@ export class ServerSlot {
     const child = spawn(process.execPath, [this.main], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
-        PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', DATABASE_URL: databaseUrl, LLM_BASE_URL: upstreamUrl, WEIR_HOME: this.home, WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
-        EXPLORER: 'false', OWNER_DEAD_AFTER_MS: String(deadAfterMs), SHUTDOWN_TIMEOUT_MS: '5000',
+        PATH: process.env.PATH,
+        NODE_ENV: 'test',
+        PORT: '0',
+        DATABASE_URL: databaseUrl,
+        LLM_BASE_URL: upstreamUrl,
+        WEIR_HOME: this.home,
+        WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
+        EXPLORER: 'false',
+        OWNER_DEAD_AFTER_MS: String(deadAfterMs),
+        SHUTDOWN_TIMEOUT_MS: '5000',
       },
     });
     this.child = child;
     this.output = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
-    const url = await waitFor(() => child.exitCode !== null || /"url":"([^"]+)"[^\n]*"msg":"serving"/.exec(this.output)?.[1], { deadlineMs: SLOW_DEADLINE_MS, what: 'a server to serve' });
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
+    const url = await waitFor(
+      () => child.exitCode !== null || /"url":"([^"]+)"[^\n]*"msg":"serving"/.exec(this.output)?.[1],
+      { deadlineMs: SLOW_DEADLINE_MS, what: 'a server to serve' },
+    );
     if (url === true) throw new Error(`the server ended:\n${this.output}`);
     this.url = url;
   }

@@ -8,15 +8,40 @@ import type { BookPlay } from './book-play';
 import type { TokenBuckets } from '../../../src/domain/money';
 
 interface Row {
-  id: string; kind: string; sign: number; call_id: string; correction: number; organization_id: string; occurred_at: Date; day: string; model: string; served_model: string; deployment: string | null; service_tier: string | null;
-  usage_source: string; book_number: string; cost: string | null; late: boolean; settled_at: Date;
-  uncached_prompt_tokens: number; cache_read_tokens: number; cache_write_tokens: number; cache_write_one_hour_tokens: number; output_tokens: number; reasoning_tokens: number;
+  id: string;
+  kind: string;
+  sign: number;
+  call_id: string;
+  correction: number;
+  organization_id: string;
+  occurred_at: Date;
+  day: string;
+  model: string;
+  served_model: string;
+  deployment: string | null;
+  service_tier: string | null;
+  usage_source: string;
+  book_number: string;
+  cost: string | null;
+  late: boolean;
+  settled_at: Date;
+  uncached_prompt_tokens: number;
+  cache_read_tokens: number;
+  cache_write_tokens: number;
+  cache_write_one_hour_tokens: number;
+  output_tokens: number;
+  reasoning_tokens: number;
 }
-interface Entry { id: string; book: string; cost: string; priced_calls: string }
+interface Entry {
+  id: string;
+  book: string;
+  cost: string;
+  priced_calls: string;
+}
 
 /**
- * What a row costs by every book, worked out again from its tokens and the records themselves: never by an older book than the one that it
- * was booked by. Faults are texts.
+ * What a row costs by every book, worked out again from its tokens and the records themselves: never by an older book
+ * than the one that it was booked by. Faults are texts.
  */
 export class BookCheck {
   readonly faults: string[] = [];
@@ -46,11 +71,30 @@ export class BookCheck {
   private entries = 0;
 
   private async read(): Promise<void> {
-    const records = await this.db.query<{ number: string; model: string; deployment: string | null; organization_id: string | null; source: PriceSource; effective_from: Date; effective_to: Date | null; recorded_at: Date; service_tier: string | null; rates: Rates }>('SELECT * FROM model_prices ORDER BY number');
+    const records = await this.db.query<{
+      number: string;
+      model: string;
+      deployment: string | null;
+      organization_id: string | null;
+      source: PriceSource;
+      effective_from: Date;
+      effective_to: Date | null;
+      recorded_at: Date;
+      service_tier: string | null;
+      rates: Rates;
+    }>('SELECT * FROM model_prices ORDER BY number');
     for (const row of records) {
       const record: PriceRecord = {
-        number: Number(row.number), model: row.model, deployment: row.deployment, organizationId: row.organization_id, source: row.source, effectiveFrom: row.effective_from, effectiveTo: row.effective_to, recordedAt: row.recorded_at,
-        serviceTier: row.service_tier, rates: row.rates,
+        number: Number(row.number),
+        model: row.model,
+        deployment: row.deployment,
+        organizationId: row.organization_id,
+        source: row.source,
+        effectiveFrom: row.effective_from,
+        effectiveTo: row.effective_to,
+        recordedAt: row.recorded_at,
+        serviceTier: row.service_tier,
+        rates: row.rates,
       };
       this.byModel.set(row.model, [...(this.byModel.get(row.model) ?? []), record]);
     }
@@ -63,7 +107,11 @@ export class BookCheck {
 
   private record(row: Row, model: string, deployment: string | null, book: number): PriceRecord | null {
     const records = (this.byModel.get(model) ?? []).filter((record) => record.number <= book);
-    return pickRecord(records, { deployment, organizationId: row.organization_id, serviceTier: row.service_tier }, row.occurred_at.getTime());
+    return pickRecord(
+      records,
+      { deployment, organizationId: row.organization_id, serviceTier: row.service_tier },
+      row.occurred_at.getTime(),
+    );
   }
 
   /** null: no price. */
@@ -77,19 +125,26 @@ export class BookCheck {
   private work(row: Row, book: number): string | null {
     const record = this.record(row, row.served_model, row.deployment, book);
     if (record) return signed(row, priced(row, record.rates));
-    // Without a price of its own: what it was booked at, which a call on a budget takes from the model that was asked for.
+    // Without a price of its own: what it was booked at, which a call on a budget takes from the model that was asked
+    // for.
     if (row.kind === 'REVERSAL') {
-      const stood = this.byCall.get(row.call_id)!.find((other) => other.kind !== 'REVERSAL' && other.correction === row.correction - 1)!;
+      const stood = this.byCall
+        .get(row.call_id)!
+        .find((other) => other.kind !== 'REVERSAL' && other.correction === row.correction - 1)!;
       const cost = this.expected(stood, Number(row.book_number));
       return cost === null ? null : signed(row, cost);
     }
-    const asked = this.play.told.get(row.call_id)?.held ? this.record(row, row.model, null, Number(row.book_number)) : null;
+    const asked = this.play.told.get(row.call_id)?.held
+      ? this.record(row, row.model, null, Number(row.book_number))
+      : null;
     return asked ? priced(row, asked.rates) : null;
   }
 
   /** Booked and adjusting entries of each row, for every book. */
   private async checkRows(): Promise<void> {
-    const entries = await this.db.query<Entry>('SELECT id, book, cost, priced_calls FROM weir.price_entries ORDER BY book');
+    const entries = await this.db.query<Entry>(
+      'SELECT id, book, cost, priced_calls FROM weir.price_entries ORDER BY book',
+    );
     this.entries = entries.length;
     const byRow = new Map<string, Entry[]>();
     for (const entry of entries) byRow.set(entry.id, [...(byRow.get(entry.id) ?? []), entry]);
@@ -105,7 +160,10 @@ export class BookCheck {
         }
         const expected = this.expected(row, number);
         const found = isPriced ? cost.toString() : null;
-        if (found !== expected) this.faults.push(`row ${row.id} (${row.kind}, booked by ${row.book_number}) by book ${number}: ${found} instead of ${expected}`);
+        if (found !== expected)
+          this.faults.push(
+            `row ${row.id} (${row.kind}, booked by ${row.book_number}) by book ${number}: ${found} instead of ${expected}`,
+          );
       }
     }
   }
@@ -119,8 +177,10 @@ export class BookCheck {
     const rows = new Map(this.rows.map((row) => [row.id, row]));
     for (const { id, number, cost, sum } of found) {
       const expected = this.expected(rows.get(id)!, Number(number));
-      if ((cost === null ? null : canonicalDecimal(cost)) !== expected) this.faults.push(`single row ${id} as of book ${number}: ${cost} instead of ${expected}`);
-      if ((sum === null ? null : canonicalDecimal(sum)) !== expected) this.faults.push(`parts of row ${id} as of book ${number}: ${sum} instead of ${expected}`);
+      if ((cost === null ? null : canonicalDecimal(cost)) !== expected)
+        this.faults.push(`single row ${id} as of book ${number}: ${cost} instead of ${expected}`);
+      if ((sum === null ? null : canonicalDecimal(sum)) !== expected)
+        this.faults.push(`parts of row ${id} as of book ${number}: ${sum} instead of ${expected}`);
     }
   }
 
@@ -134,7 +194,9 @@ export class BookCheck {
        SELECT r.number, concat_ws(' ', e.organization_id, e.model, e.day) AS key, sum(e.cost) AS cost FROM entries AS e JOIN model_prices AS r ON e.entry_at <= r.recorded_at GROUP BY r.number, 2`,
     );
     const found = new Map(cells.map((cell) => [`${cell.number} ${cell.key}`, canonicalDecimal(cell.cost)]));
-    const recordedAt = new Map([...this.byModel.values()].flat().map((record) => [record.number, record.recordedAt.getTime()]));
+    const recordedAt = new Map(
+      [...this.byModel.values()].flat().map((record) => [record.number, record.recordedAt.getTime()]),
+    );
     for (const number of this.numbers.slice(1)) {
       const sums = new Map<string, Decimal>();
       for (const row of this.rows) {
@@ -144,14 +206,18 @@ export class BookCheck {
       }
       for (const [key, sum] of sums) {
         const cell = found.get(`${number} ${key}`);
-        if (cell !== sum.toString()) this.faults.push(`cell ${key} as of book ${number}: ${cell} instead of ${sum.toString()}`);
+        if (cell !== sum.toString())
+          this.faults.push(`cell ${key} as of book ${number}: ${cell} instead of ${sum.toString()}`);
       }
     }
   }
 
   /** Every cube and every measure: what is folded and what is not are all entries, no more and no less. */
   private async checkCubes(): Promise<void> {
-    const measures = 'calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram'.split(', ');
+    const measures =
+      'calls, failed_calls, prompt_tokens, cache_read_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, priced_calls, unpriced_calls, latency_count, latency_ms, latency_histogram, first_token_count, first_token_ms, first_token_histogram'.split(
+        ', ',
+      );
     const cubes: [string, string, string][] = [
       ['usage_daily', 'organization_id, day, model, provider, upstream, scenario, status, entry_at', 'day'],
       ['usage_daily_by_project', 'organization_id, day, project_id, model, entry_at', 'day'],
@@ -160,15 +226,23 @@ export class BookCheck {
       ['usage_quarter_hourly', 'organization_id, at, model, entry_at', 'quarter AS at'],
     ];
     for (const [cube, keys, time] of cubes) {
-      const from = keys.split(', ').map((key) => (key === 'at' ? time : key)).join(', ');
+      const from = keys
+        .split(', ')
+        .map((key) => (key === 'at' ? time : key))
+        .join(', ');
       const sums = measures.map((name) => `sum(${name}) AS ${name}`).join(', ');
       const all = (source: string): string => `SELECT ${keys}, ${sums} FROM (${source}) AS e GROUP BY ${keys}`;
-      const raw = (rows: string, changes: string): string => `SELECT ${from}, ${measures.join(', ')} FROM weir.row_entries ${rows} UNION ALL SELECT ${from}, ${measures.join(', ')} FROM weir.price_entries ${changes}`;
+      const raw = (rows: string, changes: string): string =>
+        `SELECT ${from}, ${measures.join(', ')} FROM weir.row_entries ${rows} UNION ALL SELECT ${from}, ${measures.join(', ')} FROM weir.price_entries ${changes}`;
       const whole = all(raw('', ''));
-      const folded = all(`SELECT ${keys}, ${measures.join(', ')} FROM ${cube} UNION ALL ${raw('WHERE batch_id IN (SELECT id FROM usage_batches)', 'WHERE occurred_at >= folded_before')}`);
+      const folded = all(
+        `SELECT ${keys}, ${measures.join(', ')} FROM ${cube} UNION ALL ${raw('WHERE batch_id IN (SELECT id FROM usage_batches)', 'WHERE occurred_at >= folded_before')}`,
+      );
       // A price change that makes no difference in a cell leaves a row of zeros, or none.
       const counts = `(calls <> 0 OR cost <> 0 OR priced_calls <> 0 OR prompt_tokens <> 0 OR latency_ms <> 0)`;
-      const [row] = await this.db.query<{ differ: string }>(`WITH whole AS (${whole}), folded AS (${folded}) SELECT count(*) AS differ FROM ((SELECT * FROM whole EXCEPT SELECT * FROM folded) UNION ALL (SELECT * FROM folded EXCEPT SELECT * FROM whole)) AS d WHERE ${counts}`);
+      const [row] = await this.db.query<{ differ: string }>(
+        `WITH whole AS (${whole}), folded AS (${folded}) SELECT count(*) AS differ FROM ((SELECT * FROM whole EXCEPT SELECT * FROM folded) UNION ALL (SELECT * FROM folded EXCEPT SELECT * FROM whole)) AS d WHERE ${counts}`,
+      );
       if (row!.differ !== '0') this.faults.push(`${cube}: ${row!.differ} cells differ from the entries`);
     }
   }
@@ -183,26 +257,47 @@ export class BookCheck {
         const [before, after] = [this.expected(row, number - 1), this.expected(row, number)];
         if (before === after) continue;
         const sum = sums.get(row.organization_id) ?? { calls: 0, priced: 0, before: Decimal.ZERO, after: Decimal.ZERO };
-        sums.set(row.organization_id, { calls: sum.calls + row.sign, priced: sum.priced + (before === null ? 0 : row.sign), before: sum.before.plus(Decimal.parse(before ?? '0')), after: sum.after.plus(Decimal.parse(after!)) });
+        sums.set(row.organization_id, {
+          calls: sum.calls + row.sign,
+          priced: sum.priced + (before === null ? 0 : row.sign),
+          before: sum.before.plus(Decimal.parse(before ?? '0')),
+          after: sum.after.plus(Decimal.parse(after!)),
+        });
       }
-      const expected = [...sums].filter(([, sum]) => sum.calls !== 0 || sum.before.compare(sum.after) !== 0)
-        .map(([id, sum]) => `${id} ${sum.calls} ${sum.calls > 0 && sum.priced === 0 ? null : sum.before.toString()} ${sum.after.toString()}`).sort();
+      const expected = [...sums]
+        .filter(([, sum]) => sum.calls !== 0 || sum.before.compare(sum.after) !== 0)
+        .map(
+          ([id, sum]) =>
+            `${id} ${sum.calls} ${sum.calls > 0 && sum.priced === 0 ? null : sum.before.toString()} ${sum.after.toString()}`,
+        )
+        .sort();
       for (const said of dry ? [result, dry] : [result]) {
-        const told = said.byOrganization.map((one) => `${one.organizationId} ${one.affectedCalls} ${one.costBefore} ${one.costAfter}`).sort();
-        if (JSON.stringify(told) !== JSON.stringify(expected)) this.faults.push(`change ${number} (${said.dryRun ? 'dry run' : 'real'}) said ${JSON.stringify(told)} instead of ${JSON.stringify(expected)}`);
-        if (said.affectedCalls !== [...sums.values()].reduce((calls, sum) => calls + sum.calls, 0)) this.faults.push(`change ${number} said ${said.affectedCalls} calls in all`);
+        const told = said.byOrganization
+          .map((one) => `${one.organizationId} ${one.affectedCalls} ${one.costBefore} ${one.costAfter}`)
+          .sort();
+        if (JSON.stringify(told) !== JSON.stringify(expected))
+          this.faults.push(
+            `change ${number} (${said.dryRun ? 'dry run' : 'real'}) said ${JSON.stringify(told)} instead of ${JSON.stringify(expected)}`,
+          );
+        if (said.affectedCalls !== [...sums.values()].reduce((calls, sum) => calls + sum.calls, 0))
+          this.faults.push(`change ${number} said ${said.affectedCalls} calls in all`);
       }
     }
   }
 }
 
-const signed = (row: Row, cost: string): string => (row.sign === -1 ? Decimal.ZERO.minus(Decimal.parse(cost)).toString() : cost);
+const signed = (row: Row, cost: string): string =>
+  row.sign === -1 ? Decimal.ZERO.minus(Decimal.parse(cost)).toString() : cost;
 
 function priced(row: Row, rates: Rates): string {
   if (row.usage_source === 'NONE') return '0';
   const tokens: TokenBuckets = {
-    uncachedPrompt: Math.abs(row.uncached_prompt_tokens), cacheRead: Math.abs(row.cache_read_tokens), cacheWrite: Math.abs(row.cache_write_tokens), cacheWriteOneHour: Math.abs(row.cache_write_one_hour_tokens),
-    output: Math.abs(row.output_tokens), reasoning: Math.abs(row.reasoning_tokens),
+    uncachedPrompt: Math.abs(row.uncached_prompt_tokens),
+    cacheRead: Math.abs(row.cache_read_tokens),
+    cacheWrite: Math.abs(row.cache_write_tokens),
+    cacheWriteOneHour: Math.abs(row.cache_write_one_hour_tokens),
+    output: Math.abs(row.output_tokens),
+    reasoning: Math.abs(row.reasoning_tokens),
   };
   return priceCall(tokens, rates).total;
 }

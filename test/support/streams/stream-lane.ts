@@ -25,7 +25,11 @@ export interface LaneOptions {
 }
 
 /** A text in a source file, and what stands there instead. */
-export interface Mistake { file: string; remedy: string; mistake: string }
+export interface Mistake {
+  file: string;
+  remedy: string;
+  mistake: string;
+}
 
 function programWith(mistake: Mistake | undefined): Program {
   return new Program(MAIN, (file, text) => {
@@ -72,7 +76,10 @@ class ReplicaSlot {
   }
 }
 
-/** Replicas that are processes of their own, with an upstream and a database, and networks between them and their viewers. */
+/**
+ * Replicas that are processes of their own, with an upstream and a database, and networks between them and their
+ * viewers.
+ */
 export class StreamLane {
   private readonly doors = Array.from({ length: NETWORKS }, () => new Set<Door>());
   private readonly away = new Set<number>();
@@ -91,10 +98,16 @@ export class StreamLane {
     const models = Array.from({ length: streams }, (_, index) => `s-${index}`);
     const provider = await startProvider({ models: models.map((id) => ({ id })) });
     const { users } = await openBooks(database.db, 3);
-    for (const [index, model] of models.entries()) await appendPrice(database.db, { number: index + 2, model, rates: { input: '0.0000031', output: '0.0000107' } });
+    for (const [index, model] of models.entries())
+      await appendPrice(database.db, { number: index + 2, model, rates: { input: '0.0000031', output: '0.0000107' } });
     const common = {
-      DATABASE_URL: database.url, LLM_BASE_URL: provider.url, WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'), EXPLORER: 'false',
-      OWNER_DEAD_AFTER_MS: String(DEAD_AFTER_MS), STREAM_GRACE_MS: String(GRACE_MS), ...env,
+      DATABASE_URL: database.url,
+      LLM_BASE_URL: provider.url,
+      WEIR_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),
+      EXPLORER: 'false',
+      OWNER_DEAD_AFTER_MS: String(DEAD_AFTER_MS),
+      STREAM_GRACE_MS: String(GRACE_MS),
+      ...env,
     };
     const program = programWith(mistake);
     const compiled = program.use();
@@ -129,7 +142,10 @@ export class StreamLane {
 
   /** The address of a replica that serves. `prefer` is taken when it does. */
   async address(prefer: number): Promise<string> {
-    return waitFor(() => this.slots[prefer]!.url ?? this.slots.find(({ url }) => url !== null)?.url, { deadlineMs: SLOW_DEADLINE_MS, what: 'a replica that serves' });
+    return waitFor(() => this.slots[prefer]!.url ?? this.slots.find(({ url }) => url !== null)?.url, {
+      deadlineMs: SLOW_DEADLINE_MS,
+      what: 'a replica that serves',
+    });
   }
 
   async door(network: number, prefer: number): Promise<Door> {

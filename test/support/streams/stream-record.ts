@@ -3,20 +3,25 @@ import { isTerminal, type StreamEvent } from '../ws-client';
 import type { StreamPlan } from './stream-plan';
 
 type Kind = 'TextDelta' | 'ReasoningDelta' | 'ToolCallDelta';
-const kindOf = (piece: Piece): Kind => (typeof piece === 'string' ? 'TextDelta' : 'reasoning' in piece ? 'ReasoningDelta' : 'ToolCallDelta');
+const kindOf = (piece: Piece): Kind =>
+  typeof piece === 'string' ? 'TextDelta' : 'reasoning' in piece ? 'ReasoningDelta' : 'ToolCallDelta';
 const contentOf = (piece: Piece): string => {
   if (typeof piece === 'string') return piece;
   return 'reasoning' in piece ? piece.reasoning : 'toolCall' in piece ? (piece.toolCall.arguments ?? '') : '';
 };
 const textOfEvent = (event: StreamEvent): string => event.text ?? event.reasoning ?? event.arguments;
-const quoted = (text: string): string => JSON.stringify(text.length > 120 ? `${text.slice(0, 60)} … ${text.slice(-60)}` : text);
+const quoted = (text: string): string =>
+  JSON.stringify(text.length > 120 ? `${text.slice(0, 60)} … ${text.slice(-60)}` : text);
 
 /** What all viewers of one stream have seen of it, held against what the upstream was told to say. */
 export class StreamRecord {
   streamId: string | null = null;
   readonly callIds = new Set<string>();
   /** One for each viewer that saw the end, and for each time that one read it again. */
-  readonly ends: { event: StreamEvent; /** Characters of the answer that this viewer had got. */ characters: number }[] = [];
+  readonly ends: {
+    event: StreamEvent;
+    /** Characters of the answer that this viewer had got. */ characters: number;
+  }[] = [];
   readonly faults: string[] = [];
   /** The highest number of a piece that any viewer has seen. */
   lastSeq = 0;
@@ -35,7 +40,11 @@ export class StreamRecord {
 
   /** Of the pieces with these numbers. */
   pieces(fromSeq: number, seq: number, kind: Kind | null): string {
-    return this.plan.answer.pieces.slice(Math.max(0, this.indexOf(fromSeq)), Math.max(0, this.indexOf(seq) + 1)).filter((piece) => kind === null || kindOf(piece) === kind).map(contentOf).join('');
+    return this.plan.answer.pieces
+      .slice(Math.max(0, this.indexOf(fromSeq)), Math.max(0, this.indexOf(seq) + 1))
+      .filter((piece) => kind === null || kindOf(piece) === kind)
+      .map(contentOf)
+      .join('');
   }
 
   /** Number 1 is StreamStarted; StreamProgress has numbers between those of the pieces. */
@@ -56,7 +65,11 @@ export class ViewerChain {
     public seq: number,
   ) {
     const length = (kind: Kind): number => record.pieces(0, seq, kind).length;
-    this.characters = { TextDelta: length('TextDelta'), ReasoningDelta: length('ReasoningDelta'), ToolCallDelta: length('ToolCallDelta') };
+    this.characters = {
+      TextDelta: length('TextDelta'),
+      ReasoningDelta: length('ReasoningDelta'),
+      ToolCallDelta: length('ToolCallDelta'),
+    };
   }
 
   add(event: StreamEvent): void {
@@ -75,7 +88,8 @@ export class ViewerChain {
   private started({ seq, streamId, callId, model }: StreamEvent): void {
     const { record } = this;
     if (seq !== 1) record.fault(`StreamStarted has number ${seq}`);
-    if (record.streamId !== null && record.streamId !== streamId) record.fault(`two streams: ${record.streamId} and ${streamId}`);
+    if (record.streamId !== null && record.streamId !== streamId)
+      record.fault(`two streams: ${record.streamId} and ${streamId}`);
     if (model !== record.plan.label) record.fault(`of the model ${model}`);
     record.streamId = streamId;
     record.callIds.add(callId);
@@ -87,8 +101,11 @@ export class ViewerChain {
     const { fromSeq, seq } = event;
     const text = textOfEvent(event);
     const isPiece = record.indexOf(seq) < record.plan.answer.pieces.length;
-    const expected = isPiece ? record.pieces(fromSeq, seq, null) : record.said(kind).slice(this.characters[kind], this.characters[kind] + text.length);
-    if (text !== expected) record.fault(`${kind} ${fromSeq}-${seq} is ${quoted(text)}, the upstream said ${quoted(expected)}`);
+    const expected = isPiece
+      ? record.pieces(fromSeq, seq, null)
+      : record.said(kind).slice(this.characters[kind], this.characters[kind] + text.length);
+    if (text !== expected)
+      record.fault(`${kind} ${fromSeq}-${seq} is ${quoted(text)}, the upstream said ${quoted(expected)}`);
     this.characters[kind] += text.length;
   }
 }

@@ -2,10 +2,22 @@ import { StreamLane, type Mistake } from './stream-lane';
 import { STREAMS_PER_SCHEDULE } from './stream-plan';
 import { runSchedule, type Outcome } from './stream-schedule';
 
-export interface SchedulesOptions { schedules: number; seed: number; replicas: number; env?: Record<string, string>; /** Nobody dies then, and it ends with the first schedule that finds it. */ mistake?: Mistake }
+export interface SchedulesOptions {
+  schedules: number;
+  seed: number;
+  replicas: number;
+  env?: Record<string, string>;
+  /** Nobody dies then, and it ends with the first schedule that finds it. */ mistake?: Mistake;
+}
 
 /** Schedules of consecutive seeds, one after another, on the same processes. */
-export async function runSchedules({ schedules, seed, replicas, env, mistake }: SchedulesOptions): Promise<{ counts: Record<string, number>; failed: Pick<Outcome, 'seed' | 'faults'>[] }> {
+export async function runSchedules({
+  schedules,
+  seed,
+  replicas,
+  env,
+  mistake,
+}: SchedulesOptions): Promise<{ counts: Record<string, number>; failed: Pick<Outcome, 'seed' | 'faults'>[] }> {
   const lane = await StreamLane.open({ replicas, streams: schedules * STREAMS_PER_SCHEDULE, env, mistake });
   const counts: Record<string, number> = {};
   const failed: Pick<Outcome, 'seed' | 'faults'>[] = [];

@@ -6,7 +6,12 @@ import type { Move, ViewerPlan } from './stream-plan';
 import { ViewerChain, type StreamRecord } from './stream-record';
 
 /** A TCP relay between a viewer and a replica: for one connection. */
-export interface Door { readonly url: string; cut(): void; freeze(): void; close(): Promise<void> }
+export interface Door {
+  readonly url: string;
+  cut(): void;
+  freeze(): void;
+  close(): Promise<void>;
+}
 export interface WatcherDeps {
   record: StreamRecord;
   plan: ViewerPlan;
@@ -17,13 +22,24 @@ export interface WatcherDeps {
   mayForget(): boolean;
 }
 
-const START_STREAM = CHAT_STREAM.replace('... on ToolCallDelta', '... on StreamProgress { completionTokens }\n    ... on ToolCallDelta');
-const RESUME_STREAM = START_STREAM.replace('subscription ChatStream($input: ChatInput!)', 'subscription ResumeStream($streamId: ID!, $afterSeq: Int!)').replace('chatStream(input: $input)', 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)');
-/** Between two tries, and until a viewer gives up: longer than a process takes to start on a busy machine. Milliseconds. */
+const START_STREAM = CHAT_STREAM.replace(
+  '... on ToolCallDelta',
+  '... on StreamProgress { completionTokens }\n    ... on ToolCallDelta',
+);
+const RESUME_STREAM = START_STREAM.replace(
+  'subscription ChatStream($input: ChatInput!)',
+  'subscription ResumeStream($streamId: ID!, $afterSeq: Int!)',
+).replace('chatStream(input: $input)', 'resumeStream(streamId: $streamId, afterSeq: $afterSeq)');
+/**
+ * Between two tries, and until a viewer gives up: longer than a process takes to start on a busy machine. Milliseconds.
+ */
 const AGAIN_MS = 40;
 const GIVE_UP_MS = 100_000;
 
-/** One who wants to read a whole stream, and comes back after whatever happens: with `resumeStream` where it knows the stream, with the same key where it does not. */
+/**
+ * One who wants to read a whole stream, and comes back after whatever happens: with `resumeStream` where it knows the
+ * stream, with the same key where it does not.
+ */
 export class Watcher {
   /** Left for good, or was told something that cannot be right. */
   private isGone = false;
@@ -50,7 +66,8 @@ export class Watcher {
     const { record } = this.deps;
     const end = performance.now() + GIVE_UP_MS;
     while (!this.terminal && !this.isGone) {
-      if (performance.now() > end) return record.fault(`a viewer that has ${this.seq} numbers waits for the end for ${GIVE_UP_MS} ms`);
+      if (performance.now() > end)
+        return record.fault(`a viewer that has ${this.seq} numbers waits for the end for ${GIVE_UP_MS} ms`);
       const awayMs = await this.look(end);
       await sleep(awayMs);
     }
@@ -102,7 +119,8 @@ export class Watcher {
         const onEvent = (event: StreamEvent): void => {
           // What arrives behind a cut was on the way: a client that is gone sees nothing.
           if (hasLeft) return;
-          if (this.terminal || this.hasAll) return record.fault(`${event.__typename} ${event.fromSeq}-${event.seq} behind the terminal event`);
+          if (this.terminal || this.hasAll)
+            return record.fault(`${event.__typename} ${event.fromSeq}-${event.seq} behind the terminal event`);
           this.chain.add(event);
           if (isTerminal(event)) this.terminal = event;
           this.deps.onEvent(event);
@@ -118,9 +136,19 @@ export class Watcher {
         };
         const byKey = record.streamId === null || (plan.byKey && this.seq === 0);
         const { policy, progress, label } = record.plan;
-        const input = { model: label, agent: label, maxTokens: 400, messages: [{ role: 'USER', content: label }], idempotencyKey: label, onDisconnect: policy, progress };
+        const input = {
+          model: label,
+          agent: label,
+          maxTokens: 400,
+          messages: [{ role: 'USER', content: label }],
+          idempotencyKey: label,
+          onDisconnect: policy,
+          progress,
+        };
         const unsubscribe = client.subscribe<Record<string, StreamEvent>>(
-          byKey ? { query: START_STREAM, variables: { input } } : { query: RESUME_STREAM, variables: { streamId: record.streamId, afterSeq: this.seq } },
+          byKey
+            ? { query: START_STREAM, variables: { input } }
+            : { query: RESUME_STREAM, variables: { streamId: record.streamId, afterSeq: this.seq } },
           {
             next: ({ data, errors }) => {
               hasFailed ||= Boolean(errors);
@@ -132,7 +160,8 @@ export class Watcher {
               resolve();
             },
             complete: () => {
-              if (!this.terminal && !this.hasAll && !hasLeft && !hasFailed) record.fault(`the operation ended behind ${this.seq} without a terminal event`);
+              if (!this.terminal && !this.hasAll && !hasLeft && !hasFailed)
+                record.fault(`the operation ended behind ${this.seq} without a terminal event`);
               resolve();
             },
           },
@@ -148,10 +177,15 @@ export class Watcher {
     return awayMs;
   }
 
-  /** A lost connection, or an error that says that it passes, is part of the game; a stream that is not there is not. */
+  /**
+   * A lost connection, or an error that says that it passes, is part of the game; a stream that is not there is not.
+   */
   private failed(error: unknown): void {
     if (!Array.isArray(error)) return;
-    for (const { message, extensions } of error as { message: string; extensions?: { code?: string; retryable?: boolean } }[]) {
+    for (const { message, extensions } of error as {
+      message: string;
+      extensions?: { code?: string; retryable?: boolean };
+    }[]) {
       if (extensions?.code === 'SERVICE_UNAVAILABLE' || extensions?.retryable) continue;
       if (extensions?.code === 'NOT_FOUND' && this.seq > 0 && this.deps.mayForget()) {
         // It says so instead of skipping: then one reads from the beginning.

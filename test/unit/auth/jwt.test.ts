@@ -28,7 +28,15 @@ const refused = expect.objectContaining({ code: 'UNAUTHENTICATED' });
 describe('a JWT', () => {
   it('is accepted when the identity provider signed it for us', async () => {
     const exp = now() + 60;
-    await expect(verifier.verify(provider.token({ sub: 'ada', exp, email: 'ada@example.com', name: 'Ada' }))).resolves.toMatchObject({ subject: 'ada', name: 'Ada', email: 'ada@example.com', role: null, expiresAtMs: (exp + 30) * 1_000 });
+    await expect(
+      verifier.verify(provider.token({ sub: 'ada', exp, email: 'ada@example.com', name: 'Ada' })),
+    ).resolves.toMatchObject({
+      subject: 'ada',
+      name: 'Ada',
+      email: 'ada@example.com',
+      role: null,
+      expiresAtMs: (exp + 30) * 1_000,
+    });
   });
 
   it.each<[string, () => string]>([
@@ -45,7 +53,10 @@ describe('a JWT', () => {
     ['has a subject with a NUL byte', () => provider.token({ sub: 'a\0b' })],
     ['has a subject with half a surrogate pair', () => provider.token({ sub: 'a\ud800' })],
     ['has a subject of more than 255 characters', () => provider.token({ sub: 'a'.repeat(256) })],
-    ['was changed after signing', () => provider.token().replace(/\.[^.]+\./, `.${Buffer.from('{"sub":"root"}').toString('base64url')}.`)],
+    [
+      'was changed after signing',
+      () => provider.token().replace(/\.[^.]+\./, `.${Buffer.from('{"sub":"root"}').toString('base64url')}.`),
+    ],
     ['is signed with a key that is not published', () => provider.token({}, { kid: 'unknown' })],
     ['is no JWT at all', () => 'a.b.c'],
   ])('is refused when it %s', async (_, token) => {
@@ -65,20 +76,24 @@ describe('a JWT', () => {
 
   it('costs the provider one request, however many tokens and unknown keys come', async () => {
     await Promise.all(Array.from({ length: 5 }, () => verifier.verify(provider.token())));
-    for (let i = 0; i < 5; i += 1) await expect(verifier.verify(provider.token({}, { kid: `k${i}` }))).rejects.toEqual(refused);
+    for (let i = 0; i < 5; i += 1)
+      await expect(verifier.verify(provider.token({}, { kid: `k${i}` }))).rejects.toEqual(refused);
     expect(provider.requests).toBe(1);
   });
 
-  it('is not the caller\'s fault when the provider\'s keys cannot be had', async () => {
+  it("is not the caller's fault when the provider's keys cannot be had", async () => {
     provider.status = 500;
-    await expect(verifier.verify(provider.token())).rejects.toEqual(expect.objectContaining({ code: 'SERVICE_UNAVAILABLE' }));
+    await expect(verifier.verify(provider.token())).rejects.toEqual(
+      expect.objectContaining({ code: 'SERVICE_UNAVAILABLE' }),
+    );
     provider.status = 200;
     await expect(verifier.verify(provider.token())).resolves.toMatchObject({ subject: 'subject' });
   });
 });
 
 describe('the role claim', () => {
-  const read = (claims: object, roleClaim = 'roles') => readClaims({ sub: 's', exp: 1, ...claims } as JWTPayload, { roleClaim, organizationClaim: null }).role;
+  const read = (claims: object, roleClaim = 'roles') =>
+    readClaims({ sub: 's', exp: 1, ...claims } as JWTPayload, { roleClaim, organizationClaim: null }).role;
   it('gives known roles only, the highest that it names', () => {
     expect(read({ roles: 'ADMIN' })).toBe('ADMIN');
     expect(read({ roles: ['offline_access', 'analyst', 'MEMBER'] })).toBe('ANALYST');
@@ -87,7 +102,8 @@ describe('the role claim', () => {
   });
   it('gives OPERATOR for exactly that word', () => {
     expect(read({ roles: 'OPERATOR' })).toBe('OPERATOR');
-    for (const word of ['operator', 'Operator', 'OPERATORS', ' OPERATOR', 'x OPERATOR']) expect(read({ roles: word })).toBe('MEMBER');
+    for (const word of ['operator', 'Operator', 'OPERATORS', ' OPERATOR', 'x OPERATOR'])
+      expect(read({ roles: word })).toBe('MEMBER');
   });
   it('is found by a name with dots in it, and inside other claims', () => {
     expect(read({ 'https://example.com/role': 'ADMIN' }, 'https://example.com/role')).toBe('ADMIN');
@@ -97,5 +113,10 @@ describe('the role claim', () => {
 });
 
 it('an address that the provider has not verified is not taken', () => {
-  expect(readClaims({ sub: 's', exp: 1, email: 'a@b.c', email_verified: false }, { roleClaim: null, organizationClaim: null }).email).toBeNull();
+  expect(
+    readClaims(
+      { sub: 's', exp: 1, email: 'a@b.c', email_verified: false },
+      { roleClaim: null, organizationClaim: null },
+    ).email,
+  ).toBeNull();
 });

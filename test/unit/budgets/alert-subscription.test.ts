@@ -3,7 +3,18 @@ import type { OwnedAlert } from '../../../src/services/budgets/budget-row.store'
 import type { Looker } from '../../../src/services/budgets/budget.rule';
 
 const looker: Looker = { userId: 'usr_1', organizationId: 'org_1', role: 'ADMIN' };
-const alertAt = (ms: number, organizationId = 'org_1'): OwnedAlert => ({ id: `alr_${ms}`, budgetId: 'bud_1', organizationId, scope: 'USER', subjectId: 'usr_2', ownerId: null, percent: 80, spent: '8', limit: '10', at: new Date(ms) });
+const alertAt = (ms: number, organizationId = 'org_1'): OwnedAlert => ({
+  id: `alr_${ms}`,
+  budgetId: 'bud_1',
+  organizationId,
+  scope: 'USER',
+  subjectId: 'usr_2',
+  ownerId: null,
+  percent: 80,
+  spent: '8',
+  limit: '10',
+  at: new Date(ms),
+});
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 /** The table as an array, the feed as a number, and reads that are answered when the test says so. */
@@ -36,7 +47,12 @@ function scene(after: Date | null) {
     subscription.offer(alerts, looker);
   };
   return {
-    table, reads, state, subscription, got, feed,
+    table,
+    reads,
+    state,
+    subscription,
+    got,
+    feed,
     /** Takes what comes, until the end. */
     take: async () => {
       for await (const { id } of subscription.events) got.push(id);

@@ -2,7 +2,15 @@ import { newId } from '../../../src/lib/ids';
 import { readBudgetEdit } from '../../../src/services/budgets/budget.input';
 import type { BudgetEdit } from '../../../src/domain/budget';
 
-const edit = (fields: Partial<BudgetEdit> = {}): BudgetEdit => ({ scope: 'USER', subjectId: newId('user'), period: 'DAY', limit: '10', timeZone: 'UTC', alertAtPercent: [80, 90], ...fields });
+const edit = (fields: Partial<BudgetEdit> = {}): BudgetEdit => ({
+  scope: 'USER',
+  subjectId: newId('user'),
+  period: 'DAY',
+  limit: '10',
+  timeZone: 'UTC',
+  alertAtPercent: [80, 90],
+  ...fields,
+});
 const twelve = '9'.repeat(12);
 
 describe('a budget as it is asked for', () => {
@@ -25,7 +33,9 @@ describe('a budget as it is asked for', () => {
     ['eleven thresholds', { alertAtPercent: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] }, 'alertAtPercent', 'ten|10'],
     ['a subject of another kind', { subjectId: newId('project') }, 'subjectId', 'scope USER'],
   ])('is refused with %s, by its argument', (_what, fields, argument, text) => {
-    expect(() => readBudgetEdit(edit(fields))).toThrow(expect.objectContaining({ code: 'BAD_USER_INPUT', argument, public: expect.stringMatching(text) as string }));
+    expect(() => readBudgetEdit(edit(fields))).toThrow(
+      expect.objectContaining({ code: 'BAD_USER_INPUT', argument, public: expect.stringMatching(text) as string }),
+    );
   });
 
   it.each<[string, Partial<BudgetEdit>]>([
@@ -41,6 +51,9 @@ describe('a budget as it is asked for', () => {
   });
 
   it('gets its amounts in their one written form', () => {
-    expect(readBudgetEdit(edit({ limit: '010.50', softLimit: '1.0' }))).toMatchObject({ limit: '10.5', softLimit: '1' });
+    expect(readBudgetEdit(edit({ limit: '010.50', softLimit: '1.0' }))).toMatchObject({
+      limit: '10.5',
+      softLimit: '1',
+    });
   });
 });

@@ -21,7 +21,9 @@ describe("what the proxy answers with in a model's place", () => {
     const known = rules({ fallbacks: [{ a: ['b'] }], default_fallbacks: ['house'] });
     expect(fallbacksOf('x', known)).toEqual(['house']);
     expect(fallbacksOf('a', known)).toEqual(['b', 'house']);
-    expect(fallbacksOf('x', rules({ fallbacks: [{ '*': ['house'] }, { x: ['y'] }, { y: ['z'] }, { z: ['y'] }] }))).toEqual(['y', 'z']);
+    expect(
+      fallbacksOf('x', rules({ fallbacks: [{ '*': ['house'] }, { x: ['y'] }, { y: ['z'] }, { z: ['y'] }] })),
+    ).toEqual(['y', 'z']);
   });
 
   it('takes a rule for the name with or without its provider', () => {
@@ -32,13 +34,22 @@ describe("what the proxy answers with in a model's place", () => {
   });
 
   it('follows other names of a model', () => {
-    const known = rules({ fallbacks: [{ big: ['small'] }], model_group_alias: { best: 'big', hidden: { model: 'small', hidden: true } } });
+    const known = rules({
+      fallbacks: [{ big: ['small'] }],
+      model_group_alias: { best: 'big', hidden: { model: 'small', hidden: true } },
+    });
     expect(fallbacksOf('best', known)).toEqual(['big', 'small']);
     expect(fallbacksOf('hidden', known)).toEqual(['small']);
   });
 
   it('leaves out what is in no shape that the proxy takes', () => {
-    const known = rules({ fallbacks: ['any', 7, null, { a: 'b' }, { a2: [{ model: 'c', temperature: 0 }, { messages: [] }, 3] }], context_window_fallbacks: null, content_policy_fallbacks: 'x', default_fallbacks: {}, model_group_alias: { q: 5 } });
+    const known = rules({
+      fallbacks: ['any', 7, null, { a: 'b' }, { a2: [{ model: 'c', temperature: 0 }, { messages: [] }, 3] }],
+      context_window_fallbacks: null,
+      content_policy_fallbacks: 'x',
+      default_fallbacks: {},
+      model_group_alias: { q: 5 },
+    });
     expect(fallbacksOf('a', known)).toEqual([]);
     expect(fallbacksOf('a2', known)).toEqual(['c', 'any']);
     expect(fallbacksOf('z', known)).toEqual(['any']);

@@ -7,7 +7,10 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const ROOT = path.join(__dirname, '../../..');
 
-/** A client's use of the generated code. Its last line is wrong on purpose: types that allow everything would not notice. */
+/**
+ * A client's use of the generated code. Its last line is wrong on purpose: types that allow everything would not
+ * notice.
+ */
 const USE = `
 import type { ResultOf } from '@graphql-typed-document-node/core';
 import { ChatDocument, UsageByModelAndDayDocument, type ChatMutationVariables } from './operations';
@@ -29,7 +32,14 @@ describe('clients that generate code', () => {
       await run(process.execPath, [path.join(__dirname, 'generate.mjs'), path.join(ROOT, 'schema'), folder]);
       fs.writeFileSync(path.join(folder, 'use.ts'), USE);
       fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'));
-      const compilerOptions = { strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', types: [] };
+      const compilerOptions = {
+        strict: true,
+        noEmit: true,
+        target: 'es2022',
+        module: 'esnext',
+        moduleResolution: 'bundler',
+        types: [],
+      };
       fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
       const compiler = path.join(ROOT, 'node_modules/typescript/bin/tsc');
       const complaints = await run(process.execPath, [compiler, '-p', folder]).then(

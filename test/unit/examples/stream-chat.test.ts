@@ -1,4 +1,7 @@
-/** The memory of the tab and the stop, without a server; over a network and the server: test/e2e/clients.stream-chat.test.ts. */
+/**
+ * The memory of the tab and the stop, without a server; over a network and the server:
+ * test/e2e/clients.stream-chat.test.ts.
+ */
 const { streamChat, unfinished } = require('../../../examples/browser-chat/stream-chat.js');
 
 interface Place { getItem(name: string): string | null; setItem(name: string, value: string): void; removeItem(name: string): void }

@@ -1,24 +1,32 @@
-import { KeyWaits } from '../../../src/services/idempotency/waiters';
+import { IdempotencyWaiters } from '../../../src/services/idempotency/waiters';
 import type { KeyName, KeyRow } from '../../../src/services/idempotency/idempotency.store';
 import type { Logger } from '../../../src/lib/logger';
 import type { RunningCall } from '../../../src/domain/running-call';
 
 const NAME: KeyName = { organizationId: 'org_1', userId: 'usr_1', key: 'k' };
-const row = (fields: Partial<KeyRow> = {}): KeyRow => ({ callId: 'call_1', inputHash: 'h', firstUsedAt: new Date(0), ended: false, expired: false, stored: null, ...fields });
+const row = (fields: Partial<KeyRow> = {}): KeyRow => ({
+  callId: 'call_1',
+  inputHash: 'h',
+  firstUsedAt: new Date(0),
+  ended: false,
+  expired: false,
+  stored: null,
+  ...fields,
+});
 
 describe('waiting for the end of a call of the same key', () => {
   let rows: Map<string, KeyRow | Error>;
   let reads: string[];
   let running: Map<string, RunningCall>;
   let warned: number;
-  let waits: KeyWaits;
+  let waits: IdempotencyWaiters;
   beforeEach(() => {
     jest.useFakeTimers();
     rows = new Map([['k', row()]]);
     reads = [];
     running = new Map();
     warned = 0;
-    waits = new KeyWaits({
+    waits = new IdempotencyWaiters({
       read: async ({ key }) => {
         reads.push(key);
         const found = rows.get(key);
@@ -110,7 +118,11 @@ describe('waiting for the end of a call of the same key', () => {
     await expect(waiting).resolves.toBe(ended);
   });
 
-  it.each([['gone', undefined], ['the key of another call', row({ callId: 'call_2' })], ['the ended key of another call', row({ callId: 'call_2', ended: true, stored: {} })]])('a row that is %s frees the key', async (_name, found) => {
+  it.each([
+    ['gone', undefined],
+    ['the key of another call', row({ callId: 'call_2' })],
+    ['the ended key of another call', row({ callId: 'call_2', ended: true, stored: {} })],
+  ])('a row that is %s frees the key', async (_name, found) => {
     const waiting = waits.wait(NAME, 'call_1');
     if (found) rows.set('k', found);
     else rows.delete('k');

@@ -8,7 +8,17 @@ import { AT_ONCE_MS, waitFor } from '../../support/wait';
 
 const repositoryRoot = path.resolve(__dirname, '../../..');
 const NOTICE = "This is Weir's demonstration provider";
-const weather = { type: 'function' as const, function: { name: 'get_weather', parameters: { type: 'object', properties: { city: { type: 'string' }, days: { type: 'integer', minimum: 2 } }, required: ['city'] } } };
+const weather = {
+  type: 'function' as const,
+  function: {
+    name: 'get_weather',
+    parameters: {
+      type: 'object',
+      properties: { city: { type: 'string' }, days: { type: 'integer', minimum: 2 } },
+      required: ['city'],
+    },
+  },
+};
 
 describe('the demonstration provider', () => {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-demo-'));
@@ -30,12 +40,23 @@ describe('the demonstration provider', () => {
 
   it('lists its models with their limits', async () => {
     const { data } = await client.models.list();
-    expect(data.map(({ id }) => id)).toEqual(['demo-small', 'demo-large', 'demo-reasoner', 'demo-vision', 'demo-embedding']);
+    expect(data.map(({ id }) => id)).toEqual([
+      'demo-small',
+      'demo-large',
+      'demo-reasoner',
+      'demo-vision',
+      'demo-embedding',
+    ]);
     expect(data[0]).toMatchObject({ object: 'model', max_input_tokens: 32_768 });
   });
 
   it('says in every answer that it is a demonstration, repeats the question and counts the messages', async () => {
-    const reply = await ask('ignored', { messages: [{ role: 'system', content: 'Be kind.' }, { role: 'user', content: 'What is a weir?' }] });
+    const reply = await ask('ignored', {
+      messages: [
+        { role: 'system', content: 'Be kind.' },
+        { role: 'user', content: 'What is a weir?' },
+      ],
+    });
     expect(textOf(reply)).toContain(NOTICE);
     expect(textOf(reply)).toContain('2 messages');
     expect(textOf(reply)).toContain('What is a weir?');
@@ -46,7 +67,12 @@ describe('the demonstration provider', () => {
   it('streams the same text that it gives whole, with usage at the end only when asked for', async () => {
     const question = 'Größe, 日本語 and 👩‍👩‍👧';
     const collect = async (include_usage: boolean) => {
-      const stream = await client.chat.completions.create({ model: 'demo-small', stream: true, stream_options: { include_usage }, messages: [{ role: 'user', content: question }] });
+      const stream = await client.chat.completions.create({
+        model: 'demo-small',
+        stream: true,
+        stream_options: { include_usage },
+        messages: [{ role: 'user', content: question }],
+      });
       const chunks: OpenAI.ChatCompletionChunk[] = [];
       for await (const chunk of stream) chunks.push(chunk);
       return chunks;
@@ -54,7 +80,10 @@ describe('the demonstration provider', () => {
     const whole = await ask(question);
     const withUsage = await collect(true);
     expect(withUsage.map(({ choices }) => choices[0]?.delta.content ?? '').join('')).toBe(textOf(whole));
-    expect(withUsage.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens: whole.usage!.completion_tokens } });
+    expect(withUsage.at(-1)).toMatchObject({
+      choices: [],
+      usage: { completion_tokens: whole.usage!.completion_tokens },
+    });
     expect((await collect(false)).some((chunk) => chunk.usage)).toBe(false);
   });
 
@@ -100,17 +129,32 @@ describe('the demonstration provider', () => {
   it('fills in a JSON schema', async () => {
     const schema = {
       type: 'object',
-      properties: { kind: { enum: ['a', 'b'] }, score: { type: 'number', maximum: 0.5 }, tags: { type: 'array', minItems: 2, items: { $ref: '#/$defs/tag' } }, note: { anyOf: [{ type: 'null' }, { type: 'string', maxLength: 5 }] } },
+      properties: {
+        kind: { enum: ['a', 'b'] },
+        score: { type: 'number', maximum: 0.5 },
+        tags: { type: 'array', minItems: 2, items: { $ref: '#/$defs/tag' } },
+        note: { anyOf: [{ type: 'null' }, { type: 'string', maxLength: 5 }] },
+      },
       $defs: { tag: { type: 'string', minLength: 3 } },
     };
     const reply = await ask('x', { response_format: { type: 'json_schema', json_schema: { name: 'form', schema } } });
-    expect(JSON.parse(textOf(reply))).toEqual({ kind: 'a', score: 0.5, tags: ['demonstration: x', 'demonstration: x'], note: 'demon' });
-    expect(JSON.parse(textOf(await ask('x', { response_format: { type: 'json_object' } })))).toMatchObject({ messages: 1, question: 'x' });
+    expect(JSON.parse(textOf(reply))).toEqual({
+      kind: 'a',
+      score: 0.5,
+      tags: ['demonstration: x', 'demonstration: x'],
+      note: 'demon',
+    });
+    expect(JSON.parse(textOf(await ask('x', { response_format: { type: 'json_object' } })))).toMatchObject({
+      messages: 1,
+      question: 'x',
+    });
   });
 
   it('counts images, and refuses them where the model takes none', async () => {
     const image = { type: 'image_url' as const, image_url: { url: 'data:image/png;base64,AA==' } };
-    const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: [{ type: 'text', text: 'Look' }, image, image] }];
+    const messages: OpenAI.ChatCompletionMessageParam[] = [
+      { role: 'user', content: [{ type: 'text', text: 'Look' }, image, image] },
+    ];
     const reply = await ask('', { model: 'demo-vision', messages });
     expect(textOf(reply)).toContain('1 message with 2 images');
     expect(reply.usage!.prompt_tokens).toBeGreaterThan(170);
@@ -119,22 +163,35 @@ describe('the demonstration provider', () => {
 
   it('thinks before it answers if it is the reasoner, and counts that within the output', async () => {
     const reply = await ask('Hello', { model: 'demo-reasoner', reasoning_effort: 'high' });
-    expect(reply.choices[0]!.message).toMatchObject({ reasoning_content: expect.stringContaining('only pretend to think'), content: expect.stringContaining(NOTICE) });
+    expect(reply.choices[0]!.message).toMatchObject({
+      reasoning_content: expect.stringContaining('only pretend to think'),
+      content: expect.stringContaining(NOTICE),
+    });
     expect(reply.usage!.completion_tokens_details!.reasoning_tokens).toBe(80);
     expect(reply.usage!.completion_tokens).toBeGreaterThan(80);
   });
 
   it('reports the beginning of a conversation as cached when it comes again', async () => {
-    const start: OpenAI.ChatCompletionMessageParam[] = [{ role: 'system', content: 'A rule among many. '.repeat(30) }, { role: 'user', content: 'First' }];
+    const start: OpenAI.ChatCompletionMessageParam[] = [
+      { role: 'system', content: 'A rule among many. '.repeat(30) },
+      { role: 'user', content: 'First' },
+    ];
     const first = await ask('', { model: 'demo-large', messages: start });
-    const second = await ask('', { model: 'demo-large', messages: [...start, { role: 'assistant', content: textOf(first) }, { role: 'user', content: 'Second' }] });
+    const second = await ask('', {
+      model: 'demo-large',
+      messages: [...start, { role: 'assistant', content: textOf(first) }, { role: 'user', content: 'Second' }],
+    });
     expect(first.usage!.prompt_tokens_details!.cached_tokens).toBe(0);
     expect(second.usage!.prompt_tokens_details!.cached_tokens).toBe(first.usage!.prompt_tokens);
   });
 
   it('embeds: the same text the same, texts with common words nearer', async () => {
-    const { data, usage } = await client.embeddings.create({ model: 'demo-embedding', input: ['the red house', 'the red barn', 'quantum chromodynamics'] });
-    const near = (a: number, b: number): number => data[a]!.embedding.reduce((sum, value, i) => sum + value * data[b]!.embedding[i]!, 0);
+    const { data, usage } = await client.embeddings.create({
+      model: 'demo-embedding',
+      input: ['the red house', 'the red barn', 'quantum chromodynamics'],
+    });
+    const near = (a: number, b: number): number =>
+      data[a]!.embedding.reduce((sum, value, i) => sum + value * data[b]!.embedding[i]!, 0);
     expect(data[0]!.embedding).toHaveLength(256);
     expect(near(0, 0)).toBeCloseTo(1, 4);
     expect(near(0, 1)).toBeGreaterThan(near(0, 2));
@@ -145,7 +202,11 @@ describe('the demonstration provider', () => {
     ['an unknown model', { model: 'demo-none' }, { status: 404, code: 'model_not_found' }],
     ['an embedding model for chat', { model: 'demo-embedding' }, { status: 400, param: 'model' }],
     ['no messages', { messages: [] }, { status: 400, param: 'messages' }],
-    ['more than the context', { messages: [{ role: 'user' as const, content: 'word '.repeat(33_000) }] }, { status: 400, code: 'context_length_exceeded' }],
+    [
+      'more than the context',
+      { messages: [{ role: 'user' as const, content: 'word '.repeat(33_000) }] },
+      { status: 400, code: 'context_length_exceeded' },
+    ],
   ])('refuses %s like OpenAI does', async (_case, body, error) => {
     await expect(ask('Hello', body)).rejects.toMatchObject(error);
   });
@@ -154,8 +215,18 @@ describe('the demonstration provider', () => {
     const stop = new AbortController();
     const said: string[] = [];
     const kept = new KeepRunning<RunningDemo>({
-      title: 'It', say: (text) => said.push(text), hint: ({ log }) => log, signal: stop.signal, waitsMs: [1],
-      start: (before) => startDemo({ home: path.join(home, 'kept'), repositoryRoot, port: before ? Number(new URL(before.url).port) : 0, env: process.env }),
+      title: 'It',
+      say: (text) => said.push(text),
+      hint: ({ log }) => log,
+      signal: stop.signal,
+      waitsMs: [1],
+      start: (before) =>
+        startDemo({
+          home: path.join(home, 'kept'),
+          repositoryRoot,
+          port: before ? Number(new URL(before.url).port) : 0,
+          env: process.env,
+        }),
     });
     const { url, pid } = await kept.first;
     process.kill(pid, 'SIGKILL');
@@ -168,10 +239,15 @@ describe('the demonstration provider', () => {
 
   it('stops as soon as the caller closes the connection', async () => {
     const slow = await startDemo({ home: path.join(home, 'slow'), repositoryRoot, tokenDelayMs: 50, env: process.env });
-    const running = async (): Promise<number> => ((await (await fetch(`${slow.url}/health`)).json()) as { running: number }).running;
+    const running = async (): Promise<number> =>
+      ((await (await fetch(`${slow.url}/health`)).json()) as { running: number }).running;
     try {
       const stop = new AbortController();
-      const body = JSON.stringify({ model: 'demo-small', stream: true, messages: [{ role: 'user', content: 'Write 5000 words' }] });
+      const body = JSON.stringify({
+        model: 'demo-small',
+        stream: true,
+        messages: [{ role: 'user', content: 'Write 5000 words' }],
+      });
       const response = await fetch(`${slow.url}/v1/chat/completions`, { method: 'POST', body, signal: stop.signal });
       await response.body!.getReader().read();
       expect(await running()).toBe(1);

@@ -1,12 +1,23 @@
 import { KeepRunning, type Kept } from '../../../launch/keep-running';
 import { waitFor } from '../../support/wait';
 
-interface Program extends Kept { port: number; end(): void; stopped: number }
+interface Program extends Kept {
+  port: number;
+  end(): void;
+  stopped: number;
+}
 
 function program(port: number): Program {
   let end = (): void => {};
   const exited = new Promise<void>((resolve) => (end = resolve));
-  const started: Program = { port, exited, end: () => end(), stopped: 0, stop: async () => ((started.stopped += 1), end()), kill: () => end() };
+  const started: Program = {
+    port,
+    exited,
+    end: () => end(),
+    stopped: 0,
+    stop: async () => ((started.stopped += 1), end()),
+    kill: () => end(),
+  };
   return started;
 }
 
@@ -40,7 +51,9 @@ test('a program that ends by itself is started again at the same address, which 
   expect(started.map(({ port }) => port)).toEqual([5_001, 5_001]);
   // What was left of its group is gone.
   expect(started[0]!.stopped).toBe(1);
-  expect(said).toEqual([expect.stringMatching(/^It ended by itself, and is started again in 0.001 s \(1 of 3\); calls fail/)]);
+  expect(said).toEqual([
+    expect.stringMatching(/^It ended by itself, and is started again in 0.001 s \(1 of 3\); calls fail/),
+  ]);
   abort.abort();
   await kept.stop();
   expect(started[1]!.stopped).toBeGreaterThan(0);

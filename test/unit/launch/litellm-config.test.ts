@@ -13,9 +13,21 @@ const SECRET = 'canary-of-a-provider-key';
 describe("LiteLLM's configuration", () => {
   it('has the demonstration models, priced, when no provider has a key', () => {
     const { model_list } = litellmConfig({ env: { OPENAI_API_KEY: ' ' }, demo });
-    expect(model_list.map(({ model_name }) => model_name)).toEqual(['demo-small', 'demo-large', 'demo-reasoner', 'demo-vision', 'demo-embedding']);
-    expect(model_list[0]).toMatchObject({ litellm_params: { model: 'openai/demo-small', api_base: 'http://127.0.0.1:4321/v1' }, model_info: { id: 'demo-small', input_cost_per_token: 1.5e-7 } });
-    const prices = model_list.map(({ model_info: { input_cost_per_token, output_cost_per_token } }) => `${input_cost_per_token} ${output_cost_per_token}`);
+    expect(model_list.map(({ model_name }) => model_name)).toEqual([
+      'demo-small',
+      'demo-large',
+      'demo-reasoner',
+      'demo-vision',
+      'demo-embedding',
+    ]);
+    expect(model_list[0]).toMatchObject({
+      litellm_params: { model: 'openai/demo-small', api_base: 'http://127.0.0.1:4321/v1' },
+      model_info: { id: 'demo-small', input_cost_per_token: 1.5e-7 },
+    });
+    const prices = model_list.map(
+      ({ model_info: { input_cost_per_token, output_cost_per_token } }) =>
+        `${input_cost_per_token} ${output_cost_per_token}`,
+    );
     expect(new Set(prices).size).toBe(prices.length);
   });
 
@@ -28,7 +40,9 @@ describe("LiteLLM's configuration", () => {
     const env = { ANTHROPIC_API_KEY: SECRET, GROQ_API_KEY: SECRET };
     const config = litellmConfig({ env, demo });
     expect(providersWithKey(env)).toEqual(['ANTHROPIC_API_KEY', 'GROQ_API_KEY']);
-    expect(new Set(config.model_list.map(({ litellm_params }) => litellm_params.api_key))).toEqual(new Set(['os.environ/ANTHROPIC_API_KEY', 'os.environ/GROQ_API_KEY']));
+    expect(new Set(config.model_list.map(({ litellm_params }) => litellm_params.api_key))).toEqual(
+      new Set(['os.environ/ANTHROPIC_API_KEY', 'os.environ/GROQ_API_KEY']),
+    );
     expect(toYaml(config as never)).not.toContain(SECRET);
   });
 
@@ -40,7 +54,9 @@ describe("LiteLLM's configuration", () => {
   it('is committed for docker compose as it is made with every key', () => {
     const committed = fs.readFileSync(path.join(repositoryRoot, 'litellm/config.yaml'), 'utf8');
     const everyKey = Object.fromEntries(PROVIDERS.map(({ key }) => [key, 'set']));
-    expect(committed.replace(/^#.*\n/gm, '')).toBe(toYaml(litellmConfig({ env: everyKey, demo, redis: true }) as never));
+    expect(committed.replace(/^#.*\n/gm, '')).toBe(
+      toYaml(litellmConfig({ env: everyKey, demo, redis: true }) as never),
+    );
   });
 
   it('is written readable by its owner only', () => {
@@ -59,11 +75,15 @@ describe('toYaml', () => {
   });
 
   it('quotes what would be read as something else', () => {
-    expect(toYaml({ a: 'true', b: '12', c: 'x: y', d: 'plain-text/1.0', e: null, f: [] })).toBe('a: "true"\nb: "12"\nc: "x: y"\nd: plain-text/1.0\ne: null\nf: []\n');
+    expect(toYaml({ a: 'true', b: '12', c: 'x: y', d: 'plain-text/1.0', e: null, f: [] })).toBe(
+      'a: "true"\nb: "12"\nc: "x: y"\nd: plain-text/1.0\ne: null\nf: []\n',
+    );
   });
 
   it('nests lists and maps', () => {
-    expect(toYaml({ list: [{ a: 'b', c: { d: ['e'] } }, 'f'] })).toBe('list:\n  - a: b\n    c:\n      d:\n        - e\n  - f\n');
+    expect(toYaml({ list: [{ a: 'b', c: { d: ['e'] } }, 'f'] })).toBe(
+      'list:\n  - a: b\n    c:\n      d:\n        - e\n  - f\n',
+    );
   });
 });
 
@@ -76,6 +96,8 @@ describe('what LiteLLM says when it fails', () => {
   it('is its last lines only', () => expect(tail('1\n2\n3\n', [], 2)).toBe('2\n3'));
 
   it('begins with one line that has the remedy', () => {
-    expect(new LitellmUnavailable('NO_PYTHON', 'No Python.', 'Install it.', 'more\nlines').message.split('\n')[0]).toBe('No Python. Install it.');
+    expect(new LitellmUnavailable('NO_PYTHON', 'No Python.', 'Install it.', 'more\nlines').message.split('\n')[0]).toBe(
+      'No Python. Install it.',
+    );
   });
 });

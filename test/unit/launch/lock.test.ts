@@ -29,7 +29,10 @@ test('a released lock can be taken again, and nothing is left of it', async () =
 test('the lock of a process that was killed is taken over', async () => {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
   await once(child, 'spawn');
-  fs.writeFileSync(lockFile(), JSON.stringify({ pid: child.pid, identity: processIdentity(child.pid!), url: null, nonce: 'a' }));
+  fs.writeFileSync(
+    lockFile(),
+    JSON.stringify({ pid: child.pid, identity: processIdentity(child.pid!), url: null, nonce: 'a' }),
+  );
   await expect(takeLock(home)).rejects.toBeInstanceOf(FolderInUse);
   child.kill('SIGKILL');
   await once(child, 'exit');
@@ -37,14 +40,20 @@ test('the lock of a process that was killed is taken over', async () => {
 });
 
 test('a stranger who got the number of the dead process does not hold the lock', async () => {
-  fs.writeFileSync(lockFile(), JSON.stringify({ pid: process.pid, identity: 'of an earlier boot', url: null, nonce: 'a' }));
+  fs.writeFileSync(
+    lockFile(),
+    JSON.stringify({ pid: process.pid, identity: 'of an earlier boot', url: null, nonce: 'a' }),
+  );
   (await takeLock(home)).release();
 });
 
-test.each(['', '{"pid":', 'null', '{"pid":"x"}'])('a lock file that was cut off when it was written (%j) does not stand in the way', async (content) => {
-  fs.writeFileSync(lockFile(), content);
-  (await takeLock(home)).release();
-});
+test.each(['', '{"pid":', 'null', '{"pid":"x"}'])(
+  'a lock file that was cut off when it was written (%j) does not stand in the way',
+  async (content) => {
+    fs.writeFileSync(lockFile(), content);
+    (await takeLock(home)).release();
+  },
+);
 
 test('of many starts that find the same dead lock, exactly one gets it', async () => {
   fs.writeFileSync(lockFile(), JSON.stringify({ pid: 999_999_999, identity: null, url: null, nonce: 'dead' }));

@@ -5,7 +5,14 @@ afterEach(() => jest.useRealTimers());
 
 /** A terminal that remembers; the clock is jest's. */
 function terminal(isTTY: boolean): { isTTY: boolean; columns: number; text: string; write(text: string): void } {
-  return { isTTY, columns: 60, text: '', write(text) { this.text += text; } };
+  return {
+    isTTY,
+    columns: 60,
+    text: '',
+    write(text) {
+      this.text += text;
+    },
+  };
 }
 const start = (out: ReturnType<typeof terminal>, ms: number, note = ''): Promise<unknown> =>
   createProgress(out, () => Date.now()).step('building', async (step) => {
@@ -51,6 +58,10 @@ test('on a terminal the sign of life is one line that is rewritten, never wider 
 
 test('a step that fails says so and passes the error on', async () => {
   const out = terminal(false);
-  await expect(createProgress(out).step('building', async () => { throw new Error('no compiler'); })).rejects.toThrow('no compiler');
+  await expect(
+    createProgress(out).step('building', async () => {
+      throw new Error('no compiler');
+    }),
+  ).rejects.toThrow('no compiler');
   expect(out.text).toMatch(/✗ building/);
 });

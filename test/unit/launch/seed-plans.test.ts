@@ -3,14 +3,22 @@ import { PROVIDERS } from '../../../launch/litellm-providers';
 import { dividePlans, type SeedModel } from '../../../launch/seed-plans';
 import { allows } from '../../../src/domain/plan';
 
-const model = (id: string, provider: string | null = 'openai', outputPrice: number | null = null): SeedModel => ({ id, provider, outputPrice, chat: !id.includes('embed') });
-const counts = (models: SeedModel[]): number[] => Object.values(dividePlans(models)).map((plan) => models.filter((entry) => allows(plan, entry)).length);
+const model = (id: string, provider: string | null = 'openai', outputPrice: number | null = null): SeedModel => ({
+  id,
+  provider,
+  outputPrice,
+  chat: !id.includes('embed'),
+});
+const counts = (models: SeedModel[]): number[] =>
+  Object.values(dividePlans(models)).map((plan) => models.filter((entry) => allows(plan, entry)).length);
 
 const demo = ['demo-small', 'demo-large', 'demo-reasoner', 'demo-vision', 'demo-embedding'].map((id) => model(id));
 
 test.each([
   ['the demonstration provider', demo],
-  ...PROVIDERS.map(({ name, models }) => [name, models.map((id) => model(id, name))] as const).filter(([, models]) => models.filter(({ chat }) => chat).length > 2),
+  ...PROVIDERS.map(({ name, models }) => [name, models.map((id) => model(id, name))] as const).filter(
+    ([, models]) => models.filter(({ chat }) => chat).length > 2,
+  ),
   ['all providers at once', PROVIDERS.flatMap(({ name, models }) => models.map((id) => model(id, name)))],
   ['a server that does not name providers', ['a', 'b', 'c'].map((id) => model(id, null))],
 ] as [string, SeedModel[]][])('with %s, each plan has more models than the one before', (_, models) => {
@@ -39,7 +47,11 @@ test('the smallest plan has a monthly budget where its models have prices: under
 });
 
 test('where a price is unknown, names decide', () => {
-  expect(dividePlans([model('gpt-9-pro'), model('gpt-9'), model('gpt-9-mini')]).free).toEqual({ models: ['gpt-9-mini'], defaultModel: 'gpt-9-mini', monthlyBudget: null });
+  expect(dividePlans([model('gpt-9-pro'), model('gpt-9'), model('gpt-9-mini')]).free).toEqual({
+    models: ['gpt-9-mini'],
+    defaultModel: 'gpt-9-mini',
+    monthlyBudget: null,
+  });
 });
 
 test('every plan has its default model, and it chats', () => {
@@ -50,7 +62,8 @@ test('every plan has its default model, and it chats', () => {
 });
 
 test.each([[['a']], [['a', 'b']], [['a', 'embed-b']]])('with as few models as %j every plan can still chat', (ids) => {
-  for (const plan of Object.values(dividePlans(ids.map((id) => model(id))))) expect(allows(plan, model('a'))).toBe(true);
+  for (const plan of Object.values(dividePlans(ids.map((id) => model(id)))))
+    expect(allows(plan, model('a'))).toBe(true);
 });
 
 test('nothing served: the plans are empty but for patterns, and there is no default', () => {
@@ -59,6 +72,10 @@ test('nothing served: the plans are empty but for patterns, and there is no defa
 
 test('the biggest plan takes up every provider that the launcher can configure, also when its key comes later', () => {
   const team = dividePlans(demo).team;
-  const everything = litellmConfig({ env: Object.fromEntries(PROVIDERS.map(({ key }) => [key, 'x'])), demo: [] }).model_list;
-  for (const { model_name: id, model_info } of everything) expect(allows(team, { id, provider: model_info.id.split('/')[0]! })).toBe(true);
+  const everything = litellmConfig({
+    env: Object.fromEntries(PROVIDERS.map(({ key }) => [key, 'x'])),
+    demo: [],
+  }).model_list;
+  for (const { model_name: id, model_info } of everything)
+    expect(allows(team, { id, provider: model_info.id.split('/')[0]! })).toBe(true);
 });

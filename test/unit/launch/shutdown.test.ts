@@ -2,20 +2,31 @@ import { createProgress } from '../../../launch/progress';
 import { Shutdown, STOP_ORDER } from '../../../launch/shutdown';
 import { StoppedMeanwhile } from '../../../launch/upstream';
 
-function setUp(): { shutdown: Shutdown; events: string[]; pass(ms: number): void; exited: Promise<number>; printed: () => string } {
+function setUp(): {
+  shutdown: Shutdown;
+  events: string[];
+  pass(ms: number): void;
+  exited: Promise<number>;
+  printed: () => string;
+} {
   let text = '';
   let now = 0;
   const events: string[] = [];
   let exit: (code: number) => void;
   const exited = new Promise<number>((resolve) => (exit = resolve));
   const progress = createProgress({ write: (more: string) => (text += more) });
-  const shutdown = new Shutdown({ progress, now: () => now, exit: (code) => (events.push(`exit ${code}`), exit(code)) });
+  const shutdown = new Shutdown({
+    progress,
+    now: () => now,
+    exit: (code) => (events.push(`exit ${code}`), exit(code)),
+  });
   return { shutdown, events, pass: (ms) => (now += ms), exited, printed: () => text };
 }
 
 test('everything ends in the order server, litellm, demo, postgres, lock, whatever order it was started in', async () => {
   const { shutdown, events, exited } = setUp();
-  for (const name of [...STOP_ORDER].reverse()) shutdown.add(name, { title: name, stop: async () => void events.push(name) });
+  for (const name of [...STOP_ORDER].reverse())
+    shutdown.add(name, { title: name, stop: async () => void events.push(name) });
   shutdown.onSignal();
   expect(await exited).toBe(0);
   expect(events).toEqual(['server', 'litellm', 'demo', 'postgres', 'lock', 'exit 0']);

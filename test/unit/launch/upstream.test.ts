@@ -14,11 +14,18 @@ function machine(parts: Partial<UpstreamTools> = {}): UpstreamTools & { asked: s
     ...parts,
   };
 }
-const own = async (): Promise<{ baseUrl: string; masterKey: string; detail: string }> => ({ baseUrl: 'http://127.0.0.1:9', masterKey: 'sk-own', detail: 'with demo' });
+const own = async (): Promise<{ baseUrl: string; masterKey: string; detail: string }> => ({
+  baseUrl: 'http://127.0.0.1:9',
+  masterKey: 'sk-own',
+  detail: 'with demo',
+});
 
 test('LLM_BASE_URL goes before everything else, and nothing is started', async () => {
   const tools = machine({ startOwnLitellm: own });
-  const found = await findUpstream({ LLM_BASE_URL: 'http://models.local/v1/', LLM_API_KEY: 'k', LLM_PROVIDER: 'mine' }, tools);
+  const found = await findUpstream(
+    { LLM_BASE_URL: 'http://models.local/v1/', LLM_API_KEY: 'k', LLM_PROVIDER: 'mine' },
+    tools,
+  );
   expect(found.config).toEqual({ kind: 'DIRECT', baseUrl: 'http://models.local/v1', apiKey: 'k', provider: 'mine' });
   expect(tools.asked).toEqual([]);
 });
@@ -30,18 +37,32 @@ test('LLM_BASE_URL that answers like a LiteLLM and accepts LITELLM_MASTER_KEY is
 });
 
 test('LLM_BASE_URL that answers like something else is used directly although there is a master key, and that is said', async () => {
-  const { config, warning } = await findUpstream({ LLM_BASE_URL: 'http://models.local', LITELLM_MASTER_KEY: 'sk-m' }, machine({ probe: async () => 'NO_LITELLM' }));
+  const { config, warning } = await findUpstream(
+    { LLM_BASE_URL: 'http://models.local', LITELLM_MASTER_KEY: 'sk-m' },
+    machine({ probe: async () => 'NO_LITELLM' }),
+  );
   expect(config).toMatchObject({ kind: 'DIRECT', apiKey: null });
   expect(warning).toContain('LITELLM_MASTER_KEY');
 });
 
 test('a LiteLLM at LLM_BASE_URL that refuses the master key ends the start with the remedy', async () => {
-  await expect(findUpstream({ LLM_BASE_URL: 'http://proxy.local', LITELLM_MASTER_KEY: 'sk-m' }, machine({ probe: async () => 'KEY_REFUSED' }))).rejects.toThrow('does not accept LITELLM_MASTER_KEY');
+  await expect(
+    findUpstream(
+      { LLM_BASE_URL: 'http://proxy.local', LITELLM_MASTER_KEY: 'sk-m' },
+      machine({ probe: async () => 'KEY_REFUSED' }),
+    ),
+  ).rejects.toThrow('does not accept LITELLM_MASTER_KEY');
 });
 
 test('a LiteLLM on port 4000 that accepts the key is used instead of an own one', async () => {
-  const tools = machine({ probe: async (url) => (url === USUAL_LITELLM ? 'ACCEPTED' : 'NO_LITELLM'), startOwnLitellm: own });
-  expect((await findUpstream({ LITELLM_MASTER_KEY: 'sk-m' }, tools)).config).toMatchObject({ baseUrl: USUAL_LITELLM, masterKey: 'sk-m' });
+  const tools = machine({
+    probe: async (url) => (url === USUAL_LITELLM ? 'ACCEPTED' : 'NO_LITELLM'),
+    startOwnLitellm: own,
+  });
+  expect((await findUpstream({ LITELLM_MASTER_KEY: 'sk-m' }, tools)).config).toMatchObject({
+    baseUrl: USUAL_LITELLM,
+    masterKey: 'sk-m',
+  });
 });
 
 test.each([

@@ -3,7 +3,17 @@ import { AbortableIterator, type Sink } from '../../../src/lib/abortable-iterato
 function build(merge?: (last: string, value: string) => string | null) {
   const log: string[] = [];
   let sink: Sink<string> | null = null;
-  const iterator = new AbortableIterator<string>({ start: (s) => { sink = s; log.push('start'); }, onLeave: () => log.push('leave'), onDrain: () => log.push('drain') }, merge);
+  const iterator = new AbortableIterator<string>(
+    {
+      start: (s) => {
+        sink = s;
+        log.push('start');
+      },
+      onLeave: () => log.push('leave'),
+      onDrain: () => log.push('drain'),
+    },
+    merge,
+  );
   return { iterator, log, sink: () => sink! };
 }
 
@@ -80,10 +90,18 @@ describe('AbortableIterator', () => {
   it('gives what a source keeps to all who wait when it is told once, and ends those that are left', async () => {
     const kept = ['a', 'b'];
     let open = false;
-    const iterator = new AbortableIterator<string>({ start: () => {}, onLeave: () => {}, take: () => (open && kept.length > 0 ? { value: kept.shift()!, last: kept.length === 0 } : null) });
+    const iterator = new AbortableIterator<string>({
+      start: () => {},
+      onLeave: () => {},
+      take: () => (open && kept.length > 0 ? { value: kept.shift()!, last: kept.length === 0 } : null),
+    });
     const waiting = [iterator.next(), iterator.next(), iterator.next()];
     open = true;
     iterator.wake();
-    expect(await Promise.all(waiting)).toEqual([{ value: 'a', done: false }, { value: 'b', done: false }, { value: undefined, done: true }]);
+    expect(await Promise.all(waiting)).toEqual([
+      { value: 'a', done: false },
+      { value: 'b', done: false },
+      { value: undefined, done: true },
+    ]);
   });
 });

@@ -5,11 +5,14 @@ describe('Grouped', () => {
   it('takes what queued meanwhile into the next group, and answers each with its own', async () => {
     const groups: number[][] = [];
     const first = gate();
-    const grouped = new Grouped(async (items: number[]) => {
-      groups.push(items);
-      if (groups.length === 1) await first.opened;
-      return items.map((n) => n * 10);
-    }, { maxItems: 3 });
+    const grouped = new Grouped(
+      async (items: number[]) => {
+        groups.push(items);
+        if (groups.length === 1) await first.opened;
+        return items.map((n) => n * 10);
+      },
+      { maxItems: 3 },
+    );
     const all = [1, 2, 3, 4, 5].map((n) => grouped.add(n));
     first.open();
     expect(await Promise.all(all)).toEqual([10, 20, 30, 40, 50]);
@@ -19,11 +22,14 @@ describe('Grouped', () => {
   it('has as many groups under way as it has lanes, while whole ones wait', async () => {
     const groups: number[][] = [];
     const gates = [gate(), gate()];
-    const grouped = new Grouped(async (items: number[]) => {
-      groups.push(items);
-      await gates[groups.length - 1]?.opened;
-      return items;
-    }, { maxItems: 2, lanes: 2 });
+    const grouped = new Grouped(
+      async (items: number[]) => {
+        groups.push(items);
+        await gates[groups.length - 1]?.opened;
+        return items;
+      },
+      { maxItems: 2, lanes: 2 },
+    );
     const all = [1, 2, 3, 4, 5, 6].map((n) => grouped.add(n));
     expect(groups).toEqual([[1], [2, 3]]);
     gates[1]!.open();

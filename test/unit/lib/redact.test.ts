@@ -33,14 +33,27 @@ describe('a text without its secrets', () => {
   it('exact ones that were registered, in their escaped and encoded forms', () => {
     const own = createRedactor(['pa"ss/word 1']);
     own.register('master-1234');
-    for (const text of ['pa"ss/word 1', JSON.stringify({ a: 'pa"ss/word 1' }), encodeURIComponent('pa"ss/word 1'), 'master-1234']) expect(own.text(text)).toContain('[redacted]');
+    for (const text of [
+      'pa"ss/word 1',
+      JSON.stringify({ a: 'pa"ss/word 1' }),
+      encodeURIComponent('pa"ss/word 1'),
+      'master-1234',
+    ])
+      expect(own.text(text)).toContain('[redacted]');
     expect(own.text('master-1234567')).toBe('[redacted]567');
     own.register('abc');
     expect(own.text('abc')).toBe('abc');
   });
 
   it('leaves everything else as it is', () => {
-    for (const text of ['usr_01j0000000000000000000000a asked task-runner', 'https://example.com/a?b=c@d', 'promptTokens: 5, tokens: 7', 'the bearer of this', 'mail bob@example.com', 'weir_app role']) {
+    for (const text of [
+      'usr_01j0000000000000000000000a asked task-runner',
+      'https://example.com/a?b=c@d',
+      'promptTokens: 5, tokens: 7',
+      'the bearer of this',
+      'mail bob@example.com',
+      'weir_app role',
+    ]) {
       expect(redactor.text(text)).toBe(text);
     }
   });
@@ -60,24 +73,52 @@ describe('a text without its secrets', () => {
 
 describe('a log line', () => {
   const lines: string[] = [];
-  const logger = createLogger({ level: 'debug', redactor: createRedactor(['registered-secret']), write: (line) => lines.push(line) });
+  const logger = createLogger({
+    level: 'debug',
+    redactor: createRedactor(['registered-secret']),
+    write: (line) => lines.push(line),
+  });
   beforeEach(() => void lines.splice(0));
 
   it('is one line of JSON with level, time and message, whatever is in it', () => {
     logger.child({ requestId: 'r1' }).info({ agent: 'a\r\n\u001b[31mred', callId: 'c1' }, 'served');
     expect(lines).toHaveLength(1);
     expect(lines[0]!.trimEnd()).not.toMatch(/[\r\n\u001b]/);
-    expect(JSON.parse(lines[0]!)).toEqual({ level: 'info', time: expect.stringMatching(/^\d{4}-.*Z$/), requestId: 'r1', agent: 'a\r\n\u001b[31mred', callId: 'c1', msg: 'served' });
+    expect(JSON.parse(lines[0]!)).toEqual({
+      level: 'info',
+      time: expect.stringMatching(/^\d{4}-.*Z$/),
+      requestId: 'r1',
+      agent: 'a\r\n\u001b[31mred',
+      callId: 'c1',
+      msg: 'served',
+    });
   });
 
   it('has no secret in it, wherever it stood, and stays JSON', () => {
-    const cause = Object.assign(new Error(`upstream said {"error":"key sk-${CANARY} is \\"wrong\\""}`), { code: 'E1', headers: { authorization: `Bearer ${CANARY}` } });
+    const cause = Object.assign(new Error(`upstream said {"error":"key sk-${CANARY} is \\"wrong\\""}`), {
+      code: 'E1',
+      headers: { authorization: `Bearer ${CANARY}` },
+    });
     const error = new Error(`connect postgres://weir:${CANARY}@db/weir failed`, { cause });
-    logger.error({ err: error, url: `http://u:${CANARY}@h`, headers: { 'api-key': CANARY, nested: [{ password: CANARY }] }, note: 'registered-secret', text: `a \\"api_key\\":\\"${CANARY}\\" b` }, `token weir_${CANARY}`);
+    logger.error(
+      {
+        err: error,
+        url: `http://u:${CANARY}@h`,
+        headers: { 'api-key': CANARY, nested: [{ password: CANARY }] },
+        note: 'registered-secret',
+        text: `a \\"api_key\\":\\"${CANARY}\\" b`,
+      },
+      `token weir_${CANARY}`,
+    );
     expect(lines.join()).not.toContain(CANARY);
     expect(lines.join()).not.toContain('registered-secret');
     const line = JSON.parse(lines[0]!);
-    expect(line.err).toMatchObject({ type: 'Error', message: 'connect postgres://[redacted]@db/weir failed', stack: expect.stringContaining('redact.test'), cause: { code: 'E1' } });
+    expect(line.err).toMatchObject({
+      type: 'Error',
+      message: 'connect postgres://[redacted]@db/weir failed',
+      stack: expect.stringContaining('redact.test'),
+      cause: { code: 'E1' },
+    });
   });
 
   it('is cut when it is very long', () => {

@@ -2,7 +2,11 @@ import { AppError } from '../../../src/errors';
 import type { ChatInput } from '../../../src/domain/chat';
 import { validateChatInput } from '../../../src/services/pipeline/operations/validate-chat';
 
-const input = (changes: Partial<ChatInput> = {}): ChatInput => ({ scenario: 'DEFAULT', messages: [{ role: 'USER', content: 'hello' }], ...changes });
+const input = (changes: Partial<ChatInput> = {}): ChatInput => ({
+  scenario: 'DEFAULT',
+  messages: [{ role: 'USER', content: 'hello' }],
+  ...changes,
+});
 
 function argumentOf(changes: Partial<ChatInput>): string | undefined {
   try {
@@ -24,14 +28,29 @@ describe('validateChatInput names the argument', () => {
     ['messages[0].content', { messages: [{ role: 'USER' }] }],
     ['messages[0].content', { messages: [{ role: 'USER', content: 'a\0b' }] }],
     ['messages[0]', { messages: [{ role: 'USER', content: 'a', parts: [{ text: 'b' }] }] }],
-    ['messages[0].parts[0]', { messages: [{ role: 'USER', parts: [{ text: 'a', imageUrl: 'https://example.com/a.png' }] }] }],
-    ['messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'http://example.com/a.png' }] }] }],
-    ['messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://169.254.169.254/latest' }] }] }],
+    [
+      'messages[0].parts[0]',
+      { messages: [{ role: 'USER', parts: [{ text: 'a', imageUrl: 'https://example.com/a.png' }] }] },
+    ],
+    [
+      'messages[0].parts[0].imageUrl',
+      { messages: [{ role: 'USER', parts: [{ imageUrl: 'http://example.com/a.png' }] }] },
+    ],
+    [
+      'messages[0].parts[0].imageUrl',
+      { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://169.254.169.254/latest' }] }] },
+    ],
     ['messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://[::1]/a' }] }] }],
     ['messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://db.internal/a' }] }] }],
-    ['messages[0].parts[0].imageUrl', { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://litellm.default.svc/a' }] }] }],
+    [
+      'messages[0].parts[0].imageUrl',
+      { messages: [{ role: 'USER', parts: [{ imageUrl: 'https://litellm.default.svc/a' }] }] },
+    ],
     ['messages[0].toolCallId', { messages: [{ role: 'TOOL', content: 'a' }] }],
-    ['messages[0].toolCalls', { messages: [{ role: 'USER', content: 'a', toolCalls: [{ toolCallId: '1', name: 'f', arguments: '{}' }] }] }],
+    [
+      'messages[0].toolCalls',
+      { messages: [{ role: 'USER', content: 'a', toolCalls: [{ toolCallId: '1', name: 'f', arguments: '{}' }] }] },
+    ],
     ['maxTokens', { maxTokens: -1 }],
     ['maxTokens', { maxTokens: 0 }],
     ['temperature', { temperature: 9 }],
@@ -62,11 +81,23 @@ describe('validateChatInput names the argument', () => {
       argumentOf({
         messages: [
           { role: 'SYSTEM', content: 'be kind' },
-          { role: 'USER', parts: [{ text: 'what is this?' }, { imageUrl: 'https://example.com/a.png', imageDetail: 'LOW' }, { imageUrl: 'data:image/png;base64,AAAA' }] },
+          {
+            role: 'USER',
+            parts: [
+              { text: 'what is this?' },
+              { imageUrl: 'https://example.com/a.png', imageDetail: 'LOW' },
+              { imageUrl: 'data:image/png;base64,AAAA' },
+            ],
+          },
           { role: 'ASSISTANT', content: null, toolCalls: [{ toolCallId: 'c1', name: 'look', arguments: '{"a":1}' }] },
           { role: 'TOOL', content: '', toolCallId: 'c1' },
         ],
-        tools: [{ name: 'look', parameters: { type: 'object' } }], toolChoice: 'TOOL', toolName: 'look', temperature: 0, maxTokens: 1, stop: ['END'],
+        tools: [{ name: 'look', parameters: { type: 'object' } }],
+        toolChoice: 'TOOL',
+        toolName: 'look',
+        temperature: 0,
+        maxTokens: 1,
+        stop: ['END'],
       }),
     ).toBeUndefined();
   });

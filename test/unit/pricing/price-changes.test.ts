@@ -4,7 +4,17 @@ import { memoryLogger } from '../../support/log';
 
 const HOUR_MS = 3_600_000;
 const MONTH = { fromMs: Date.parse('2026-10-01T00:00:00Z'), toMs: Date.parse('2026-11-01T00:00:00Z') };
-const given: RecordToAdd = { model: 'm', deployment: null, organizationId: null, source: 'ADMIN', effectiveFrom: new Date(MONTH.fromMs), effectiveTo: null, serviceTier: null, rates: { input: '1', output: '1' }, note: null };
+const given: RecordToAdd = {
+  model: 'm',
+  deployment: null,
+  organizationId: null,
+  source: 'ADMIN',
+  effectiveFrom: new Date(MONTH.fromMs),
+  effectiveTo: null,
+  serviceTier: null,
+  rates: { input: '1', output: '1' },
+  note: null,
+};
 
 /** A store and a book that say what was done, in order: a plan reads the records' times. */
 class Stage {
@@ -32,11 +42,21 @@ class Stage {
         this.done.push('commit');
         return result;
       },
-      lock: says('lock'), clockPassedLast: async () => undefined, droppedBeforeMs: async () => -Infinity, nowMs: async () => MONTH.toMs, change: says('change'),
-      lockPrices: async () => (this.done.push('alone'), MONTH.toMs), append: async () => (this.done.push('append'), [{ number: 99, recordedAt: new Date(MONTH.toMs) }]),
+      lock: says('lock'),
+      clockPassedLast: async () => undefined,
+      droppedBeforeMs: async () => -Infinity,
+      nowMs: async () => MONTH.toMs,
+      change: says('change'),
+      lockPrices: async () => (this.done.push('alone'), MONTH.toMs),
+      append: async () => (this.done.push('append'), [{ number: 99, recordedAt: new Date(MONTH.toMs) }]),
     };
     const book = { recordsOf: () => this.records, reload: async (tx?: unknown) => this.onReload(tx !== undefined) };
-    return new PriceChanges({ book, store, impact: { months: async () => [], ...impact }, logger: memoryLogger() } as unknown as PriceChangesDeps);
+    return new PriceChanges({
+      book,
+      store,
+      impact: { months: async () => [], ...impact },
+      logger: memoryLogger(),
+    } as unknown as PriceChangesDeps);
   }
 }
 
@@ -51,12 +71,31 @@ describe('the calls that a price is in force for', () => {
     const stage = new Stage();
     stage.onReload = (inTransaction) => inTransaction && stage.add();
     await stage.changes().apply(given);
-    expect(stage.done).toEqual(['plan', 'begin', 'lock', 'commit', 'plan', 'begin', 'lock', 'commit', 'plan', 'begin', 'lock', 'plan', 'alone', 'append', 'change', 'commit']);
+    expect(stage.done).toEqual([
+      'plan',
+      'begin',
+      'lock',
+      'commit',
+      'plan',
+      'begin',
+      'lock',
+      'commit',
+      'plan',
+      'begin',
+      'lock',
+      'plan',
+      'alone',
+      'append',
+      'change',
+      'commit',
+    ]);
   });
 });
 
 describe('the sum of a change', () => {
-  const sumsOf = async (longestMs: number): Promise<{ asked: [number, number][]; failed: number; calls: number | string }> => {
+  const sumsOf = async (
+    longestMs: number,
+  ): Promise<{ asked: [number, number][]; failed: number; calls: number | string }> => {
     const asked: [number, number][] = [];
     let failed = 0;
     const impact = {
@@ -67,10 +106,15 @@ describe('the sum of a change', () => {
           throw Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' });
         }
         asked.push([time.fromMs, time.toMs]);
-        return [{ organizationId: 'o', calls: (time.toMs - time.fromMs) / HOUR_MS, pricedBefore: 0, before: '0', after: '1' }];
+        return [
+          { organizationId: 'o', calls: (time.toMs - time.fromMs) / HOUR_MS, pricedBefore: 0, before: '0', after: '1' },
+        ];
       },
     };
-    const result = await new Stage().changes(impact).dryRun(given).catch((error: { code: string }) => error.code);
+    const result = await new Stage()
+      .changes(impact)
+      .dryRun(given)
+      .catch((error: { code: string }) => error.code);
     return { asked, failed, calls: typeof result === 'string' ? result : result.affectedCalls };
   };
 

@@ -2,7 +2,13 @@ import { AppError } from '../../../src/errors';
 import { readPriceEdit } from '../../../src/services/pricing/price.input';
 import type { ModelPriceEdit } from '../../../src/services/pricing/pricing.types';
 
-const edit = (fields: Partial<ModelPriceEdit> = {}): ModelPriceEdit => ({ model: 'gpt-x', effectiveFrom: new Date('2026-11-01T00:00:00Z'), inputPerMillion: '3', outputPerMillion: '15', ...fields });
+const edit = (fields: Partial<ModelPriceEdit> = {}): ModelPriceEdit => ({
+  model: 'gpt-x',
+  effectiveFrom: new Date('2026-11-01T00:00:00Z'),
+  inputPerMillion: '3',
+  outputPerMillion: '15',
+  ...fields,
+});
 const refused = (fields: Partial<ModelPriceEdit>): string => {
   try {
     readPriceEdit(edit(fields));
@@ -12,18 +18,50 @@ const refused = (fields: Partial<ModelPriceEdit>): string => {
   }
   return 'taken';
 };
-const tier = (abovePromptTokens: number, more: object = {}): NonNullable<ModelPriceEdit['tiers']>[number] => ({ abovePromptTokens, inputPerMillion: '1', outputPerMillion: '2', ...more });
+const tier = (abovePromptTokens: number, more: object = {}): NonNullable<ModelPriceEdit['tiers']>[number] => ({
+  abovePromptTokens,
+  inputPerMillion: '1',
+  outputPerMillion: '2',
+  ...more,
+});
 
 describe("an operator's price", () => {
   it('is kept per token, exactly, without what is not priced apart', () => {
-    expect(readPriceEdit(edit({ inputPerMillion: '0.000000000001', outputPerMillion: '123456789.123456789012', cacheReadPerMillion: '0.30', reasoningPerMillion: null, perRequest: '0.010', tiers: [tier(200_000, { cacheReadPerMillion: '0' })] }))).toEqual({
-      model: 'gpt-x', deployment: null, organizationId: null, source: 'ADMIN', effectiveFrom: new Date('2026-11-01T00:00:00Z'), effectiveTo: null, serviceTier: null, note: null,
-      rates: { input: '0.000000000000000001', output: '123.456789123456789012', cacheRead: '0.0000003', perRequest: '0.01', tiers: [{ abovePromptTokens: 200_000, input: '0.000001', output: '0.000002', cacheRead: '0' }] },
+    expect(
+      readPriceEdit(
+        edit({
+          inputPerMillion: '0.000000000001',
+          outputPerMillion: '123456789.123456789012',
+          cacheReadPerMillion: '0.30',
+          reasoningPerMillion: null,
+          perRequest: '0.010',
+          tiers: [tier(200_000, { cacheReadPerMillion: '0' })],
+        }),
+      ),
+    ).toEqual({
+      model: 'gpt-x',
+      deployment: null,
+      organizationId: null,
+      source: 'ADMIN',
+      effectiveFrom: new Date('2026-11-01T00:00:00Z'),
+      effectiveTo: null,
+      serviceTier: null,
+      note: null,
+      rates: {
+        input: '0.000000000000000001',
+        output: '123.456789123456789012',
+        cacheRead: '0.0000003',
+        perRequest: '0.01',
+        tiers: [{ abovePromptTokens: 200_000, input: '0.000001', output: '0.000002', cacheRead: '0' }],
+      },
     });
   });
 
   it('may be free: zeros that an operator writes are a price', () => {
-    expect(readPriceEdit(edit({ inputPerMillion: '0', outputPerMillion: '0' })).rates).toEqual({ input: '0', output: '0' });
+    expect(readPriceEdit(edit({ inputPerMillion: '0', outputPerMillion: '0' })).rates).toEqual({
+      input: '0',
+      output: '0',
+    });
   });
 
   it.each<[string, Partial<ModelPriceEdit>]>([

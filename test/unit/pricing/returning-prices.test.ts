@@ -11,10 +11,26 @@ class Play {
   atMs = 1_000 * HOUR;
 
   tell(...prices: [deployment: string | null, price: string | null][]): void {
-    const observed = prices.map(([deployment, price]): ObservedPrice => ({ model: 'm', deployment, rates: price === null ? null : { input: price, output: price }, knownAs: [] }));
+    const observed = prices.map(([deployment, price]): ObservedPrice => ({
+      model: 'm',
+      deployment,
+      rates: price === null ? null : { input: price, output: price },
+      knownAs: [],
+    }));
     const missing = missingPrices(this.book, observed, 'PROXY', this.atMs, null);
     for (const { deployment, rates } of this.returning.due(missing, this.book, observed, 'PROXY', this.atMs)) {
-      this.book.push({ number: this.book.length + 1, model: 'm', deployment, organizationId: null, source: 'PROXY', effectiveFrom: new Date(this.atMs), effectiveTo: null, recordedAt: new Date(this.atMs), serviceTier: null, rates });
+      this.book.push({
+        number: this.book.length + 1,
+        model: 'm',
+        deployment,
+        organizationId: null,
+        source: 'PROXY',
+        effectiveFrom: new Date(this.atMs),
+        effectiveTo: null,
+        recordedAt: new Date(this.atMs),
+        serviceTier: null,
+        rates,
+      });
     }
   }
 
@@ -69,15 +85,18 @@ describe('a price that comes back', () => {
     expect(play.prices).toEqual(['alias=1', 'alias=2']);
   });
 
-  it.each([1, 7, 30, 200])('adds no book without end: an upstream that changes its mind every %d minutes makes a few records a day', (minutes) => {
-    const play = new Play();
-    const until = play.atMs + 10 * 24 * HOUR;
-    for (let i = 0; play.atMs < until; i += 1) {
-      play.keep(minutes - 1, i % 2 ? '1' : '2');
-      play.atMs += MINUTE;
-    }
-    expect(play.book.length).toBeLessThan(10 * 9);
-  });
+  it.each([1, 7, 30, 200])(
+    'adds no book without end: an upstream that changes its mind every %d minutes makes a few records a day',
+    (minutes) => {
+      const play = new Play();
+      const until = play.atMs + 10 * 24 * HOUR;
+      for (let i = 0; play.atMs < until; i += 1) {
+        play.keep(minutes - 1, i % 2 ? '1' : '2');
+        play.atMs += MINUTE;
+      }
+      expect(play.book.length).toBeLessThan(10 * 9);
+    },
+  );
 
   it('is also one that deployments agree on again, or differ in again', () => {
     const play = new Play();

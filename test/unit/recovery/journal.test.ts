@@ -34,13 +34,34 @@ const ids = (ends: readonly Settlement[]): string[] => ends.map(({ id }) => id);
 
 describe('what is written', () => {
   // tsc refuses this when a Settlement gets a field that JSON would change.
-  type Changed<T> = unknown extends T ? false : T extends bigint | symbol | Date | ((...a: never[]) => unknown) ? true : T extends readonly (infer U)[] ? Changed<U> : T extends object ? true extends { [K in keyof T]-?: Changed<Exclude<T[K], undefined>> }[keyof T] ? true : false : false;
+  type Changed<T> = unknown extends T
+    ? false
+    : T extends bigint | symbol | Date | ((...a: never[]) => unknown)
+      ? true
+      : T extends readonly (infer U)[]
+        ? Changed<U>
+        : T extends object
+          ? true extends { [K in keyof T]-?: Changed<Exclude<T[K], undefined>> }[keyof T]
+            ? true
+            : false
+          : false;
   const unchanged: [Changed<Settlement>] extends [false] ? true : never = true;
 
   it('is read back unchanged by the next process, whatever others wrote into it', async () => {
     expect(unchanged).toBe(true);
     const end = callEnd({
-      answer: { id: 'msg_1', questionId: 'msg_0', role: 'ASSISTANT', content: 'two\nlines\r\n\u2028 and \ud83d\ude00, half of one \ud83d, a \0, "quotes" and \\', reasoning: null, parts: null, toolCalls: [{ toolCallId: 't', name: 'f', arguments: '{"a":1}' }], toolCallId: null, name: null, complete: true },
+      answer: {
+        id: 'msg_1',
+        questionId: 'msg_0',
+        role: 'ASSISTANT',
+        content: 'two\nlines\r\n\u2028 and \ud83d\ude00, half of one \ud83d, a \0, "quotes" and \\',
+        reasoning: null,
+        parts: null,
+        toolCalls: [{ toolCallId: 't', name: 'f', arguments: '{"a":1}' }],
+        toolCallId: null,
+        name: null,
+        complete: true,
+      },
       rawUsage: JSON.parse('{"__proto__":{"a":1},"n":1e-7,"deep":[[[{}]]]}') as Record<string, unknown>,
       heldOn: [{ budgetId: 'bud_1', startsOn: '2026-11-01' }],
       idempotency: { key: 'k', stored: { text: 'x', list: [1, null, true] } },
@@ -115,26 +136,30 @@ describe('a file that is cut or damaged', () => {
       for (const end of read.ends) expect(two).toContainEqual(end);
       const line = ends.findIndex((end) => at < end);
       // The end of a line belongs to both.
-      if (whole[at] !== 0x0a && flipped[at] !== 0x0a) expect(ids(read.ends)).toEqual(ids(two.filter((_, i) => at <= whole.indexOf(0x0a) || i !== line)));
+      if (whole[at] !== 0x0a && flipped[at] !== 0x0a)
+        expect(ids(read.ends)).toEqual(ids(two.filter((_, i) => at <= whole.indexOf(0x0a) || i !== line)));
     }
   });
 
-  it.each(['cut', 'a bit flipped'])('is settled as far as it can be read, kept, and reported once without its content (%s)', async (how) => {
-    mkdirSync(folder, { recursive: true });
-    const name = '2026-1-x.journal';
-    const file = path.join(folder, name);
-    const flipped = Buffer.from(whole);
-    flipped[whole.length - 40]! ^= 1;
-    writeFileSync(file, how === 'cut' ? whole.subarray(0, whole.length - 40) : flipped);
+  it.each(['cut', 'a bit flipped'])(
+    'is settled as far as it can be read, kept, and reported once without its content (%s)',
+    async (how) => {
+      mkdirSync(folder, { recursive: true });
+      const name = '2026-1-x.journal';
+      const file = path.join(folder, name);
+      const flipped = Buffer.from(whole);
+      flipped[whole.length - 40]! ^= 1;
+      writeFileSync(file, how === 'cut' ? whole.subarray(0, whole.length - 40) : flipped);
 
-    const journal = await openJournal();
-    expect(ids(await replayed(journal))).toEqual(['call_a']);
-    expect(files()).toEqual([`${name}.damaged`]);
-    expect(await replayed(journal)).toEqual([]);
-    expect(await replayed(await openJournal())).toEqual([]);
-    const errors = logger.lines.filter(({ level }) => level === 'error');
-    expect(errors).toEqual([expect.objectContaining({ fields: { file: `${file}.damaged` } })]);
-  });
+      const journal = await openJournal();
+      expect(ids(await replayed(journal))).toEqual(['call_a']);
+      expect(files()).toEqual([`${name}.damaged`]);
+      expect(await replayed(journal)).toEqual([]);
+      expect(await replayed(await openJournal())).toEqual([]);
+      const errors = logger.lines.filter(({ level }) => level === 'error');
+      expect(errors).toEqual([expect.objectContaining({ fields: { file: `${file}.damaged` } })]);
+    },
+  );
 
   it('is replayed again when its operator has given it its name back', async () => {
     const journal = await openJournal();
@@ -148,7 +173,8 @@ describe('a file that is cut or damaged', () => {
   it('of another version is left alone', async () => {
     const journal = await openJournal();
     const { createHash } = await import('node:crypto');
-    const line = (value: unknown): string => `${createHash('sha256').update(JSON.stringify(value)).digest('hex')} ${JSON.stringify(value)}\n`;
+    const line = (value: unknown): string =>
+      `${createHash('sha256').update(JSON.stringify(value)).digest('hex')} ${JSON.stringify(value)}\n`;
     writeFileSync(path.join(folder, 'later.journal'), line({ weirJournal: 2, entries: 1 }) + line(callEnd()));
     expect(await replayed(journal)).toEqual([]);
     expect(await replayed(journal)).toEqual([]);
@@ -169,14 +195,14 @@ describe('an unfinished file', () => {
     expect(logger.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
-  it('that appears later is somebody\'s at work, and is not touched', async () => {
+  it("that appears later is somebody's at work, and is not touched", async () => {
     const journal = await openJournal();
     writeFileSync(path.join(folder, '2026-1-x.part'), encodeFile([callEnd()]));
     expect(await replayed(journal)).toEqual([]);
     expect(files()).toEqual(['2026-1-x.part']);
   });
 
-  it('that another process takes for a dead writer\'s is written again', async () => {
+  it("that another process takes for a dead writer's is written again", async () => {
     const journal = await openJournal();
     /** Takes the first unfinished file that it sees. false: it was finished before. */
     const take = async (): Promise<boolean> => {
@@ -189,7 +215,7 @@ describe('an unfinished file', () => {
         await new Promise(setImmediate);
       }
     };
-    for (let taken = false; !taken; ) {
+    for (let taken = false; !taken;) {
       await replayed(journal);
       [taken] = await Promise.all([take(), journal.write([callEnd({ id: 'call_a' })])]);
     }
@@ -230,7 +256,9 @@ describe('processes', () => {
   });
   /** Writes `count` ends, or for ever with 0. */
   const startProcess = (nr: number, count: number): ChildProcess => {
-    const child = fork(path.join(support, 'journal-process.ts'), [home, String(nr), String(count)], { execArgv: ['-r', path.join(support, 'register-ts.js')] });
+    const child = fork(path.join(support, 'journal-process.ts'), [home, String(nr), String(count)], {
+      execArgv: ['-r', path.join(support, 'register-ts.js')],
+    });
     children.push(child);
     return child;
   };
@@ -248,7 +276,9 @@ describe('processes', () => {
     );
     const settled = new Set(both.flatMap((one) => one.settled));
     for (const end of await replayed(await openJournal())) settled.add(end.id);
-    expect([...settled].sort()).toEqual([0, 1].flatMap((nr) => Array.from({ length: 150 }, (_, i) => `call_${nr}_${String(i).padStart(3, '0')}`)));
+    expect([...settled].sort()).toEqual(
+      [0, 1].flatMap((nr) => Array.from({ length: 150 }, (_, i) => `call_${nr}_${String(i).padStart(3, '0')}`)),
+    );
     expect(both.map(({ errors }) => errors)).toEqual([0, 0]);
     expect(files()).toEqual([]);
   });

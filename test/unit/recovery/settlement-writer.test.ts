@@ -208,7 +208,7 @@ describe('an end that neither the database nor the journal takes', () => {
     store.fail = () => AWAY;
     await Promise.allSettled([writer.write(callEnd({ id: 'call_a' })), writer.write(callEnd({ id: 'call_b' }))]);
     expect(await writer.stop()).toBe(2);
-    expect(errors().at(-1)).toContain('go with this process');
+    expect(errors().at(-1)).toContain('are lost with this process');
     rmSync(folder);
     expect(await writer.stop()).toBe(0);
     expect(files()).not.toEqual([]);
@@ -234,17 +234,34 @@ describe('an end that neither the database nor the journal takes', () => {
 });
 
 describe('an end that the database will take at no time', () => {
-  const aside = (): Settlement[] => files().filter((name) => name.endsWith('.damaged')).flatMap((name) => decodeFile(readFileSync(path.join(folder, name))).ends);
-  const answer = { id: 'msg_1', questionId: 'msg_0', role: 'ASSISTANT' as const, content: 'x', reasoning: null, parts: null, toolCalls: null, toolCallId: null, name: null, complete: true };
+  const aside = (): Settlement[] =>
+    files()
+      .filter((name) => name.endsWith('.damaged'))
+      .flatMap((name) => decodeFile(readFileSync(path.join(folder, name))).ends);
+  const answer = {
+    id: 'msg_1',
+    questionId: 'msg_0',
+    role: 'ASSISTANT' as const,
+    content: 'x',
+    reasoning: null,
+    parts: null,
+    toolCalls: null,
+    toolCallId: null,
+    name: null,
+    complete: true,
+  };
 
-  it.each(['22P05', '23503', '54000'])('is settled without what others wrote, where that is the reason (%s)', async (code) => {
-    const writer = await startWriter();
-    const end = callEnd({ answer });
-    store.fail = (row) => (row.answer || row.rawUsage ? pgError(code) : null);
-    await writer.write(end);
-    expect([...store.settled.values()]).toEqual([{ ...end, answer: null, rawUsage: null }]);
-    expect([store.tries.length, files()]).toEqual([2, []]);
-  });
+  it.each(['22P05', '23503', '54000'])(
+    'is settled without what others wrote, where that is the reason (%s)',
+    async (code) => {
+      const writer = await startWriter();
+      const end = callEnd({ answer });
+      store.fail = (row) => (row.answer || row.rawUsage ? pgError(code) : null);
+      await writer.write(end);
+      expect([...store.settled.values()]).toEqual([{ ...end, answer: null, rawUsage: null }]);
+      expect([store.tries.length, files()]).toEqual([2, []]);
+    },
+  );
 
   it('is put aside whole, is for nobody else to end while this process lives, and is not tried again', async () => {
     const writer = await startWriter();
@@ -252,7 +269,7 @@ describe('an end that the database will take at no time', () => {
     store.fail = (row) => (row.id === end.id ? pgError('23514') : null);
     await writer.write(end);
     expect([aside(), [...writer.pendingIds()], store.tries.length]).toEqual([[end], [end.id], 2]);
-    expect(errors().at(-1)).toContain('put aside');
+    expect(errors().at(-1)).toContain('set aside in a file');
   });
 
   it('keeps no other from being settled when it comes out of the journal', async () => {
@@ -308,12 +325,35 @@ describe('failureOf', () => {
   it.each([
     ['REFUSED', ['22003', '22P05', '23503', '54001', 'P0001']],
     ['SUSPECT', ['XX000', '0A000', '21000']],
-    ['AWAY', ['08006', '25006', '40P01', '42883', '53100', '53300', '55P03', '57014', '57P01', '57P03', '58030', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT']],
+    [
+      'AWAY',
+      [
+        '08006',
+        '25006',
+        '40P01',
+        '42883',
+        '53100',
+        '53300',
+        '55P03',
+        '57014',
+        '57P01',
+        '57P03',
+        '58030',
+        'ECONNREFUSED',
+        'ECONNRESET',
+        'EPIPE',
+        'ETIMEDOUT',
+      ],
+    ],
   ])('is %s', (failure, codes) => {
     expect(codes.map((code) => writeFailureOf(pgError(code)))).toEqual(codes.map(() => failure));
   });
 
   it('takes an error without a code for a lost connection', () => {
-    expect([writeFailureOf(new Error('Query read timeout')), writeFailureOf(null), writeFailureOf(new RangeError('Invalid string length'))]).toEqual(['AWAY', 'AWAY', 'REFUSED']);
+    expect([
+      writeFailureOf(new Error('Query read timeout')),
+      writeFailureOf(null),
+      writeFailureOf(new RangeError('Invalid string length')),
+    ]).toEqual(['AWAY', 'AWAY', 'REFUSED']);
   });
 });

@@ -10,16 +10,32 @@ describe('DateTime', () => {
     expect(DateTime.serialize(DateTime.parseValue(text))).toBe(utc);
   });
 
-  it.each(['2026-01-31', '2026-01-31T12:00:00', '2026-02-30T12:00:00Z', '2026-13-01T00:00:00Z', '2025-02-29T00:00:00Z', '2026-01-01T24:00:00Z', '2026-01-01T00:00:60Z', '0000-01-01T00:00:00Z', ' 2026-01-01T00:00:00Z', 'now', '', 0, null])(
-    'refuses %j',
-    (value) => {
-      expect(() => DateTime.parseValue(value)).toThrow('RFC 3339');
-    },
-  );
+  it.each([
+    '2026-01-31',
+    '2026-01-31T12:00:00',
+    '2026-02-30T12:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2025-02-29T00:00:00Z',
+    '2026-01-01T24:00:00Z',
+    '2026-01-01T00:00:60Z',
+    '0000-01-01T00:00:00Z',
+    ' 2026-01-01T00:00:00Z',
+    'now',
+    '',
+    0,
+    null,
+  ])('refuses %j', (value) => {
+    expect(() => DateTime.parseValue(value)).toThrow('RFC 3339');
+  });
 });
 
 describe('Decimal', () => {
-  it.each([['1.50', '1.5'], ['-0', '0'], ['007', '7'], ['0.000000000000000000000000000001', '0.000000000000000000000000000001']])('reads %s as %s', (text, canonical) => {
+  it.each([
+    ['1.50', '1.5'],
+    ['-0', '0'],
+    ['007', '7'],
+    ['0.000000000000000000000000000001', '0.000000000000000000000000000001'],
+  ])('reads %s as %s', (text, canonical) => {
     expect(DecimalScalar.parseValue(text)).toBe(canonical);
   });
 

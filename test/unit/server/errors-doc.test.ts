@@ -13,6 +13,7 @@ describe('docs/errors.md', () => {
     const known = new Set(isEnumType(type) ? type.getValues().map(({ name }) => name) : []);
     const rows = [...errorsDocument().matchAll(/^\| `([A-Z_]+)` \| `([A-Za-z]+)` \|/gm)];
     expect(rows.length).toBeGreaterThan(5);
-    for (const [, code, name] of rows) expect([code, known.has(code!), Boolean(schema.getType(name!))]).toEqual([code, true, true]);
+    for (const [, code, name] of rows)
+      expect([code, known.has(code!), Boolean(schema.getType(name!))]).toEqual([code, true, true]);
   });
 });

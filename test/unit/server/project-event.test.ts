@@ -1,7 +1,15 @@
-import { execute, getOperationAST, getVariableValues, parse, validate, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
+import {
+  execute,
+  getOperationAST,
+  getVariableValues,
+  parse,
+  validate,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+} from 'graphql';
 import { buildGraphSchema } from '../../../src/resolvers/schema';
-import { parseAndValidate } from '../../../src/server/guards';
-import { EventProjector } from '../../../src/server/project-event';
+import { parseAndValidate } from '../../../src/server/graphql/guards';
+import { EventProjector } from '../../../src/server/graphql/project-event';
 import { tinySchema } from '../../support/graph-server';
 
 const EVENTS = [
@@ -34,8 +42,23 @@ function random(seed: number): () => number {
 /** Some selection of events: aliases, fragments within fragments, conditions, repetitions. */
 function selection(next: () => number): { query: string; variables: Record<string, boolean> } {
   const pick = <T>(items: readonly T[]): T => items[Math.floor(next() * items.length)]!;
-  const condition = (): string => pick(['', '', '', ' @include(if: $yes)', ' @skip(if: $yes)', ' @include(if: $no)', ' @skip(if: true)', ' @include(if: true) @skip(if: $no)']);
-  const FIELDS = { StreamEvent: ['fromSeq', 'seq', '__typename'], TextDelta: ['text', 'seq', '__typename'], ReasoningDelta: ['text', 'fromSeq'], ToolCallDelta: ['index', 'toolCallId', 'name', 'arguments', 'seq'] } as const;
+  const condition = (): string =>
+    pick([
+      '',
+      '',
+      '',
+      ' @include(if: $yes)',
+      ' @skip(if: $yes)',
+      ' @include(if: $no)',
+      ' @skip(if: true)',
+      ' @include(if: true) @skip(if: $no)',
+    ]);
+  const FIELDS = {
+    StreamEvent: ['fromSeq', 'seq', '__typename'],
+    TextDelta: ['text', 'seq', '__typename'],
+    ReasoningDelta: ['text', 'fromSeq'],
+    ToolCallDelta: ['index', 'toolCallId', 'name', 'arguments', 'seq'],
+  } as const;
   type Name = keyof typeof FIELDS;
   const names = Object.keys(FIELDS) as Name[];
   // The alias names type and field, so that no two fields meet under one key.
@@ -44,13 +67,20 @@ function selection(next: () => number): { query: string; variables: Record<strin
     return `${pick(['', `${type}_${name}: `, `a_${type}_${name}: `])}${name}${condition()}`;
   };
   const fields = (type: Name, depth: number): string => {
-    const parts = Array.from({ length: 1 + Math.floor(next() * 4) }, () => (depth > 0 && next() < 0.25 ? inline(type, depth - 1) : field(type)));
+    const parts = Array.from({ length: 1 + Math.floor(next() * 4) }, () =>
+      depth > 0 && next() < 0.25 ? inline(type, depth - 1) : field(type),
+    );
     return parts.join(' ');
   };
-  const inline = (type: Name, depth: number): string => `...${pick([` on ${type}`, ''])}${condition()} { ${fields(type, depth)} }`;
+  const inline = (type: Name, depth: number): string =>
+    `...${pick([` on ${type}`, ''])}${condition()} { ${fields(type, depth)} }`;
   const parts = Array.from({ length: 1 + Math.floor(next() * 5) }, () => {
     const type = pick(names);
-    return pick([() => `... on ${type}${condition()} { ${fields(type, 2)} }`, () => `...F${type}${condition()}`, () => `${pick(['', 'kind: '])}__typename${condition()}`])();
+    return pick([
+      () => `... on ${type}${condition()} { ${fields(type, 2)} }`,
+      () => `...F${type}${condition()}`,
+      () => `${pick(['', 'kind: '])}__typename${condition()}`,
+    ])();
   });
   const used = names.filter((name) => parts.some((part) => part.startsWith(`...F${name}`)));
   return {
@@ -59,7 +89,12 @@ function selection(next: () => number): { query: string; variables: Record<strin
   };
 }
 
-function compare(schema: GraphQLSchema, query: string, variableValues: Record<string, unknown>, events: readonly unknown[]): { projected: number } {
+function compare(
+  schema: GraphQLSchema,
+  query: string,
+  variableValues: Record<string, unknown>,
+  events: readonly unknown[],
+): { projected: number } {
   const document = parse(query);
   expect(validate(schema, document)).toEqual([]);
   const operation = getOperationAST(document) as OperationDefinitionNode;
@@ -97,17 +132,29 @@ describe('events that are answered without graphql-js', () => {
   });
 
   it('are left to graphql-js, or the same, when a value is not what the schema says', () => {
-    expect(compare(schema, 'subscription { chatStream { ... on StreamEvent { fromSeq seq } ... on TextDelta { text } } }', {}, BROKEN).projected).toBeLessThan(3);
+    expect(
+      compare(
+        schema,
+        'subscription { chatStream { ... on StreamEvent { fromSeq seq } ... on TextDelta { text } } }',
+        {},
+        BROKEN,
+      ).projected,
+    ).toBeLessThan(3);
   });
 
   it('are left to graphql-js when the type is not a hot one', () => {
     const event = { kind: 'StreamCompleted', fromSeq: 1, seq: 1, person: null };
-    expect(compare(schema, 'subscription { chatStream { ... on StreamEvent { seq } } }', {}, [event]).projected).toBe(0);
+    expect(compare(schema, 'subscription { chatStream { ... on StreamEvent { seq } } }', {}, [event]).projected).toBe(
+      0,
+    );
   });
 
   it('are the same on the real schema, where a field could have a resolver of its own', () => {
     const real = buildGraphSchema();
-    const query = 'subscription ($input: ChatInput!) { s: chatStream(input: $input) { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on ReasoningDelta { reasoning: text } ... on ToolCallDelta { index toolCallId name arguments } } }';
-    expect(compare(real, query, { input: { messages: [{ role: 'USER', content: 'a' }] } }, EVENTS).projected).toBe(EVENTS.length);
+    const query =
+      'subscription ($input: ChatInput!) { s: chatStream(input: $input) { __typename ... on StreamEvent { fromSeq seq } ... on TextDelta { text } ... on ReasoningDelta { reasoning: text } ... on ToolCallDelta { index toolCallId name arguments } } }';
+    expect(compare(real, query, { input: { messages: [{ role: 'USER', content: 'a' }] } }, EVENTS).projected).toBe(
+      EVENTS.length,
+    );
   });
 });

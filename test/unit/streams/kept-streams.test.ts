@@ -1,7 +1,7 @@
 import type { Viewer } from '../../../src/domain/principal';
 import { KeptStreams } from '../../../src/services/streams/kept-streams';
 import type { KeptEnd, KeptLook } from '../../../src/services/streams/kept.store';
-import { StreamViewer } from '../../../src/services/streams/stream-viewer';
+import { Subscriber } from '../../../src/services/streams/subscriber';
 import { KEPT_GAP, TOLD } from '../../../src/services/streams/told-answer';
 import { streamIdOfCall, newId } from '../../../src/lib/ids';
 import { memoryLogger } from '../../support/log';
@@ -9,18 +9,65 @@ import type { CallRecord } from '../../../src/domain/call';
 import type { StreamEvent } from '../../../src/domain/stream-events';
 
 type Row = KeptLook['rows'][number];
-const row = (number: number, firstSeq: number, texts: string[], more: Partial<Row> = {}): Row => ({ number, firstSeq, content: texts.join(''), reasoning: '', tools: '', pieces: texts.map((text) => text.length), ...more });
-const ended = (fields: Partial<KeptEnd> = {}): KeptEnd => ({ finishReason: 'STOP', attempts: 1, omittedMessages: 0, answer: null, stored: null, ...fields });
-const answer = (content: string, more: Partial<NonNullable<KeptEnd['answer']>> = {}): KeptEnd['answer'] => ({ id: 'msg_1', conversationId: 'conv_1', content, reasoning: null, toolCalls: [], createdAt: new Date(0), complete: true, superseded: false, ...more });
+const row = (number: number, firstSeq: number, texts: string[], more: Partial<Row> = {}): Row => ({
+  number,
+  firstSeq,
+  content: texts.join(''),
+  reasoning: '',
+  tools: '',
+  pieces: texts.map((text) => text.length),
+  ...more,
+});
+const ended = (fields: Partial<KeptEnd> = {}): KeptEnd => ({
+  finishReason: 'STOP',
+  attempts: 1,
+  omittedMessages: 0,
+  answer: null,
+  stored: null,
+  ...fields,
+});
+const answer = (content: string, more: Partial<NonNullable<KeptEnd['answer']>> = {}): KeptEnd['answer'] => ({
+  id: 'msg_1',
+  conversationId: 'conv_1',
+  content,
+  reasoning: null,
+  toolCalls: [],
+  createdAt: new Date(0),
+  complete: true,
+  superseded: false,
+  ...more,
+});
 const viewer = { userId: 'u', organizationId: 'o', role: 'MEMBER' } as Viewer;
-const conversation = { id: 'conv_1', organizationId: 'o', userId: 'u', projectId: null, title: null, createdAt: new Date(0), updatedAt: new Date(0) };
+const conversation = {
+  id: 'conv_1',
+  organizationId: 'o',
+  userId: 'u',
+  projectId: null,
+  title: null,
+  createdAt: new Date(0),
+  updatedAt: new Date(0),
+};
 
 /** What the database says, as a test wants it. */
 class Scene {
   readonly callId = newId('call');
   call = {
-    id: this.callId, userId: 'u', organizationId: 'o', occurredAt: new Date(0), conversationId: 'conv_1', model: 'm', servedModel: 'm', upstream: 'DIRECT', status: 'RUNNING', streamed: true, errorCode: null,
-    tokens: {}, usageSource: 'NONE', cost: null, latencyMs: null, timeToFirstTokenMs: null,
+    id: this.callId,
+    userId: 'u',
+    organizationId: 'o',
+    occurredAt: new Date(0),
+    conversationId: 'conv_1',
+    model: 'm',
+    servedModel: 'm',
+    upstream: 'DIRECT',
+    status: 'RUNNING',
+    streamed: true,
+    errorCode: null,
+    tokens: {},
+    usageSource: 'NONE',
+    cost: null,
+    latencyMs: null,
+    timeToFirstTokenMs: null,
   } as unknown as CallRecord;
   rows: Row[] = [];
   flight: KeptLook['flight'] = { stopReason: null, deadMs: null };
@@ -31,11 +78,21 @@ class Scene {
     look: async (questions: readonly { callId: string; afterRow: number }[]) => {
       this.looks += 1;
       if (this.away) throw new Error('the database is away');
-      return questions.map(({ callId, afterRow }) => ({ callId, flight: this.flight, rows: this.rows.filter(({ number }) => number > afterRow) }));
+      return questions.map(({ callId, afterRow }) => ({
+        callId,
+        flight: this.flight,
+        rows: this.rows.filter(({ number }) => number > afterRow),
+      }));
     },
     end: async () => this.end,
   };
-  readonly streams = new KeptStreams({ store: this.store, call: async () => this.call, conversation: async () => conversation, logger: memoryLogger(), timing: { look: 5, decision: 60_000, away: 30 } });
+  readonly streams = new KeptStreams({
+    store: this.store,
+    call: async () => this.call,
+    conversation: async () => conversation,
+    logger: memoryLogger(),
+    timing: { look: 5, decision: 60_000, away: 30 },
+  });
 
   finish(status: CallRecord['status'], end: KeptEnd | null = ended(), more: Partial<CallRecord> = {}): void {
     this.call = { ...this.call, status, latencyMs: 9, timeToFirstTokenMs: 3, ...more };
@@ -47,7 +104,7 @@ class Scene {
   /** Reads to the end: its events, and how it ended. */
   async watch(after = 0): Promise<{ events: StreamEvent[]; error: any }> {
     const stream = await this.streams.open(streamIdOfCall(this.callId), viewer);
-    const watching = new StreamViewer(async (one) => one.attach(stream!), after);
+    const watching = new Subscriber(async (one) => one.attach(stream!), after);
     const events: StreamEvent[] = [];
     try {
       for await (const event of watching.events) events.push(event);
@@ -77,8 +134,14 @@ describe('a stream of a dead process', () => {
     scene.finish('LOST');
     const { events } = await scene.watch();
     expect(events).toMatchObject([
-      { kind: 'StreamStarted', seq: 1, conversation: { id: 'conv_1' } }, { kind: 'TextDelta', text: 'Half an ans', fromSeq: 2, seq: 4 },
-      { kind: 'StreamFailed', ...terminal(4), refusal: { code: 'STREAM_INTERRUPTED' }, partial: { answer: { content: 'Half an ans', complete: false }, replayed: false } },
+      { kind: 'StreamStarted', seq: 1, conversation: { id: 'conv_1' } },
+      { kind: 'TextDelta', text: 'Half an ans', fromSeq: 2, seq: 4 },
+      {
+        kind: 'StreamFailed',
+        ...terminal(4),
+        refusal: { code: 'STREAM_INTERRUPTED' },
+        partial: { answer: { content: 'Half an ans', complete: false }, replayed: false },
+      },
     ]);
     expect(await scene.watch()).toEqual({ events, error: null });
     expect((await scene.watch(3)).events).toMatchObject([{ text: 'ans', fromSeq: 4, seq: 4 }, terminal(4)]);
@@ -89,13 +152,22 @@ describe('a stream of a dead process', () => {
 
   it('of which nothing was kept is its beginning and its end', async () => {
     scene.finish('LOST');
-    expect((await scene.watch()).events).toMatchObject([{ kind: 'StreamStarted' }, { kind: 'StreamFailed', ...terminal(1), partial: null }]);
+    expect((await scene.watch()).events).toMatchObject([
+      { kind: 'StreamStarted' },
+      { kind: 'StreamFailed', ...terminal(1), partial: null },
+    ]);
   });
 
   it('of which only its conversation has something any more is that, for who has nothing of it; others are told where it is', async () => {
     scene.finish('LOST', ended({ answer: answer('Half an ans', { complete: false }) }));
-    expect((await scene.watch()).events.slice(1)).toMatchObject([{ text: 'Half an ans', fromSeq: 2, seq: TOLD + TEXT }, { kind: 'StreamFailed', partial: { answer: { id: 'msg_1', content: 'Half an ans' } } }]);
-    expect(await scene.watch(3)).toMatchObject({ events: [], error: { code: 'NOT_FOUND', public: expect.stringContaining('msg_1') } });
+    expect((await scene.watch()).events.slice(1)).toMatchObject([
+      { text: 'Half an ans', fromSeq: 2, seq: TOLD + TEXT },
+      { kind: 'StreamFailed', partial: { answer: { id: 'msg_1', content: 'Half an ans' } } },
+    ]);
+    expect(await scene.watch(3)).toMatchObject({
+      events: [],
+      error: { code: 'NOT_FOUND', public: expect.stringContaining('msg_1') },
+    });
   });
 
   it('keeps its viewers waiting until it is decided how its call ended', async () => {
@@ -107,7 +179,10 @@ describe('a stream of a dead process', () => {
     scene.finish('LOST', null);
     await scene.looked();
     scene.finish('LOST');
-    expect(await watching).toMatchObject({ events: [{ kind: 'StreamFailed', ...terminal(2, 7), partial: { call: { status: 'LOST' } } }], error: null });
+    expect(await watching).toMatchObject({
+      events: [{ kind: 'StreamFailed', ...terminal(2, 7), partial: { call: { status: 'LOST' } } }],
+      error: null,
+    });
   });
 
   it('is told as interrupted also where its call cannot be ended yet, a minute behind the death', async () => {
@@ -116,7 +191,11 @@ describe('a stream of a dead process', () => {
     const watching = scene.watch();
     await scene.looked();
     scene.flight = { stopReason: null, deadMs: 60_000 };
-    expect((await watching).events.at(-1)).toMatchObject({ kind: 'StreamFailed', ...terminal(2), refusal: { code: 'STREAM_INTERRUPTED' } });
+    expect((await watching).events.at(-1)).toMatchObject({
+      kind: 'StreamFailed',
+      ...terminal(2),
+      refusal: { code: 'STREAM_INTERRUPTED' },
+    });
   });
 });
 
@@ -129,8 +208,17 @@ describe('a stream of another process that lives', () => {
     await scene.looked();
     scene.finish('COMPLETED', ended({ answer: answer('Half an answer.') }));
     const { events } = await watching;
-    expect(events.map(({ fromSeq, seq }) => [fromSeq, seq])).toEqual([[1, 1], [2, 2], [3, 3], [4, TOLD + TEXT], [TOLD + TEXT + 1, TOLD + END]]);
-    expect(events.slice(3)).toMatchObject([{ kind: 'TextDelta', text: 'answer.' }, { kind: 'StreamCompleted', reply: { answer: { id: 'msg_1', content: 'Half an answer.' }, finishReason: 'STOP' } }]);
+    expect(events.map(({ fromSeq, seq }) => [fromSeq, seq])).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+      [4, TOLD + TEXT],
+      [TOLD + TEXT + 1, TOLD + END],
+    ]);
+    expect(events.slice(3)).toMatchObject([
+      { kind: 'TextDelta', text: 'answer.' },
+      { kind: 'StreamCompleted', reply: { answer: { id: 'msg_1', content: 'Half an answer.' }, finishReason: 'STOP' } },
+    ]);
   });
 
   it('is told on to the one who was told of its stored answer elsewhere, whatever of it was kept', async () => {
@@ -139,20 +227,49 @@ describe('a stream of another process that lives', () => {
     const watching = [TOLD + TEXT, TOLD + END + 2].map((after) => scene.watch(after));
     await scene.looked();
     scene.finish('COMPLETED', ended({ answer: answer('Half an answer.', { reasoning: 'Hm.', toolCalls }) }));
-    const [call, end] = [{ kind: 'ToolCallDelta', index: 0, ...toolCalls[0], seq: TOLD + END }, { kind: 'StreamCompleted', seq: TOLD + END + 2 }];
-    expect((await watching[0]!).events).toMatchObject([{ ...call, fromSeq: TOLD + TEXT + 1 }, { ...end, fromSeq: TOLD + END + 1 }]);
+    const [call, end] = [
+      { kind: 'ToolCallDelta', index: 0, ...toolCalls[0], seq: TOLD + END },
+      { kind: 'StreamCompleted', seq: TOLD + END + 2 },
+    ];
+    expect((await watching[0]!).events).toMatchObject([
+      { ...call, fromSeq: TOLD + TEXT + 1 },
+      { ...end, fromSeq: TOLD + END + 1 },
+    ]);
     expect(await watching[1]!).toEqual({ events: [], error: null });
-    expect((await scene.watch(TOLD + 2)).events).toMatchObject([{ text: 'Half an answer.', fromSeq: TOLD + 3 }, call, end]);
+    expect((await scene.watch(TOLD + 2)).events).toMatchObject([
+      { text: 'Half an answer.', fromSeq: TOLD + 3 },
+      call,
+      end,
+    ]);
     // Behind the reasoning and a part of the text: a number from which nobody else goes on.
-    expect((await scene.watch(2)).events).toMatchObject([{ text: 'Hm.', fromSeq: 3, seq: TOLD + 1 }, { text: 'an answer.', fromSeq: TOLD + 2, seq: TOLD + TEXT }, call, end]);
+    expect((await scene.watch(2)).events).toMatchObject([
+      { text: 'Hm.', fromSeq: 3, seq: TOLD + 1 },
+      { text: 'an answer.', fromSeq: TOLD + 2, seq: TOLD + TEXT },
+      call,
+      end,
+    ]);
   });
 
   it('goes on with a tool call where it was', async () => {
-    const rest = [{ text: ' and more' }, { kind: 'ToolCallDelta', index: 0, toolCallId: null, name: null, arguments: '1}' }, { kind: 'ToolCallDelta', index: 1, toolCallId: 'b', name: 'g', arguments: '{}' }];
+    const rest = [
+      { text: ' and more' },
+      { kind: 'ToolCallDelta', index: 0, toolCallId: null, name: null, arguments: '1}' },
+      { kind: 'ToolCallDelta', index: 1, toolCallId: 'b', name: 'g', arguments: '{}' },
+    ];
     scene.rows = [{ ...row(1, 2, []), content: 'Text', tools: 'f{"a":', pieces: [4, ['T', 5, 0, 'a', 'f']] }];
     const watching = scene.watch();
     await scene.looked();
-    scene.finish('COMPLETED', ended({ answer: answer('Text and more', { toolCalls: [{ toolCallId: 'a', name: 'f', arguments: '{"a":1}' }, { toolCallId: 'b', name: 'g', arguments: '{}' }] }) }));
+    scene.finish(
+      'COMPLETED',
+      ended({
+        answer: answer('Text and more', {
+          toolCalls: [
+            { toolCallId: 'a', name: 'f', arguments: '{"a":1}' },
+            { toolCallId: 'b', name: 'g', arguments: '{}' },
+          ],
+        }),
+      }),
+    );
     expect((await watching).events.slice(3, -1)).toMatchObject(rest);
   });
 
@@ -161,7 +278,7 @@ describe('a stream of another process that lives', () => {
     await scene.looked(10);
     await new Promise((resolve) => setTimeout(resolve, 50));
     const { looks } = scene;
-    const watching = new StreamViewer(async (one) => one.attach(stream), 1);
+    const watching = new Subscriber(async (one) => one.attach(stream), 1);
     const next = watching.events.next();
     await scene.looked();
     expect(scene.looks).toBeGreaterThan(looks);
@@ -174,7 +291,10 @@ describe('a stream of another process that lives', () => {
     const watching = scene.watch(9);
     await scene.looked();
     scene.finish('COMPLETED', ended({ answer: answer('Half an answer.') }));
-    expect(await watching).toMatchObject({ events: [], error: { code: 'NOT_FOUND', public: expect.stringContaining('message msg_1 of conversation conv_1') } });
+    expect(await watching).toMatchObject({
+      events: [],
+      error: { code: 'NOT_FOUND', public: expect.stringContaining('message msg_1 of conversation conv_1') },
+    });
   });
 
   it('whose answer was stored nowhere ends with an error, and not with an end that hides what is missing', async () => {
@@ -182,7 +302,10 @@ describe('a stream of another process that lives', () => {
     const watching = scene.watch();
     await scene.looked();
     scene.finish('COMPLETED');
-    expect(await watching).toMatchObject({ events: [{ kind: 'StreamStarted' }, { text: 'Half ' }], error: { code: 'NOT_FOUND', public: expect.stringContaining('not stored') } });
+    expect(await watching).toMatchObject({
+      events: [{ kind: 'StreamStarted' }, { text: 'Half ' }],
+      error: { code: 'NOT_FOUND', public: expect.stringContaining('not stored') },
+    });
   });
 
   it('that was stopped, or has failed, ends as it did', async () => {
@@ -190,15 +313,26 @@ describe('a stream of another process that lives', () => {
     const watching = scene.watch();
     await scene.looked();
     scene.finish('STOPPED', ended({ finishReason: 'STOPPED', answer: answer('Ha', { complete: false }) }));
-    expect((await watching).events.slice(1)).toMatchObject([{ text: 'Ha' }, { kind: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED' } }]);
+    expect((await watching).events.slice(1)).toMatchObject([
+      { text: 'Ha' },
+      { kind: 'StreamStopped', reason: 'CLIENT', reply: { finishReason: 'STOPPED' } },
+    ]);
     scene.streams.stop();
     scene = new Scene();
-    scene.finish('FAILED', ended(), { errorCode: 'UPSTREAM_TIMEOUT', timeToFirstTokenMs: null, usageSource: 'ESTIMATED' });
-    expect((await scene.watch()).events.slice(1)).toMatchObject([{ kind: 'StreamFailed', refusal: { code: 'UPSTREAM_TIMEOUT', retryable: false }, partial: null }]);
+    scene.finish('FAILED', ended(), {
+      errorCode: 'UPSTREAM_TIMEOUT',
+      timeToFirstTokenMs: null,
+      usageSource: 'ESTIMATED',
+    });
+    expect((await scene.watch()).events.slice(1)).toMatchObject([
+      { kind: 'StreamFailed', refusal: { code: 'UPSTREAM_TIMEOUT', retryable: false }, partial: null },
+    ]);
     scene.streams.stop();
     scene = new Scene();
     scene.finish('FAILED', ended(), { errorCode: 'MODEL_UNAVAILABLE', timeToFirstTokenMs: null });
-    expect((await scene.watch()).events.slice(1)).toMatchObject([{ kind: 'StreamFailed', refusal: { code: 'UPSTREAM_FAILED', retryable: true }, partial: null }]);
+    expect((await scene.watch()).events.slice(1)).toMatchObject([
+      { kind: 'StreamFailed', refusal: { code: 'UPSTREAM_FAILED', retryable: true }, partial: null },
+    ]);
   });
 
   it('is read once for all who look at it, and not when nobody does', async () => {

@@ -1,19 +1,22 @@
 import { fixedStream, joinMs, LiveStream } from '../../../src/services/streams/live-stream';
-import { StreamViewer } from '../../../src/services/streams/stream-viewer';
+import { Subscriber } from '../../../src/services/streams/subscriber';
 import type { ViewedStream } from '../../../src/services/streams/stream.types';
 import { TOLD } from '../../../src/services/streams/told-answer';
 import type { StreamEvent } from '../../../src/domain/stream-events';
 
-const viewerOf = (stream: ViewedStream, after = 0): StreamViewer => new StreamViewer(async (viewer) => viewer.attach(stream), after);
+const viewerOf = (stream: ViewedStream, after = 0): Subscriber =>
+  new Subscriber(async (viewer) => viewer.attach(stream), after);
 const started = { kind: 'StreamStarted' as const, streamId: 's', callId: 'c', model: 'm', conversation: null };
 const refused = { kind: 'StreamRefused' as const, refusal: {} as never };
-const live = (more: Partial<ConstructorParameters<typeof LiveStream>[0]> = {}): LiveStream => new LiveStream({ owner: null, ...more });
-async function rest({ events }: StreamViewer): Promise<StreamEvent[]> {
+const live = (more: Partial<ConstructorParameters<typeof LiveStream>[0]> = {}): LiveStream =>
+  new LiveStream({ owner: null, ...more });
+async function rest({ events }: Subscriber): Promise<StreamEvent[]> {
   const all: StreamEvent[] = [];
   for await (const event of events) all.push(event);
   return all;
 }
-const textOf = (events: StreamEvent[]): string => events.map((e) => ('text' in e ? e.text : 'arguments' in e ? e.arguments : '')).join('');
+const textOf = (events: StreamEvent[]): string =>
+  events.map((e) => ('text' in e ? e.text : 'arguments' in e ? e.arguments : '')).join('');
 
 describe('LiveStream', () => {
   it('numbers every piece without a gap, joined or not, and ends with one terminal event', async () => {
@@ -34,7 +37,13 @@ describe('LiveStream', () => {
       seq = event.seq;
     }
     expect(seq).toBe(8);
-    expect(events.map((e) => e.kind)).toEqual(['StreamStarted', 'TextDelta', 'ReasoningDelta', 'ToolCallDelta', 'StreamRefused']);
+    expect(events.map((e) => e.kind)).toEqual([
+      'StreamStarted',
+      'TextDelta',
+      'ReasoningDelta',
+      'ToolCallDelta',
+      'StreamRefused',
+    ]);
     expect(textOf(events)).toBe('abchm{}');
   });
 
@@ -54,7 +63,7 @@ describe('LiveStream', () => {
   });
 
   it('makes fewer frames where the process is busy', () => {
-    expect([0, 0.7, 0.95].map(joinMs)).toEqual([20, 60, 120]);
+    expect([0, 0.7, 0.95].map((load) => joinMs(load))).toEqual([20, 60, 120]);
   });
 
   it('gives every viewer the whole stream, whenever it came, and the rest behind a number to one that has the beginning', async () => {
@@ -93,7 +102,7 @@ describe('LiveStream', () => {
     const watched: boolean[] = [];
     const stream = live({ onWatched: (is) => watched.push(is) });
     let admitted!: () => void;
-    const viewer = new StreamViewer((it) => new Promise((resolve) => (admitted = () => resolve(it.attach(stream)))));
+    const viewer = new Subscriber((it) => new Promise((resolve) => (admitted = () => resolve(it.attach(stream)))));
     void viewer.events.next();
     await viewer.events.return();
     expect(viewer.signal.aborted).toBe(true);
@@ -103,20 +112,37 @@ describe('LiveStream', () => {
 
   it('goes on for the one who was told the stored answer elsewhere, when it has ended itself', async () => {
     const stream = live();
-    const reply = { answer: { content: 'abc', reasoning: 'hm', toolCalls: [{ toolCallId: 't', name: 'f', arguments: '{}' }] } } as never;
+    const reply = {
+      answer: { content: 'abc', reasoning: 'hm', toolCalls: [{ toolCallId: 't', name: 'f', arguments: '{}' }] },
+    } as never;
     const early = rest(viewerOf(stream, TOLD + 4));
     stream.add(started);
     for (const text of ['a', 'b', 'c']) stream.add({ kind: 'TextDelta', text });
     stream.end({ kind: 'StreamCompleted', reply });
-    const behindText = [{ kind: 'ToolCallDelta', arguments: '{}', fromSeq: TOLD + 5, seq: TOLD + 6 }, { kind: 'StreamCompleted', fromSeq: TOLD + 7, seq: TOLD + 8 }];
+    const behindText = [
+      { kind: 'ToolCallDelta', arguments: '{}', fromSeq: TOLD + 5, seq: TOLD + 6 },
+      { kind: 'StreamCompleted', fromSeq: TOLD + 7, seq: TOLD + 8 },
+    ];
     expect(await early).toMatchObject(behindText);
     expect(await rest(viewerOf(stream, TOLD + 4))).toMatchObject(behindText);
-    expect(await rest(viewerOf(stream, TOLD + 2))).toMatchObject([{ kind: 'TextDelta', text: 'abc', fromSeq: TOLD + 3, seq: TOLD + 4 }, ...behindText]);
+    expect(await rest(viewerOf(stream, TOLD + 2))).toMatchObject([
+      { kind: 'TextDelta', text: 'abc', fromSeq: TOLD + 3, seq: TOLD + 4 },
+      ...behindText,
+    ]);
     expect(await rest(viewerOf(stream, TOLD + 8))).toEqual([]);
     expect(await rest(viewerOf(stream, stream.lastSeq))).toEqual([]);
   });
 
   it('tells what is over before it began', async () => {
-    expect((await rest(viewerOf(fixedStream([started, { kind: 'TextDelta', text: 'x' }, refused])))).map(({ kind, seq }) => [kind, seq])).toEqual([['StreamStarted', 1], ['TextDelta', 2], ['StreamRefused', 3]]);
+    expect(
+      (await rest(viewerOf(fixedStream([started, { kind: 'TextDelta', text: 'x' }, refused])))).map(({ kind, seq }) => [
+        kind,
+        seq,
+      ]),
+    ).toEqual([
+      ['StreamStarted', 1],
+      ['TextDelta', 2],
+      ['StreamRefused', 3],
+    ]);
   });
 });

@@ -23,33 +23,57 @@ function anyEvents(random: (below: number) => number): NewEvent[] {
       const text = TEXTS[random(TEXTS.length)]!;
       if (kind === 0) events.push({ kind: 'TextDelta', text });
       else if (kind === 1) events.push({ kind: 'ReasoningDelta', text });
-      else if (kind === 2) events.push({ kind: 'ToolCallDelta', index, toolCallId: i === 0 ? `t${index}` : null, name: i === 0 ? 'look' : null, arguments: text });
+      else if (kind === 2)
+        events.push({
+          kind: 'ToolCallDelta',
+          index,
+          toolCallId: i === 0 ? `t${index}` : null,
+          name: i === 0 ? 'look' : null,
+          arguments: text,
+        });
       else if (i === 0) events.push({ kind: 'StreamProgress', completionTokens: i, estimatedCost: null });
     }
   }
   return events;
 }
-const textOf = (event: NewEvent | StreamEvent): string => ('text' in event ? event.text : 'arguments' in event ? event.arguments : '');
+const textOf = (event: NewEvent | StreamEvent): string =>
+  'text' in event ? event.text : 'arguments' in event ? event.arguments : '';
 /** What tells one text from the next one: kind, tool call. */
-const headOf = (event: NewEvent | StreamEvent): string => (event.kind === 'ToolCallDelta' ? `${event.kind} ${event.index}` : event.kind);
+const headOf = (event: NewEvent | StreamEvent): string =>
+  event.kind === 'ToolCallDelta' ? `${event.kind} ${event.index}` : event.kind;
 
 /** Holds what was read between two numbers against the plain list of what was appended: what is wrong with it. */
-function faultsOf(read: StreamEvent[], plain: readonly NewEvent[], after: number, until: number, max: number): string[] {
+function faultsOf(
+  read: StreamEvent[],
+  plain: readonly NewEvent[],
+  after: number,
+  until: number,
+  max: number,
+): string[] {
   const faults: string[] = [];
   const check = (holds: boolean, what: string): void => void (holds || faults.push(what));
   let next = after + 1;
   for (const event of read) {
     const at = `${event.fromSeq}–${event.seq}`;
     const pieces = plain.slice(event.fromSeq - 1, event.seq);
-    check(event.fromSeq === next && pieces.length === event.seq - event.fromSeq + 1, `${at} does not follow ${next - 1}`);
+    check(
+      event.fromSeq === next && pieces.length === event.seq - event.fromSeq + 1,
+      `${at} does not follow ${next - 1}`,
+    );
     check(textOf(event) === pieces.map(textOf).join(''), `${at} has another text`);
-    check(pieces.every((piece) => headOf(piece) === headOf(event)), `${at} joins different kinds`);
+    check(
+      pieces.every((piece) => headOf(piece) === headOf(event)),
+      `${at} joins different kinds`,
+    );
     // Only one piece alone may be longer than the bound.
     check(pieces.length === 1 || textOf(event).length <= max, `${at} is longer than ${max}`);
     if (event.kind === 'ToolCallDelta') {
       const [first, ...rest] = pieces as Extract<NewEvent, { kind: 'ToolCallDelta' }>[];
       check(event.toolCallId === first!.toolCallId && event.name === first!.name, `${at} has another head`);
-      check(rest.every(({ toolCallId, name }) => toolCallId === null && name === null), `${at} joins two tool calls`);
+      check(
+        rest.every(({ toolCallId, name }) => toolCallId === null && name === null),
+        `${at} joins two tool calls`,
+      );
     }
     next = event.seq + 1;
   }
@@ -63,32 +87,39 @@ function readAll(log: PieceLog, after: number, until: number, max?: number): Str
 }
 
 describe('the log of a stream', () => {
-  it.each(Array.from({ length: 40 }, (_, seed) => seed))('gives what was appended, whatever was read before and in whatever pieces (seed %i)', (seed) => {
-    const random = randomOf(seed);
-    const plain = anyEvents(random);
-    const log = new PieceLog();
-    for (const [i, event] of plain.entries()) {
-      expect(log.append(event)).toBe(i + 1);
-      if (random(10) > 0) continue;
-      const [after, max] = [random(i + 2), 1 + random(80)];
-      expect(faultsOf(readAll(log, after, i + 1, max), plain, after, i + 1, max)).toEqual([]);
-    }
-    if (random(2) > 0) log.compact();
-    for (let round = 0; round < 20; round += 1) {
-      const after = random(plain.length + 1);
-      const until = after + random(plain.length + 1 - after);
-      const max = 1 + random(200);
-      expect(faultsOf(readAll(log, after, until, max), plain, after, until, max)).toEqual([]);
-    }
-    const each = [...log.pieces(0)];
-    expect(faultsOf(each, plain, 0, plain.length, Infinity)).toEqual([]);
-    expect(each).toHaveLength(plain.length);
-  });
+  it.each(Array.from({ length: 40 }, (_, seed) => seed))(
+    'gives what was appended, whatever was read before and in whatever pieces (seed %i)',
+    (seed) => {
+      const random = randomOf(seed);
+      const plain = anyEvents(random);
+      const log = new PieceLog();
+      for (const [i, event] of plain.entries()) {
+        expect(log.append(event)).toBe(i + 1);
+        if (random(10) > 0) continue;
+        const [after, max] = [random(i + 2), 1 + random(80)];
+        expect(faultsOf(readAll(log, after, i + 1, max), plain, after, i + 1, max)).toEqual([]);
+      }
+      if (random(2) > 0) log.compact();
+      for (let round = 0; round < 20; round += 1) {
+        const after = random(plain.length + 1);
+        const until = after + random(plain.length + 1 - after);
+        const max = 1 + random(200);
+        expect(faultsOf(readAll(log, after, until, max), plain, after, until, max)).toEqual([]);
+      }
+      const each = [...log.pieces(0)];
+      expect(faultsOf(each, plain, 0, plain.length, Infinity)).toEqual([]);
+      expect(each).toHaveLength(plain.length);
+    },
+  );
 
   it('gives a piece that is larger than the bound alone, and its neighbours without it', () => {
     const log = new PieceLog();
     for (const text of ['a', 'b', 'x'.repeat(50), 'c', 'd']) log.append({ kind: 'TextDelta', text });
-    expect(readAll(log, 0, 5, 10).map((event) => [event.fromSeq, event.seq, textOf(event).length])).toEqual([[1, 2, 2], [3, 3, 50], [4, 5, 2]]);
+    expect(readAll(log, 0, 5, 10).map((event) => [event.fromSeq, event.seq, textOf(event).length])).toEqual([
+      [1, 2, 2],
+      [3, 3, 50],
+      [4, 5, 2],
+    ]);
   });
 
   it('gives nothing behind its end, nor beyond what may be shown', () => {

@@ -10,7 +10,13 @@ const logOf = (events: readonly NewEvent[]): PieceLog => {
 const raw = ({ seq, words }: EntryWords): [string, string[]] => [`${seq}-0`, words];
 const text = (value: string): NewEvent => ({ kind: 'TextDelta', text: value });
 const EVENTS: NewEvent[] = [
-  { kind: 'StreamStarted', streamId: 's', callId: 'c', model: 'm', conversation: { id: 'v', createdAt: new Date(1), updatedAt: new Date(2) } as never },
+  {
+    kind: 'StreamStarted',
+    streamId: 's',
+    callId: 'c',
+    model: 'm',
+    conversation: { id: 'v', createdAt: new Date(1), updatedAt: new Date(2) } as never,
+  },
   { kind: 'ReasoningDelta', text: 'hm' },
   ...Array.from({ length: 150 }, (_, i) => text(`${i} `)),
   // Halves of one sign.
@@ -24,22 +30,26 @@ const EVENTS: NewEvent[] = [
 ];
 
 describe('entries of a log in Redis', () => {
-  it.each([0, 1, 2, 5, 77, 152, 153, 156])('give back every piece as it was, whatever was there before: from behind %i on', (after) => {
-    const log = logOf(EVENTS);
-    const copy = logOf(EVENTS.slice(0, after));
-    for (const entry of entriesOf(log, after, log.lastSeq, 'o', 1)) {
-      const read = readEntry(raw(entry));
-      expect(read).toMatchObject({ fromSeq: copy.lastSeq + 1, seq: entry.seq, owner: 'o', viewers: 1 });
-      for (const piece of piecesOf(read, copy.lastSeq + 1)) copy.append(piece);
-    }
-    expect([...copy.pieces(0)]).toEqual([...log.pieces(0)]);
-    expect(copy.read(0)).toEqual(log.read(0));
-  });
+  it.each([0, 1, 2, 5, 77, 152, 153, 156])(
+    'give back every piece as it was, whatever was there before: from behind %i on',
+    (after) => {
+      const log = logOf(EVENTS);
+      const copy = logOf(EVENTS.slice(0, after));
+      for (const entry of entriesOf(log, after, log.lastSeq, 'o', 1)) {
+        const read = readEntry(raw(entry));
+        expect(read).toMatchObject({ fromSeq: copy.lastSeq + 1, seq: entry.seq, owner: 'o', viewers: 1 });
+        for (const piece of piecesOf(read, copy.lastSeq + 1)) copy.append(piece);
+      }
+      expect([...copy.pieces(0)]).toEqual([...log.pieces(0)]);
+      expect(copy.read(0)).toEqual(log.read(0));
+    },
+  );
 
   it('can be read on from the middle of one', () => {
     const log = logOf(EVENTS);
     const copy = logOf(EVENTS.slice(0, 10));
-    for (const entry of entriesOf(log, 0, log.lastSeq, 'o', 0)) for (const piece of piecesOf(readEntry(raw(entry)), copy.lastSeq + 1)) copy.append(piece);
+    for (const entry of entriesOf(log, 0, log.lastSeq, 'o', 0))
+      for (const piece of piecesOf(readEntry(raw(entry)), copy.lastSeq + 1)) copy.append(piece);
     expect([...copy.pieces(0)]).toEqual([...log.pieces(0)]);
   });
 
@@ -49,7 +59,11 @@ describe('entries of a log in Redis', () => {
 
   it('mark the terminal event, and give its dates back as dates', () => {
     const at = new Date('2026-01-02T03:04:05.678Z');
-    const reply = { call: { occurredAt: at }, answer: { createdAt: at, toolCalls: [] }, conversation: { createdAt: at, updatedAt: at } } as never;
+    const reply = {
+      call: { occurredAt: at },
+      answer: { createdAt: at, toolCalls: [] },
+      conversation: { createdAt: at, updatedAt: at },
+    } as never;
     const budget = { periodStart: at, resetsAt: at };
     for (const event of [
       { kind: 'StreamCompleted', reply },

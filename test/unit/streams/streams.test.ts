@@ -1,4 +1,4 @@
-import { StreamViewer } from '../../../src/services/streams/stream-viewer';
+import { Subscriber } from '../../../src/services/streams/subscriber';
 import { Streams } from '../../../src/services/streams/streams';
 import type { SharedLog } from '../../../src/services/streams/stream.types';
 import type { DisconnectPolicy } from '../../../src/domain/stream-events';
@@ -9,21 +9,28 @@ const owner = { userId: 'usr_1', organizationId: 'org_1' };
 /** A process with streams that are watched elsewhere too, and no log beyond it that has to be waited for. */
 function scene(options: { elsewhere?: () => number | null } = {}) {
   let left = (_streamId: string): void => {};
-  const shared = options.elsewhere && ({
-    writer: () => null,
-    viewersElsewhere: async () => options.elsewhere!(),
-    onLeft: (listener: typeof left) => void (left = listener),
-    flush: async () => {},
-  } as unknown as SharedLog);
-  const streams = new Streams({ config: { graceMs: GRACE_MS, keptMs: 60_000, keptBytes: 1_000_000 }, loopLoad: { current: 0 }, shared: shared ?? null, kept: { open: async () => null } });
+  const shared =
+    options.elsewhere &&
+    ({
+      writer: () => null,
+      viewersElsewhere: async () => options.elsewhere!(),
+      onLeft: (listener: typeof left) => void (left = listener),
+      flush: async () => {},
+    } as unknown as SharedLog);
+  const streams = new Streams({
+    config: { graceMs: GRACE_MS, keptMs: 60_000, keptBytes: 1_000_000 },
+    loopLoad: { current: 0 },
+    shared: shared ?? null,
+    kept: { open: async () => null },
+  });
   const begin = (policy: DisconnectPolicy) => {
     const stop = jest.fn();
     const stream = streams.begin({ streamId: 'str_1', callId: 'call_1', viewer: owner, policy, stop });
     stream.add({ kind: 'StreamStarted', streamId: 'str_1', callId: 'call_1', model: 'm', conversation: null });
     return { stream, stop };
   };
-  const watch = async (stream: ReturnType<typeof begin>['stream']): Promise<StreamViewer> => {
-    const viewer = new StreamViewer(async (it) => it.attach(stream));
+  const watch = async (stream: ReturnType<typeof begin>['stream']): Promise<Subscriber> => {
+    const viewer = new Subscriber(async (it) => it.attach(stream));
     await viewer.events.next();
     return viewer;
   };

@@ -4,7 +4,11 @@ import { namesOrganization } from '../../support/statement-rule';
 import { WITHOUT_ORGANIZATION } from '../../support/statements-without-organization';
 
 const SRC = path.join(__dirname, '../../../src');
-const source = readdirSync(SRC, { recursive: true }).map(String).filter((file) => file.endsWith('.ts')).map((file) => readFileSync(path.join(SRC, file), 'utf8')).join('\n');
+const source = readdirSync(SRC, { recursive: true })
+  .map(String)
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => readFileSync(path.join(SRC, file), 'utf8'))
+  .join('\n');
 
 describe('the rule that a statement names the organisation', () => {
   it.each([

@@ -11,20 +11,27 @@ const cow = { deadlineMs: DEADLINE_MS, what: 'the cow' };
 /** What the machine is allowed: far below the default, which a wait that forgets its deadline would take. */
 const SMALL_FACTOR = 10;
 
-interface Failure { message: string; stack: string; tookMs: number }
+interface Failure {
+  message: string;
+  stack: string;
+  tookMs: number;
+}
 
 /** Its failure, and how many milliseconds it took in which this process ran. */
 async function failureOf(wait: () => Promise<unknown>): Promise<Failure> {
   const since = performance.now();
   const lag = watchLag();
-  const error = await wait().then(() => null, (cause: Error) => cause);
+  const error = await wait().then(
+    () => null,
+    (cause: Error) => cause,
+  );
   const tookMs = performance.now() - since - lag.stop();
   if (!error) throw new Error('it did not fail');
   return { message: error.message, stack: error.stack!, tookMs };
 }
 
 function block(ms: number): void {
-  for (const since = performance.now(); performance.now() - since < ms; );
+  for (const since = performance.now(); performance.now() - since < ms;);
 }
 
 describe('a wait with a deadline', () => {
@@ -48,7 +55,10 @@ describe('a wait with a deadline', () => {
     expect((await failureOf(aTestThatWaits)).stack).toContain('aTestThatWaits');
   });
 
-  interface Arrival { there: boolean; promise: Promise<unknown> }
+  interface Arrival {
+    there: boolean;
+    promise: Promise<unknown>;
+  }
   it.each<[string, (arrival: Arrival) => Promise<unknown>]>([
     ['condition', (arrival) => waitFor(() => arrival.there, { deadlineMs: DEADLINE_MS })],
     ['promise', (arrival) => within(arrival.promise, DEADLINE_MS, 'it')],

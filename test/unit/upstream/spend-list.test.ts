@@ -3,18 +3,34 @@ import { spendPage, spendRow } from '../../support/spend-records';
 
 const START = Date.parse('2026-11-20T10:00:00Z');
 /** Records that begin so many milliseconds behind START. */
-const rowsAt = (...offsets: number[]): Record<string, unknown>[] => offsets.map((ms, i) => spendRow({ callId: `call_${i}`, requestId: `r${i}`, startTime: new Date(START + ms).toISOString() }));
+const rowsAt = (...offsets: number[]): Record<string, unknown>[] =>
+  offsets.map((ms, i) =>
+    spendRow({ callId: `call_${i}`, requestId: `r${i}`, startTime: new Date(START + ms).toISOString() }),
+  );
 const text = (second: number): string => new Date(second * 1_000).toISOString().slice(0, 19).replace('T', ' ');
 const source = (rows: Record<string, unknown>[], asked: string[] = []): Pick<SpendList, 'spendPage'> => ({
   spendPage: async (from, to, page, size) => {
     asked.push(`${from - START / 1_000}-${to - START / 1_000} #${page}`);
-    const body = spendPage(rows, { start_date: text(from), end_date: text(to), page, page_size: size, sort_order: 'asc' }) as { data: unknown[]; total: number };
+    const body = spendPage(rows, {
+      start_date: text(from),
+      end_date: text(to),
+      page,
+      page_size: size,
+      sort_order: 'asc',
+    }) as { data: unknown[]; total: number };
     return { records: readListedRecords(body.data), length: body.data.length, total: body.total };
   },
 });
-const list = async (rows: Record<string, unknown>[], fromMs: number, toMs: number, size: number, asked: string[] = []): Promise<string[]> => {
+const list = async (
+  rows: Record<string, unknown>[],
+  fromMs: number,
+  toMs: number,
+  size: number,
+  asked: string[] = [],
+): Promise<string[]> => {
   const found: string[] = [];
-  for await (const records of listSpend(source(rows, asked), START + fromMs, START + toMs, size)) found.push(...records.map(({ requestId }) => requestId));
+  for await (const records of listSpend(source(rows, asked), START + fromMs, START + toMs, size))
+    found.push(...records.map(({ requestId }) => requestId));
   return found;
 };
 
@@ -53,11 +69,36 @@ it('asks once where there is nothing', async () => {
 });
 
 it('reads what a record says, and leaves out what is none', () => {
-  const row = spendRow({ callId: 'call_1', requestId: 'r1', startTime: '2026-11-20T10:00:00.123Z', keyAlias: 'weir-1-usr_1', teamId: 'weir-1-pln_1', promptTokens: 1_200, cachedTokens: 1_000, completionTokens: 50, spend: 6e-8, cacheReadCost: 5e-8 });
-  expect(readListedRecords([row, null, 3, {}, { request_id: 'x', startTime: 'yesterday' }])).toMatchObject([{
-    requestId: 'r1', callId: 'call_1', startedMs: START + 123, keyAlias: 'weir-1-usr_1', teamId: 'weir-1-pln_1', state: 'REPORTED', hasDetails: true, totalTokens: 1_250, spend: '0.00000006',
-    cacheReadCost: '0.00000005', cacheWriteCost: null, fromCache: false, servedModel: 'm', tokens: { uncachedPrompt: 200, cacheRead: 1_000, output: 50 },
-  }]);
+  const row = spendRow({
+    callId: 'call_1',
+    requestId: 'r1',
+    startTime: '2026-11-20T10:00:00.123Z',
+    keyAlias: 'weir-1-usr_1',
+    teamId: 'weir-1-pln_1',
+    promptTokens: 1_200,
+    cachedTokens: 1_000,
+    completionTokens: 50,
+    spend: 6e-8,
+    cacheReadCost: 5e-8,
+  });
+  expect(readListedRecords([row, null, 3, {}, { request_id: 'x', startTime: 'yesterday' }])).toMatchObject([
+    {
+      requestId: 'r1',
+      callId: 'call_1',
+      startedMs: START + 123,
+      keyAlias: 'weir-1-usr_1',
+      teamId: 'weir-1-pln_1',
+      state: 'REPORTED',
+      hasDetails: true,
+      totalTokens: 1_250,
+      spend: '0.00000006',
+      cacheReadCost: '0.00000005',
+      cacheWriteCost: null,
+      fromCache: false,
+      servedModel: 'm',
+      tokens: { uncachedPrompt: 200, cacheRead: 1_000, output: 50 },
+    },
+  ]);
   // Without a zone it is UTC all the same.
   expect(readListedRecords([{ ...row, startTime: '2026-11-20T10:00:00.123' }])[0]!.startedMs).toBe(START + 123);
 });

@@ -7,13 +7,26 @@ import { waitFor } from '../../support/wait';
 import type { UpstreamError } from '../../../src/services/upstream/errors';
 import { collectorHooks } from '../../support/collector-hooks';
 
-const chunk = (delta: object, more: object = {}): string => `data: ${JSON.stringify({ choices: [{ index: 0, delta }], ...more })}\n\n`;
+const chunk = (delta: object, more: object = {}): string =>
+  `data: ${JSON.stringify({ choices: [{ index: 0, delta }], ...more })}\n\n`;
 const say = (content: string): string => chunk({ content });
 const FINISH = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n';
 const DONE = 'data: [DONE]\n\n';
 
-interface Reading { body: PassThrough; answer: Answer; pieces: Piece[]; abort: AbortController; ended: Promise<UpstreamError | null>; paused: number; bytes: number }
-function open(options: Partial<SseReaderOptions> = {}, onPiece: (piece: Piece) => void = () => {}, behind: () => Promise<void> | null = () => null): Reading {
+interface Reading {
+  body: PassThrough;
+  answer: Answer;
+  pieces: Piece[];
+  abort: AbortController;
+  ended: Promise<UpstreamError | null>;
+  paused: number;
+  bytes: number;
+}
+function open(
+  options: Partial<SseReaderOptions> = {},
+  onPiece: (piece: Piece) => void = () => {},
+  behind: () => Promise<void> | null = () => null,
+): Reading {
   const body = new PassThrough({ highWaterMark: 64 * 1024 });
   const abort = new AbortController();
   const pieces: Piece[] = [];
@@ -27,7 +40,15 @@ function open(options: Partial<SseReaderOptions> = {}, onPiece: (piece: Piece) =
     }),
   );
   const reading: Reading = { body, answer, pieces, abort, paused: 0, bytes: 0, ended: null as never };
-  const reader = new SseReader({ kind: 'DIRECT', maxEventBytes: 16 * 1024 * 1024, sink: answer, signal: abort.signal, onBytes: () => (reading.bytes += 1), onPause: () => (reading.paused += 1), ...options });
+  const reader = new SseReader({
+    kind: 'DIRECT',
+    maxEventBytes: 16 * 1024 * 1024,
+    sink: answer,
+    signal: abort.signal,
+    onBytes: () => (reading.bytes += 1),
+    onPause: () => (reading.paused += 1),
+    ...options,
+  });
   reading.ended = reader.read(body).then(
     () => null,
     (error: UpstreamError) => error,
@@ -50,29 +71,38 @@ describe('the standard of server-sent events', () => {
     ['with CR alone', `data: ${json}\r\r`],
     ['with all three in one', `: a\r\ndata: {"choices":\rdata:${json.slice(11)}\n\r`],
     ['in several lines of data', `data: ${json.replaceAll(',"', ',\ndata: "')}\n\n`],
-    ['with comments before, between and behind', `: hello\n:\ndata: {"choices":\n: in the midst\ndata: ${json.slice(11)}\n:\n\n: end\n\n`],
+    [
+      'with comments before, between and behind',
+      `: hello\n:\ndata: {"choices":\n: in the midst\ndata: ${json.slice(11)}\n:\n\n: end\n\n`,
+    ],
     ['with a type, an id and a wait for reconnection', `event: message\nid: 7\nretry: 3000\ndata: ${json}\n\n`],
-    ['with a wait that is none and fields that nobody knows', `retry: soon\nid: a\0b\nfoo\nbar: baz\n: \ndata: ${json}\n\n`],
+    [
+      'with a wait that is none and fields that nobody knows',
+      `retry: soon\nid: a\0b\nfoo\nbar: baz\n: \ndata: ${json}\n\n`,
+    ],
     ['with events that have no data', `event: ping\n\nid: 1\n\ndata: ${json}\n\n\n\n\n`],
     ['with data that is empty in another line', `data:\ndata: ${json}\ndata\n\n`],
   ];
-  it.each(FORMS)('%s: the text is the same, in one piece of bytes, in single ones, and with a break anywhere', async (_name, form) => {
-    const bytes = Buffer.from(form + FINISH.replaceAll('\n', form.includes('\r') ? '\r' : '\n'));
-    const whole = await readAll(bytes);
-    expect([whole.error, whole.answer.content, whole.answer.finishReason]).toEqual([null, TEXT, 'STOP']);
-    const broken = Array.from({ length: bytes.length + 1 }, async (_, at) => {
-      const { body, answer, ended } = open();
-      body.emit('data', bytes.subarray(0, at));
-      body.emit('data', bytes.subarray(at));
-      body.end();
-      return [await ended, answer.content];
-    });
-    for (const outcome of await Promise.all(broken)) expect(outcome).toEqual([null, TEXT]);
-    const single = open();
-    for (const byte of bytes) single.body.emit('data', Buffer.from([byte]));
-    single.body.end();
-    expect([await single.ended, single.answer.content]).toEqual([null, TEXT]);
-  });
+  it.each(FORMS)(
+    '%s: the text is the same, in one piece of bytes, in single ones, and with a break anywhere',
+    async (_name, form) => {
+      const bytes = Buffer.from(form + FINISH.replaceAll('\n', form.includes('\r') ? '\r' : '\n'));
+      const whole = await readAll(bytes);
+      expect([whole.error, whole.answer.content, whole.answer.finishReason]).toEqual([null, TEXT, 'STOP']);
+      const broken = Array.from({ length: bytes.length + 1 }, async (_, at) => {
+        const { body, answer, ended } = open();
+        body.emit('data', bytes.subarray(0, at));
+        body.emit('data', bytes.subarray(at));
+        body.end();
+        return [await ended, answer.content];
+      });
+      for (const outcome of await Promise.all(broken)) expect(outcome).toEqual([null, TEXT]);
+      const single = open();
+      for (const byte of bytes) single.body.emit('data', Buffer.from([byte]));
+      single.body.end();
+      expect([await single.ended, single.answer.content]).toEqual([null, TEXT]);
+    },
+  );
 
   it('an event is given when its last line ends, also where that is a CR and nothing follows', async () => {
     const { body, answer, ended } = open();
@@ -88,11 +118,24 @@ describe('the standard of server-sent events', () => {
 });
 
 describe('providers that take it lightly', () => {
-  const USAGE = (completion: number): string => `data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":${completion},"total_tokens":9}}\n\n`;
+  const USAGE = (completion: number): string =>
+    `data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":${completion},"total_tokens":9}}\n\n`;
   it.each<[string, string, string]>([
-    ['empty choices, no choices, null for them', `${say('a')}data: {"choices":[]}\n\ndata: {}\n\ndata: {"choices":null}\n\ndata: null\n\ndata: 7\n\n${FINISH}`, 'a'],
-    ['null and missing deltas', `${say('a')}data: {"choices":[{"delta":null}]}\n\ndata: {"choices":[{}]}\n\ndata: {"choices":[null]}\n\n${chunk({ content: null, tool_calls: null })}${FINISH}`, 'a'],
-    ['content that is no text', `${say('a')}${chunk({ content: 7 })}${chunk({ content: [{ type: 'text', text: 'x' }] })}${FINISH}`, 'a'],
+    [
+      'empty choices, no choices, null for them',
+      `${say('a')}data: {"choices":[]}\n\ndata: {}\n\ndata: {"choices":null}\n\ndata: null\n\ndata: 7\n\n${FINISH}`,
+      'a',
+    ],
+    [
+      'null and missing deltas',
+      `${say('a')}data: {"choices":[{"delta":null}]}\n\ndata: {"choices":[{}]}\n\ndata: {"choices":[null]}\n\n${chunk({ content: null, tool_calls: null })}${FINISH}`,
+      'a',
+    ],
+    [
+      'content that is no text',
+      `${say('a')}${chunk({ content: 7 })}${chunk({ content: [{ type: 'text', text: 'x' }] })}${FINISH}`,
+      'a',
+    ],
     ['no [DONE]', say('a') + FINISH, 'a'],
     ['[DONE] and no finish', say('a') + DONE, 'a'],
     ['text behind the finish', say('a') + FINISH + say('b') + DONE, 'ab'],
@@ -104,20 +147,39 @@ describe('providers that take it lightly', () => {
   });
 
   it('usage twice: the later one counts, and an absurd one not', async () => {
-    expect((await readAll(say('a') + FINISH + USAGE(1) + USAGE(6) + USAGE(-6) + DONE)).answer.usageSeen!.tokens.output).toBe(6);
+    expect(
+      (await readAll(say('a') + FINISH + USAGE(1) + USAGE(6) + USAGE(-6) + DONE)).answer.usageSeen!.tokens.output,
+    ).toBe(6);
   });
 
-  it.each([['tool_calls', 'stop', 'TOOL_CALLS'], ['stop', 'length', 'LENGTH'], ['stop', 'stop', 'STOP'], ['content_filter', 'stop', 'CONTENT_FILTER']])('finished by %s and then by %s: %s', async (first, second, expected) => {
-    expect((await readAll(FINISH.replace('stop', first) + FINISH.replace('stop', second))).answer.finishReason).toBe(expected);
+  it.each([
+    ['tool_calls', 'stop', 'TOOL_CALLS'],
+    ['stop', 'length', 'LENGTH'],
+    ['stop', 'stop', 'STOP'],
+    ['content_filter', 'stop', 'CONTENT_FILTER'],
+  ])('finished by %s and then by %s: %s', async (first, second, expected) => {
+    expect((await readAll(FINISH.replace('stop', first) + FINISH.replace('stop', second))).answer.finishReason).toBe(
+      expected,
+    );
   });
 
-  it.each(['[null]', '{"index":0}'])('a broken tool call (%s) behind an event that is given in parts ends this stream, and not the process', async (calls) => {
-    const { error } = await readAll(`${say('x'.repeat(9_000))}data: {"choices":[{"delta":{"tool_calls":${calls}}}]}\n\n${FINISH}`);
-    expect(error).toMatchObject({ kind: 'INTERRUPTED' });
-  });
+  it.each(['[null]', '{"index":0}'])(
+    'a broken tool call (%s) behind an event that is given in parts ends this stream, and not the process',
+    async (calls) => {
+      const { error } = await readAll(
+        `${say('x'.repeat(9_000))}data: {"choices":[{"delta":{"tool_calls":${calls}}}]}\n\n${FINISH}`,
+      );
+      expect(error).toMatchObject({ kind: 'INTERRUPTED' });
+    },
+  );
 
   it('a tool call whose parts are not what they should be: what is text is taken', async () => {
-    const { answer, error } = await readAll(chunk({ tool_calls: [{ index: 0, id: 7, function: { name: 'look', arguments: { a: 1 } } }] }) + chunk({ tool_calls: [{ index: 0, function: { arguments: '{}' } }] }) + chunk({ tool_calls: [{ index: 1e9, function: { name: 'x' } }] }) + FINISH);
+    const { answer, error } = await readAll(
+      chunk({ tool_calls: [{ index: 0, id: 7, function: { name: 'look', arguments: { a: 1 } } }] }) +
+        chunk({ tool_calls: [{ index: 0, function: { arguments: '{}' } }] }) +
+        chunk({ tool_calls: [{ index: 1e9, function: { name: 'x' } }] }) +
+        FINISH,
+    );
     expect([error, answer.toolCalls]).toEqual([null, [{ toolCallId: '', name: 'look', arguments: '{}' }]]);
   });
 
@@ -170,7 +232,7 @@ describe('a burst', () => {
     const burst = Buffer.from(Array.from({ length: 20_000 }, (_, i) => say(`${i} `)).join('') + FINISH + DONE);
     let taken = 0;
     const feed = (): void => {
-      for (; taken < burst.length; ) {
+      for (; taken < burst.length;) {
         const more = body.write(burst.subarray(taken, (taken += 128 * 1024)));
         if (!more) {
           body.once('drain', feed);
@@ -206,15 +268,24 @@ describe('a burst', () => {
   it('of one event of eight megabytes is given in pieces that divide no sign', async () => {
     const text = 'ab👩🏽‍🚀'.repeat(1_000_000).slice(0, 6_000_000);
     const { body, answer, pieces, ended } = open();
-    body.end(say(text.toWellFormed()) + chunk({ tool_calls: [{ index: 0, id: 't', function: { name: 'look', arguments: 'y'.repeat(10_000) } }] }) + DONE);
+    body.end(
+      say(text.toWellFormed()) +
+        chunk({ tool_calls: [{ index: 0, id: 't', function: { name: 'look', arguments: 'y'.repeat(10_000) } }] }) +
+        DONE,
+    );
     expect(await ended).toBeNull();
     expect(answer.content === text.toWellFormed()).toBe(true);
-    expect(Math.max(...pieces.map((piece) => ('text' in piece ? piece.text : piece.arguments).length))).toBeLessThanOrEqual(4_096);
+    expect(
+      Math.max(...pieces.map((piece) => ('text' in piece ? piece.text : piece.arguments).length)),
+    ).toBeLessThanOrEqual(4_096);
     expect(pieces.every((piece) => 'arguments' in piece || piece.text.isWellFormed())).toBe(true);
     expect(answer.toolCalls).toEqual([{ toolCallId: 't', name: 'look', arguments: 'y'.repeat(10_000) }]);
   });
 
-  it.each([['many events', Array.from({ length: 20_000 }, () => say('x'.repeat(100))).join('')], ['one event', say('x'.repeat(2_000_000))]])('of %s that somebody stops in the middle gives nothing more', async (_name, burst) => {
+  it.each([
+    ['many events', Array.from({ length: 20_000 }, () => say('x'.repeat(100))).join('')],
+    ['one event', say('x'.repeat(2_000_000))],
+  ])('of %s that somebody stops in the middle gives nothing more', async (_name, burst) => {
     let characters = 0;
     const { body, abort, ended } = open({}, (piece) => {
       characters += (piece as { text: string }).text.length;
@@ -230,7 +301,11 @@ describe('who keeps the pieces and is slower', () => {
   it('is waited for: nothing is read meanwhile, silence is not counted, and then it goes on', async () => {
     let catchUp!: () => void;
     let isBehind = false;
-    const reading = open({}, () => {}, () => (isBehind ? new Promise((resolve) => (catchUp = resolve)) : null));
+    const reading = open(
+      {},
+      () => {},
+      () => (isBehind ? new Promise((resolve) => (catchUp = resolve)) : null),
+    );
     const { body, answer, ended } = reading;
     body.write(say('a'));
     await waitFor(() => answer.content === 'a');
@@ -249,7 +324,11 @@ describe('who keeps the pieces and is slower', () => {
   });
 
   it('a stop ends the waiting, also when the upstream has said everything', async () => {
-    const { body, abort, ended } = open({}, () => {}, () => new Promise(() => {}));
+    const { body, abort, ended } = open(
+      {},
+      () => {},
+      () => new Promise(() => {}),
+    );
     body.end(say('a'));
     await waitFor(() => body.isPaused());
     abort.abort(new Error('stopped'));

@@ -2,14 +2,25 @@ import { ExportIndex, type ExportPoint } from '../../../src/services/exports/exp
 
 const HEADER = 500;
 const PAGE = 2_000_000;
-const point = (n: number): ExportPoint => ({ offset: HEADER + n * PAGE, key: { at: String(n), organizationId: 'o', callId: 'c' } });
+const point = (n: number): ExportPoint => ({
+  offset: HEADER + n * PAGE,
+  key: { at: String(n), organizationId: 'o', callId: 'c' },
+});
 
 describe('what is known of a file', () => {
   it('finds the last known place at or before a byte', () => {
     const index = new ExportIndex(HEADER);
     for (const n of [1, 2, 3]) index.passed(point(n));
-    for (const [offset, n] of [[HEADER + PAGE, 1], [HEADER + 2 * PAGE - 1, 1], [HEADER + 2 * PAGE, 2], [HEADER + 3 * PAGE, 3], [1e15, 3]] as const) expect([offset, index.before(offset)]).toEqual([offset, point(n)]);
-    for (const offset of [0, HEADER - 1, HEADER, HEADER + PAGE - 1]) expect([offset, index.before(offset)]).toEqual([offset, { offset: HEADER, key: null }]);
+    for (const [offset, n] of [
+      [HEADER + PAGE, 1],
+      [HEADER + 2 * PAGE - 1, 1],
+      [HEADER + 2 * PAGE, 2],
+      [HEADER + 3 * PAGE, 3],
+      [1e15, 3],
+    ] as const)
+      expect([offset, index.before(offset)]).toEqual([offset, point(n)]);
+    for (const offset of [0, HEADER - 1, HEADER, HEADER + PAGE - 1])
+      expect([offset, index.before(offset)]).toEqual([offset, { offset: HEADER, key: null }]);
     expect(index.furthest).toEqual(point(3));
   });
 

@@ -3,7 +3,10 @@ import { percentileOf, representativeOf } from '../../support/percentiles';
 
 /** What the database makes of values: 12 digits a bucket. */
 const BOUNDS = Array.from({ length: 63 }, (_, index) => Math.ceil(10 * 2 ** (index / 4)));
-const packed = (values: readonly number[]): string => values.reduce((sum, value) => sum + 10n ** BigInt(12 * BOUNDS.filter((bound) => bound <= value).length), 0n).toString();
+const packed = (values: readonly number[]): string =>
+  values
+    .reduce((sum, value) => sum + 10n ** BigInt(12 * BOUNDS.filter((bound) => bound <= value).length), 0n)
+    .toString();
 
 let state = 3;
 const random = (below: number): number => (state = (state * 48271) % 2147483647) % below;
@@ -12,12 +15,15 @@ describe('percentiles of a packed histogram', () => {
   it('are what the buckets of the sorted values stand for, in every place', () => {
     for (let round = 0; round < 300; round += 1) {
       const values = Array.from({ length: 1 + random(200) }, () => random(2 ** (1 + random(21))));
-      expect(percentilesOf(packed(values), values.length, [1, 50, 95, 99, 100])).toEqual([1, 50, 95, 99, 100].map((percent) => percentileOf(values, percent)));
+      expect(percentilesOf(packed(values), values.length, [1, 50, 95, 99, 100])).toEqual(
+        [1, 50, 95, 99, 100].map((percent) => percentileOf(values, percent)),
+      );
     }
   });
 
   it('are at most 9.1 % off from 10 ms up to the last bucket, and 5 ms below', () => {
-    for (let ms = 10; ms < 463_410; ms += ms < 20_000 ? 1 : 997) expect(Math.abs(representativeOf(ms) - ms) / ms).toBeLessThanOrEqual(0.091);
+    for (let ms = 10; ms < 463_410; ms += ms < 20_000 ? 1 : 997)
+      expect(Math.abs(representativeOf(ms) - ms) / ms).toBeLessThanOrEqual(0.091);
     for (let ms = 0; ms < 10; ms += 1) expect(Math.abs(representativeOf(ms) - ms)).toBeLessThanOrEqual(5);
   });
 

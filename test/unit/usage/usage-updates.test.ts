@@ -4,7 +4,15 @@ import type { Role, Viewer } from '../../../src/domain/principal';
 import { memoryLogger } from '../../support/log';
 import { waitFor } from '../../support/wait';
 
-const viewer = (userId: string, role: Role = 'MEMBER', organizationId = 'org_1'): Viewer => ({ userId, organizationId, role, planId: 'pln', tokenId: null, sessionId: null, expiresAtMs: null });
+const viewer = (userId: string, role: Role = 'MEMBER', organizationId = 'org_1'): Viewer => ({
+  userId,
+  organizationId,
+  role,
+  planId: 'pln',
+  tokenId: null,
+  sessionId: null,
+  expiresAtMs: null,
+});
 const EVERY_MS = 30;
 
 /** Figures by scope, who asked for them, and how often. */
@@ -26,7 +34,10 @@ function bench(options: { lookEveryMs?: number } = {}) {
         return { ...NO_USAGE, calls: calls[scope] ?? 0 };
       },
     },
-    store: { lookers: async (users) => new Map(users.flatMap(({ userId: id }) => (people.has(id) ? [[id, people.get(id)!]] : []))) },
+    store: {
+      lookers: async (users) =>
+        new Map(users.flatMap(({ userId: id }) => (people.has(id) ? [[id, people.get(id)!]] : []))),
+    },
     logger,
     everyMs: EVERY_MS,
     ...options,
@@ -41,12 +52,25 @@ function bench(options: { lookEveryMs?: number } = {}) {
     return { got, leave: () => events.return!(), counts: () => got.map(({ calls: n }) => n) };
   };
   const rounds = (scope: string): number => asked.filter((one) => one.scope === scope).length;
-  return { updates, calls, asked, people, logger, faults, listen, rounds, holdOn: (until: Promise<void>) => void (hold = until) };
+  return {
+    updates,
+    calls,
+    asked,
+    people,
+    logger,
+    faults,
+    listen,
+    rounds,
+    holdOn: (until: Promise<void>) => void (hold = until),
+  };
 }
 
 it('asks once for each scope and interval, however many listen, and tells each of them at once', async () => {
   const { listen, rounds, asked } = bench();
-  const streams = [...Array.from({ length: 50 }, (_, i) => listen(viewer(`usr_${i}`, i % 2 ? 'ADMIN' : 'ANALYST'))), ...Array.from({ length: 50 }, () => listen(viewer('usr_m')))];
+  const streams = [
+    ...Array.from({ length: 50 }, (_, i) => listen(viewer(`usr_${i}`, i % 2 ? 'ADMIN' : 'ANALYST'))),
+    ...Array.from({ length: 50 }, () => listen(viewer('usr_m'))),
+  ];
   streams.push(listen(viewer('usr_o1', 'OPERATOR')), listen(viewer('usr_o2', 'OPERATOR', 'org_2')));
   await waitFor(() => streams.every(({ got }) => got.length === 1));
   expect(asked.map(({ scope }) => scope).sort()).toEqual(['all', 'org_1', 'usr_m']);
@@ -64,7 +88,8 @@ it('tells what has changed, and no more than one value in an interval', async ()
   const counting = setInterval(() => (calls.usr_1 = (calls.usr_1 ?? 0) + 1), 2);
   await waitFor(() => stream.got.length >= 6);
   clearInterval(counting);
-  for (const [i, { atMs }] of stream.got.entries()) if (i > 0) expect(atMs - stream.got[i - 1]!.atMs).toBeGreaterThan(EVERY_MS - 21);
+  for (const [i, { atMs }] of stream.got.entries())
+    if (i > 0) expect(atMs - stream.got[i - 1]!.atMs).toBeGreaterThan(EVERY_MS - 21);
   // The last value arrives although nothing changes any more.
   await waitFor(() => stream.counts().at(-1) === calls.usr_1);
   const before = [stream.got.length, rounds('usr_1')] as const;

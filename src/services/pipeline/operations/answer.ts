@@ -7,7 +7,13 @@ import type { UpstreamHead, UpstreamUsage } from '../../upstream/upstream';
 import type { Collector, CollectorHooks, Piece } from '../operation';
 
 const FINISH: ReadonlyMap<unknown, FinishReason> = new Map<string, FinishReason>([
-  ['stop', 'STOP'], ['end_turn', 'STOP'], ['length', 'LENGTH'], ['max_tokens', 'LENGTH'], ['tool_calls', 'TOOL_CALLS'], ['function_call', 'TOOL_CALLS'], ['content_filter', 'CONTENT_FILTER'],
+  ['stop', 'STOP'],
+  ['end_turn', 'STOP'],
+  ['length', 'LENGTH'],
+  ['max_tokens', 'LENGTH'],
+  ['tool_calls', 'TOOL_CALLS'],
+  ['function_call', 'TOOL_CALLS'],
+  ['content_filter', 'CONTENT_FILTER'],
 ]);
 
 /** What the answer belongs to. */
@@ -46,7 +52,9 @@ export class Answer implements Collector<ChatReply> {
     return this.reasonings.toString();
   }
   get toolCalls(): ToolCall[] {
-    return this.calls.filter(Boolean).map((call) => ({ toolCallId: call.toolCallId, name: call.name, arguments: call.arguments.toString() }));
+    return this.calls
+      .filter(Boolean)
+      .map((call) => ({ toolCallId: call.toolCallId, name: call.name, arguments: call.arguments.toString() }));
   }
   get texts(): [string, string] {
     return [this.content + this.toolCalls.map((call) => call.name + call.arguments).join(''), this.reasoningText];
@@ -76,7 +84,9 @@ export class Answer implements Collector<ChatReply> {
     return { kind: 'ChatReply', ...base, answer, finishReason, conversation, omittedMessages };
   }
 
-  private message(): Pick<Message, 'id' | 'content' | 'reasoning' | 'toolCalls' | 'toolCallId' | 'name'> & { role: 'ASSISTANT' } {
+  private message(): Pick<Message, 'id' | 'content' | 'reasoning' | 'toolCalls' | 'toolCallId' | 'name'> & {
+    role: 'ASSISTANT';
+  } {
     return {
       id: this.id,
       role: 'ASSISTANT',
@@ -127,13 +137,15 @@ export class Answer implements Collector<ChatReply> {
     if (!toolCallId && !name && !argumentsText && this.calls[index]) return;
     const isNew = !this.calls[index];
     const call = (this.calls[index] ??= { toolCallId: '', name: '', arguments: new TextBuffer() });
-    // Some providers say these with every delta, and some a new id each time: what was said first counts, and only the first delta has it.
+    // Some providers say these with every delta, and some a new id each time: what was said first counts, and only the
+    // first delta has it.
     const idToTell = call.toolCallId ? null : toolCallId || null;
     const nameToTell = call.name ? null : name || null;
     call.toolCallId ||= toolCallId ?? '';
     call.name ||= name ?? '';
     call.arguments.add(argumentsText);
-    if (isNew || idToTell || nameToTell || argumentsText) this.piece({ kind: 'ToolCallDelta', index, toolCallId: idToTell, name: nameToTell, arguments: argumentsText });
+    if (isNew || idToTell || nameToTell || argumentsText)
+      this.piece({ kind: 'ToolCallDelta', index, toolCallId: idToTell, name: nameToTell, arguments: argumentsText });
   }
   /** Said twice, the later one counts, unless it is the plain one: some providers say so once more at the very end. */
   finish(reason: string): void {

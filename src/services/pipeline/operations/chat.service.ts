@@ -16,12 +16,18 @@ export class ChatService {
     return this.deps.pipeline.call(viewer, () => new ChatOperation(input, this.deps.sources), context);
   }
 
-  /** Throws BAD_USER_INPUT, NOT_FOUND before anything is spent; admission happens on the first `next()`, and refusals are events. */
+  /**
+   * Throws BAD_USER_INPUT, NOT_FOUND before anything is spent; admission happens on the first `next()`, and refusals
+   * are events.
+   */
   stream(viewer: Viewer, input: ChatInput, context: CallContext): Promise<AsyncIterableIterator<StreamEvent>> {
     return this.deps.pipeline.stream(viewer, () => new ChatOperation(input, this.deps.sources), context);
   }
 
-  /** The rest of one's own stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, BAD_USER_INPUT, SERVICE_UNAVAILABLE. */
+  /**
+   * The rest of one's own stream behind number `afterSeq`, then what comes. Throws NOT_FOUND, BAD_USER_INPUT,
+   * SERVICE_UNAVAILABLE.
+   */
   resume(viewer: Viewer, streamId: string, afterSeq: number): Promise<AsyncIterableIterator<StreamEvent>> {
     return this.deps.pipeline.resume(viewer, streamId, afterSeq);
   }

@@ -61,7 +61,9 @@ export class EmbeddingOperation implements Operation<EmbeddingReply> {
 
   inputHash(): string {
     const { model = null, projectId = null, texts, dimensions = null } = this.input;
-    return createHash('sha256').update(JSON.stringify([model, projectId, texts, dimensions])).digest('hex');
+    return createHash('sha256')
+      .update(JSON.stringify([model, projectId, texts, dimensions]))
+      .digest('hex');
   }
 
   async load(): Promise<Material<EmbeddingReply>> {
@@ -155,7 +157,9 @@ class Vectors implements Collector<EmbeddingReply> {
     const found = new Map(data.map(({ index, embedding }, position) => [index ?? position, embedding]));
     const vectors = Array.from({ length: this.wanted }, (_, index) => found.get(index));
     if (!vectors.every(isVector)) {
-      throw new UpstreamError('FAILED', `the upstream gave ${data.length} vectors for ${this.wanted} texts`, { retryable: true });
+      throw new UpstreamError('FAILED', `the upstream gave ${data.length} vectors for ${this.wanted} texts`, {
+        retryable: true,
+      });
     }
     this.vectors = vectors;
     this.firstPieceAt = performance.now();

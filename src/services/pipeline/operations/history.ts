@@ -4,10 +4,16 @@ import type { ChatInput, MessageInput } from '../../../domain/chat';
 
 /** Characters that the model reads of a message. */
 const textOf = (message: MessageInput): string =>
-  [message.content ?? '', ...(message.parts ?? []).map((part) => part.text ?? ''), ...(message.toolCalls ?? []).map((call) => call.name + call.arguments)].join('');
+  [
+    message.content ?? '',
+    ...(message.parts ?? []).map((part) => part.text ?? ''),
+    ...(message.toolCalls ?? []).map((call) => call.name + call.arguments),
+  ].join('');
 const imagesOf = (message: MessageInput): number => message.parts?.filter((part) => part.imageUrl != null).length ?? 0;
 
-const toolsText = (input: ChatInput): string => (input.tools?.length ? JSON.stringify(input.tools) : '') + (input.responseFormat?.schema ? JSON.stringify(input.responseFormat.schema) : '');
+const toolsText = (input: ChatInput): string =>
+  (input.tools?.length ? JSON.stringify(input.tools) : '') +
+  (input.responseFormat?.schema ? JSON.stringify(input.responseFormat.schema) : '');
 
 /** Tokens of a prompt by the local tokenizer: an estimate for models of other makers. */
 export function countPromptTokens(messages: readonly MessageInput[], input: ChatInput): number {
@@ -16,18 +22,29 @@ export function countPromptTokens(messages: readonly MessageInput[], input: Chat
 /** Tokens of each message, and last those of everything around them. */
 function countMessages(messages: readonly MessageInput[], input: ChatInput): number[] {
   const counts = countEach([...messages.map(textOf), toolsText(input)]);
-  return counts.map((tokens, i) => tokens + (i < messages.length ? TOKENS_PER_MESSAGE + imagesOf(messages[i]!) * TOKENS_PER_IMAGE : TOKENS_BEFORE_ANSWER));
+  return counts.map(
+    (tokens, i) =>
+      tokens +
+      (i < messages.length ? TOKENS_PER_MESSAGE + imagesOf(messages[i]!) * TOKENS_PER_IMAGE : TOKENS_BEFORE_ANSWER),
+  );
 }
 
 /** A quick guess, a token for every four characters: for the row of a running call, where nothing is decided by it. */
 export function guessPromptTokens(messages: readonly MessageInput[], input: ChatInput): number {
   const characters = messages.reduce((sum, message) => sum + textOf(message).length, toolsText(input).length);
-  return Math.ceil(characters / 4) + messages.reduce((sum, message) => sum + imagesOf(message) * TOKENS_PER_IMAGE + TOKENS_PER_MESSAGE, 0);
+  return (
+    Math.ceil(characters / 4) +
+    messages.reduce((sum, message) => sum + imagesOf(message) * TOKENS_PER_IMAGE + TOKENS_PER_MESSAGE, 0)
+  );
 }
 
 /** No tokenizer makes more tokens than there are bytes. */
 function cannotExceed(messages: readonly MessageInput[], input: ChatInput, limit: number): boolean {
-  const bytes = messages.reduce((sum, message) => sum + Buffer.byteLength(textOf(message)) + imagesOf(message) * TOKENS_PER_IMAGE + TOKENS_PER_MESSAGE, 0);
+  const bytes = messages.reduce(
+    (sum, message) =>
+      sum + Buffer.byteLength(textOf(message)) + imagesOf(message) * TOKENS_PER_IMAGE + TOKENS_PER_MESSAGE,
+    0,
+  );
   return bytes + Buffer.byteLength(toolsText(input)) <= limit;
 }
 
@@ -42,10 +59,16 @@ export interface FittedHistory {
 }
 
 /**
- * The stored messages that go before the new ones. Where prompt and answer together exceed the context, the oldest turns are left out: a
- * turn is a question with everything up to the next one, so that no tool result loses its call. System messages always stay.
+ * The stored messages that go before the new ones. Where prompt and answer together exceed the context, the oldest
+ * turns are left out: a turn is a question with everything up to the next one, so that no tool result loses its call.
+ * System messages always stay.
  */
-export function fitHistory(stored: readonly Message[], input: ChatInput, contextWindow: number | null, maxTokens: number): FittedHistory {
+export function fitHistory(
+  stored: readonly Message[],
+  input: ChatInput,
+  contextWindow: number | null,
+  maxTokens: number,
+): FittedHistory {
   const history = stored.filter(isSendable).map(mapStored);
   // A model whose whole context is smaller than the answer's bound still gets a prompt.
   const room = contextWindow === null ? null : Math.max(contextWindow - maxTokens, Math.floor(contextWindow / 4));
@@ -56,7 +79,7 @@ export function fitHistory(stored: readonly Message[], input: ChatInput, context
   let total = counts.reduce((sum, n) => sum + n, 0);
   const kept = history.map(() => true);
   let omitted = 0;
-  for (let i = 0; total > room && i < history.length; ) {
+  for (let i = 0; total > room && i < history.length;) {
     const start = i;
     do i += 1;
     while (i < history.length && history[i]!.role !== 'USER');
@@ -68,11 +91,17 @@ export function fitHistory(stored: readonly Message[], input: ChatInput, context
     }
   }
   const tooLong = total > contextWindow! ? { countedTokens: total, allowedTokens: contextWindow! } : null;
-  return { history: history.filter((_, i) => kept[i]), omitted, askedTokens: omitted > 0 ? guessPromptTokens(all, input) : null, tooLong };
+  return {
+    history: history.filter((_, i) => kept[i]),
+    omitted,
+    askedTokens: omitted > 0 ? guessPromptTokens(all, input) : null,
+    tooLong,
+  };
 }
 
 /** An answer that was cut before it said anything would be refused by most providers. */
-const isSendable = (message: Message): boolean => message.role !== 'ASSISTANT' || Boolean(message.content) || message.toolCalls.length > 0;
+const isSendable = (message: Message): boolean =>
+  message.role !== 'ASSISTANT' || Boolean(message.content) || message.toolCalls.length > 0;
 
 const mapStored = (message: Message): MessageInput => ({
   role: message.role,

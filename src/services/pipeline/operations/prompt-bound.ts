@@ -3,24 +3,31 @@ import type { CatalogModel } from '../../../domain/model';
 import { countEach } from '../../../lib/token-estimate';
 import { bareName, imageTokensAtMost, isOpenAi } from './image-tokens';
 
-/** What chat formats put around a message, a part of one, or a tool call: three or four tokens at OpenAI, a little more elsewhere. */
+/**
+ * What chat formats put around a message, a part of one, or a tool call: three or four tokens at OpenAI, a little more
+ * elsewhere.
+ */
 const TOKENS_AROUND = 8;
 /** Around the definition of a tool, where it is written in another form than its JSON. */
 const TOKENS_AROUND_TOOL = 32;
-/** Anthropic's own prompt for tools is 159 to 804 tokens, by model and tool choice. A wanted JSON answer, or tool calls in the history, can become tools on the way there. */
+/**
+ * Anthropic's own prompt for tools is 159 to 804 tokens, by model and tool choice. A wanted JSON answer, or tool calls
+ * in the history, can become tools on the way there.
+ */
 const TOOL_PROMPT = 1_000;
 
 /**
- * Bytes of all texts together up to which they are tokenized: 500 take 0.07 ms, 2,000 of prose 0.25 and of gibberish 1, on the one event
- * loop and before every call. Longer prompts count as their bytes, which takes 0.03 ms for 16,000.
+ * Bytes of all texts together up to which they are tokenized: 500 take 0.07 ms, 2,000 of prose 0.25 and of gibberish 1,
+ * on the one event loop and before every call. Longer prompts count as their bytes, which takes 0.03 ms for 16,000.
  */
 const COUNTED_BYTES = 2_000;
 /** Long words are counted as bytes: cut into pieces, as the tokenizer needs them, they are an estimate and no bound. */
 const LONG_RUN = /\S{100,}|\s{100,}/g;
 
 /**
- * The models of OpenAI's own list for o200k. Any other name, and any other provider, may have a vocabulary that makes more tokens of the
- * same text. The name is believed: where an operator gives it to another model, too little may be held, and the rest is overage.
+ * The models of OpenAI's own list for o200k. Any other name, and any other provider, may have a vocabulary that makes
+ * more tokens of the same text. The name is believed: where an operator gives it to another model, too little may be
+ * held, and the rest is overage.
  */
 const O200K = /^(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o1|o3|o4-mini)(-|$)/;
 const readsO200k = (model: CatalogModel): boolean => isOpenAi(model) && O200K.test(bareName(model.id));
@@ -28,9 +35,9 @@ const readsO200k = (model: CatalogModel): boolean => isOpenAi(model) && O200K.te
 type Models = ReadonlyMap<string, CatalogModel>;
 
 /**
- * The most prompt tokens that a call can be charged for, by a model or one of its fallbacks: what depends on the prompt alone is computed once, and
- * the same prompt has the same bound, always. Should the proxy serve by yet another model (`x-litellm-model-group`), the call is booked in full, and
- * what exceeds its reservation is overage.
+ * The most prompt tokens that a call can be charged for, by a model or one of its fallbacks: what depends on the prompt
+ * alone is computed once, and the same prompt has the same bound, always. Should the proxy serve by yet another model
+ * (`x-litellm-model-group`), the call is booked in full, and what exceeds its reservation is overage.
  */
 export class PromptBound {
   private readonly texts: string[] = [];
@@ -58,12 +65,17 @@ export class PromptBound {
       if (message.role === 'TOOL') tools = true;
     }
     if (tools) this.around += TOOL_PROMPT;
-    // Every provider writes schemas in a form of its own, with more marks than JSON here and there: never fewer bytes than tokens.
+    // Every provider writes schemas in a form of its own, with more marks than JSON here and there: never fewer bytes
+    // than tokens.
     for (const tool of input.tools ?? []) this.around += TOKENS_AROUND_TOOL + bytesOf(JSON.stringify(tool));
-    if (input.responseFormat?.schema != null) this.around += TOKENS_AROUND_TOOL + bytesOf(JSON.stringify(input.responseFormat));
+    if (input.responseFormat?.schema != null)
+      this.around += TOKENS_AROUND_TOOL + bytesOf(JSON.stringify(input.responseFormat));
   }
 
-  /** For the model and its fallbacks, which `models` describes: one that it does not have counts as unknown. Tokenizes, where that says less than the bytes. */
+  /**
+   * For the model and its fallbacks, which `models` describes: one that it does not have counts as unknown. Tokenizes,
+   * where that says less than the bytes.
+   */
   tokensFor(model: CatalogModel, models?: Models): number {
     const all = [model, ...model.fallbacks.map((id) => models?.get(id) ?? null)];
     const known = all.every((one) => one !== null && readsO200k(one));
@@ -91,14 +103,18 @@ export class PromptBound {
   }
 
   private tokens(): number {
-    return (this.counted ??= this.utf8() > COUNTED_BYTES ? this.utf8() : Math.min(this.utf8(), countAtMost(this.texts)));
+    return (this.counted ??=
+      this.utf8() > COUNTED_BYTES ? this.utf8() : Math.min(this.utf8(), countAtMost(this.texts)));
   }
 }
 
 /** What is not in the catalogue: nothing is known of it. */
 const UNKNOWN = { id: '', provider: null };
 
-/** Some vocabularies are applied to the text in its compatibility form, in which one letter of three bytes can be eighteen letters. */
+/**
+ * Some vocabularies are applied to the text in its compatibility form, in which one letter of three bytes can be
+ * eighteen letters.
+ */
 function bytesOf(text: string): number {
   const bytes = Buffer.byteLength(text);
   return bytes === text.length ? bytes : Math.max(bytes, Buffer.byteLength(text.normalize('NFKC')));

@@ -10,12 +10,16 @@ const MAX_JSON_DEPTH = 64;
 /** Names of tools and participants, as OpenAI and Anthropic take them. */
 const NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
-/** Everything that can be said about the input without asking anybody. Throws BAD_USER_INPUT with the argument's path, before anything is spent. */
+/**
+ * Everything that can be said about the input without asking anybody. Throws BAD_USER_INPUT with the argument's path,
+ * before anything is spent.
+ */
 export function validateChatInput(input: ChatInput): void {
   text('model', input.model, 256);
   text('agent', input.agent, 200);
   text('traceId', input.traceId, 128);
-  if (input.traceId != null && !/^[\x21-\x7e]+$/.test(input.traceId)) throw badInput('traceId', 'printable ASCII without spaces');
+  if (input.traceId != null && !/^[\x21-\x7e]+$/.test(input.traceId))
+    throw badInput('traceId', 'printable ASCII without spaces');
   text('idempotencyKey', input.idempotencyKey, 255);
   // Half a character would be replaced on its way into the database: two keys could become one.
   if (input.idempotencyKey?.isWellFormed() === false) throw badInput('idempotencyKey', 'whole characters only');
@@ -40,9 +44,11 @@ export function validateChatInput(input: ChatInput): void {
   validateTools(input);
   const format = input.responseFormat;
   if (format) {
-    if ((format.type === 'JSON_SCHEMA') !== (format.schema != null)) throw badInput('responseFormat.schema', 'goes with type JSON_SCHEMA, and only with it');
+    if ((format.type === 'JSON_SCHEMA') !== (format.schema != null))
+      throw badInput('responseFormat.schema', 'goes with type JSON_SCHEMA, and only with it');
     if (format.schema != null) jsonObject('responseFormat.schema', format.schema);
-    if (format.name != null && !NAME.test(format.name)) throw badInput('responseFormat.name', 'letters, digits, _ and -, at most 64');
+    if (format.name != null && !NAME.test(format.name))
+      throw badInput('responseFormat.name', 'letters, digits, _ and -, at most 64');
   }
 }
 
@@ -52,17 +58,21 @@ function validateMessage(message: MessageInput, at: string): void {
   if (content != null) noNul(`${at}.content`, content);
   // An empty text from the model beside its tool calls is what providers themselves send.
   const hasText = (content != null && content !== '') || Boolean(parts?.length);
-  if (!hasText && !(role === 'ASSISTANT' && toolCalls?.length) && role !== 'TOOL') throw badInput(`${at}.content`, 'may not be empty');
+  if (!hasText && !(role === 'ASSISTANT' && toolCalls?.length) && role !== 'TOOL')
+    throw badInput(`${at}.content`, 'may not be empty');
   parts?.forEach((part, i) => validatePart(part, role, `${at}.parts[${i}]`));
-  if (toolCalls?.length && role !== 'ASSISTANT') throw badInput(`${at}.toolCalls`, 'only in messages of the role ASSISTANT');
+  if (toolCalls?.length && role !== 'ASSISTANT')
+    throw badInput(`${at}.toolCalls`, 'only in messages of the role ASSISTANT');
   toolCalls?.forEach((call, i) => {
     nonEmpty(`${at}.toolCalls[${i}].toolCallId`, call.toolCallId, 256);
     nonEmpty(`${at}.toolCalls[${i}].name`, call.name, 128);
     noNul(`${at}.toolCalls[${i}].arguments`, call.arguments);
   });
-  if ((role === 'TOOL') !== (message.toolCallId != null)) throw badInput(`${at}.toolCallId`, 'goes with the role TOOL, and only with it');
+  if ((role === 'TOOL') !== (message.toolCallId != null))
+    throw badInput(`${at}.toolCallId`, 'goes with the role TOOL, and only with it');
   if (message.toolCallId != null) nonEmpty(`${at}.toolCallId`, message.toolCallId, 256);
-  if (message.name != null && !NAME.test(message.name)) throw badInput(`${at}.name`, 'letters, digits, _ and -, at most 64');
+  if (message.name != null && !NAME.test(message.name))
+    throw badInput(`${at}.name`, 'letters, digits, _ and -, at most 64');
 }
 
 function validatePart(part: ContentPart, role: MessageInput['role'], at: string): void {
@@ -70,16 +80,26 @@ function validatePart(part: ContentPart, role: MessageInput['role'], at: string)
   if (part.text != null) nonEmpty(`${at}.text`, part.text, Number.POSITIVE_INFINITY);
   if (part.imageUrl == null) return;
   if (role !== 'USER') throw badInput(`${at}.imageUrl`, 'only in messages of the role USER');
-  if (!isPublicImage(part.imageUrl)) throw badInput(`${at}.imageUrl`, 'a data:image/…;base64 URL, or an https URL of a public host');
+  if (!isPublicImage(part.imageUrl))
+    throw badInput(`${at}.imageUrl`, 'a data:image/…;base64 URL, or an https URL of a public host');
 }
 
-/** The proxy downloads pictures for some providers: an address inside our own network must not be one of them. Names can point anywhere: the proxy's own network decides in the end (README, Deploy). */
+/**
+ * The proxy downloads pictures for some providers: an address inside our own network must not be one of them. Names can
+ * point anywhere: the proxy's own network decides in the end (README, Deploy).
+ */
 function isPublicImage(url: string): boolean {
   if (/^data:image\/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=]+$/.test(url)) return true;
   if (url.length > 8_192 || !URL.canParse(url)) return false;
   const { protocol, hostname, username, password } = new URL(url);
   const named = hostname.includes('.') && !/^[\d.]+$/.test(hostname) && !hostname.startsWith('[');
-  return protocol === 'https:' && named && !username && !password && !/\.(local|localdomain|localhost|internal|intranet|lan|home|corp|private|svc|test|home\.arpa)\.?$/i.test(hostname);
+  return (
+    protocol === 'https:' &&
+    named &&
+    !username &&
+    !password &&
+    !/\.(local|localdomain|localhost|internal|intranet|lan|home|corp|private|svc|test|home\.arpa)\.?$/i.test(hostname)
+  );
 }
 
 function validateTools(input: ChatInput): void {
@@ -94,7 +114,8 @@ function validateTools(input: ChatInput): void {
     if (tool.parameters != null) jsonObject(`tools[${i}].parameters`, tool.parameters);
   });
   if (input.toolChoice && input.toolChoice !== 'NONE' && !tools.length) throw badInput('toolChoice', 'needs tools');
-  if ((input.toolChoice === 'TOOL') !== (input.toolName != null)) throw badInput('toolName', 'goes with toolChoice TOOL, and only with it');
+  if ((input.toolChoice === 'TOOL') !== (input.toolName != null))
+    throw badInput('toolName', 'goes with toolChoice TOOL, and only with it');
   if (input.toolName != null && !names.has(input.toolName)) throw badInput('toolName', 'is none of the tools');
   if (input.parallelToolCalls != null && !tools.length) throw badInput('parallelToolCalls', 'needs tools');
 }

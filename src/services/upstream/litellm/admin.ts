@@ -1,7 +1,14 @@
 import { Agent, request } from 'undici';
 import { AppError } from '../../../errors';
 import { readListedRecords, type ListedRecord, type SpendList, type SpendPage } from './spend-list';
-import { newestStart, proxyTime, readSpendRecord, type CallOwner, type SpendRecord, type SpendRecords } from './spend-record';
+import {
+  newestStart,
+  proxyTime,
+  readSpendRecord,
+  type CallOwner,
+  type SpendRecord,
+  type SpendRecords,
+} from './spend-record';
 
 export interface LitellmAdminOptions {
   /** Without `/v1`. */
@@ -18,10 +25,20 @@ export interface NewProxyKey {
   teamId: string;
   metadata: Record<string, string>;
 }
-export interface ProxyKeyInfo { alias: string | null; teamId: string | null; blocked: boolean }
+export interface ProxyKeyInfo {
+  alias: string | null;
+  teamId: string | null;
+  blocked: boolean;
+}
 
 /** An entry of `/v1/models`. */
-export interface ProxyModel { id: string; owned_by?: string; mode?: string | null; max_input_tokens?: number | null; max_output_tokens?: number | null }
+export interface ProxyModel {
+  id: string;
+  owned_by?: string;
+  mode?: string | null;
+  max_input_tokens?: number | null;
+  max_output_tokens?: number | null;
+}
 /** An entry of `/model_group/info`: one per alias. Only what we read is named. */
 export interface ProxyModelGroup {
   model_group: string;
@@ -36,10 +53,22 @@ export interface ProxyModelGroup {
   supported_openai_params?: string[] | null;
   [field: string]: unknown;
 }
-/** What `/router/settings` says of models that answer for others; in the shapes of the proxy's configuration, unread. */
-export interface ProxyRouting { fallbacks?: unknown; context_window_fallbacks?: unknown; content_policy_fallbacks?: unknown; default_fallbacks?: unknown; model_group_alias?: unknown }
+/**
+ * What `/router/settings` says of models that answer for others; in the shapes of the proxy's configuration, unread.
+ */
+export interface ProxyRouting {
+  fallbacks?: unknown;
+  context_window_fallbacks?: unknown;
+  content_policy_fallbacks?: unknown;
+  default_fallbacks?: unknown;
+  model_group_alias?: unknown;
+}
 /** An entry of `/v1/model/info`: one per deployment. */
-export interface ProxyDeployment { model_name: string; litellm_params?: Record<string, unknown>; model_info?: { id?: string; [field: string]: unknown } }
+export interface ProxyDeployment {
+  model_name: string;
+  litellm_params?: Record<string, unknown>;
+  model_info?: { id?: string; [field: string]: unknown };
+}
 
 /** The proxy answered, and did not do it. */
 export class ProxyRefusedError extends AppError {
@@ -53,11 +82,16 @@ export class ProxyRefusedError extends AppError {
 }
 const PUBLIC = 'The model proxy cannot do this right now.';
 
-interface Answer { status: number; body: Record<string, unknown>; /** The proxy's clock, milliseconds; null: not told. */ dateMs: number | null; error: { type: string; param: string; message: string } }
+interface Answer {
+  status: number;
+  body: Record<string, unknown>;
+  /** The proxy's clock, milliseconds; null: not told. */ dateMs: number | null;
+  error: { type: string; param: string; message: string };
+}
 
 /**
- * Administration of a LiteLLM proxy: the one place that holds the master key. Calls of users never come here. Whatever is not an expected
- * answer is SERVICE_UNAVAILABLE. Every method may be repeated.
+ * Administration of a LiteLLM proxy: the one place that holds the master key. Calls of users never come here. Whatever
+ * is not an expected answer is SERVICE_UNAVAILABLE. Every method may be repeated.
  */
 export class LitellmAdmin implements SpendRecords, SpendList {
   private readonly agent: Agent;
@@ -65,7 +99,12 @@ export class LitellmAdmin implements SpendRecords, SpendList {
 
   constructor(private readonly options: LitellmAdminOptions) {
     this.timeoutMs = options.timeoutMs ?? 10_000;
-    this.agent = new Agent({ connections: 8, connect: { timeout: 3_000 }, headersTimeout: this.timeoutMs, bodyTimeout: this.timeoutMs });
+    this.agent = new Agent({
+      connections: 8,
+      connect: { timeout: 3_000 },
+      headersTimeout: this.timeoutMs,
+      bodyTimeout: this.timeoutMs,
+    });
   }
 
   /** false: a team with this id is there already, and was left as it is. */
@@ -76,7 +115,10 @@ export class LitellmAdmin implements SpendRecords, SpendList {
     return true;
   }
 
-  /** Changes what all keys of the team may use, at once. false: there is no such team. An empty list would mean all models: refused. */
+  /**
+   * Changes what all keys of the team may use, at once. false: there is no such team. An empty list would mean all
+   * models: refused.
+   */
   async updateTeam(teamId: string, models: string[]): Promise<boolean> {
     if (models.length === 0) throw new Error('a team without models may use all of them');
     const answer = await this.post('/team/update', { team_id: teamId, models });
@@ -88,8 +130,18 @@ export class LitellmAdmin implements SpendRecords, SpendList {
   /** false: the proxy refused, because the alias or the key is there already. */
   async createKey(key: NewProxyKey): Promise<boolean> {
     // No user_id: a key with one could not change its team without a membership first.
-    const answer = await this.post('/key/generate', { key: key.key, key_alias: key.alias, team_id: key.teamId, models: ['all-team-models'], metadata: key.metadata });
-    if (answer.status === 400 && (answer.error.param === 'key_alias' || /already exists|unique constraint/i.test(answer.error.message))) return false;
+    const answer = await this.post('/key/generate', {
+      key: key.key,
+      key_alias: key.alias,
+      team_id: key.teamId,
+      models: ['all-team-models'],
+      metadata: key.metadata,
+    });
+    if (
+      answer.status === 400 &&
+      (answer.error.param === 'key_alias' || /already exists|unique constraint/i.test(answer.error.message))
+    )
+      return false;
     this.expectOk('/key/generate', answer);
     return true;
   }
@@ -103,7 +155,11 @@ export class LitellmAdmin implements SpendRecords, SpendList {
     const info = (answer.body.info ?? {}) as Record<string, unknown>;
     // The proxy goes on answering for deleted keys.
     if (info.status === 'deleted') return null;
-    return { alias: (info.key_alias as string | null) ?? null, teamId: (info.team_id as string | null) ?? null, blocked: info.blocked === true };
+    return {
+      alias: (info.key_alias as string | null) ?? null,
+      teamId: (info.team_id as string | null) ?? null,
+      blocked: info.blocked === true,
+    };
   }
 
   /** false: there is no such key. */
@@ -118,7 +174,10 @@ export class LitellmAdmin implements SpendRecords, SpendList {
 
   /** By hash or by alias; one that is not there counts as deleted. */
   async deleteKey(which: { hash: string } | { alias: string }): Promise<void> {
-    const answer = await this.post('/key/delete', 'hash' in which ? { keys: [which.hash] } : { key_aliases: [which.alias] });
+    const answer = await this.post(
+      '/key/delete',
+      'hash' in which ? { keys: [which.hash] } : { key_aliases: [which.alias] },
+    );
     if (answer.status !== 404) this.expectOk('/key/delete', answer);
   }
 
@@ -140,8 +199,10 @@ export class LitellmAdmin implements SpendRecords, SpendList {
     const answer = await this.call('GET', path);
     this.expectOk(path, answer);
     const values = answer.body.current_values;
-    if (typeof values !== 'object' || values === null) throw new ProxyRefusedError(answer.status, `proxy administration: ${path}: the answer has no current values`);
-    const { fallbacks, context_window_fallbacks, content_policy_fallbacks, default_fallbacks, model_group_alias } = values as ProxyRouting;
+    if (typeof values !== 'object' || values === null)
+      throw new ProxyRefusedError(answer.status, `proxy administration: ${path}: the answer has no current values`);
+    const { fallbacks, context_window_fallbacks, content_policy_fallbacks, default_fallbacks, model_group_alias } =
+      values as ProxyRouting;
     return { fallbacks, context_window_fallbacks, content_policy_fallbacks, default_fallbacks, model_group_alias };
   }
 
@@ -155,17 +216,24 @@ export class LitellmAdmin implements SpendRecords, SpendList {
 
   async spendPage(fromSecond: number, toSecond: number, page: number, size: number): Promise<SpendPage> {
     const span = `start_date=${proxyTime(fromSecond * 1_000)}&end_date=${proxyTime(toSecond * 1_000)}`;
-    const answer = await this.call('GET', `/spend/logs/v2?${span}&page=${page}&page_size=${size}&sort_by=startTime&sort_order=asc`);
+    const answer = await this.call(
+      'GET',
+      `/spend/logs/v2?${span}&page=${page}&page_size=${size}&sort_by=startTime&sort_order=asc`,
+    );
     this.expectOk('/spend/logs/v2', answer);
     const { data, total } = answer.body;
-    if (!Array.isArray(data) || typeof total !== 'number') throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs/v2: the answer has no page');
+    if (!Array.isArray(data) || typeof total !== 'number')
+      throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs/v2: the answer has no page');
     return { records: readListedRecords(data), length: data.length, total };
   }
 
   async newestRecordAgeMs(withinMs: number): Promise<number | null> {
     // An hour to the future, for a proxy whose clock is ahead of ours.
     const [from, to] = [Date.now() - withinMs, Date.now() + 3_600_000];
-    const answer = await this.call('GET', `/spend/logs/v2?start_date=${proxyTime(from)}&end_date=${proxyTime(to)}&page=1&page_size=1`);
+    const answer = await this.call(
+      'GET',
+      `/spend/logs/v2?start_date=${proxyTime(from)}&end_date=${proxyTime(to)}&page=1&page_size=1`,
+    );
     this.expectOk('/spend/logs/v2', answer);
     const startedMs = newestStart(answer.body);
     return startedMs === null ? null : (answer.dateMs ?? Date.now()) - startedMs;
@@ -178,14 +246,16 @@ export class LitellmAdmin implements SpendRecords, SpendList {
   private async recordRows(callId: string): Promise<unknown[]> {
     const answer = await this.call('GET', `/spend/logs?request_id=${encodeURIComponent(callId)}`);
     this.expectOk('/spend/logs', answer);
-    if (!Array.isArray(answer.body)) throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs: the answer is no list');
+    if (!Array.isArray(answer.body))
+      throw new ProxyRefusedError(answer.status, 'proxy administration: /spend/logs: the answer is no list');
     return answer.body;
   }
 
   private async list<T>(path: string): Promise<T[]> {
     const answer = await this.call('GET', path);
     this.expectOk(path, answer);
-    if (!Array.isArray(answer.body.data)) throw new ProxyRefusedError(answer.status, `proxy administration: ${path}: the answer has no list`);
+    if (!Array.isArray(answer.body.data))
+      throw new ProxyRefusedError(answer.status, `proxy administration: ${path}: the answer has no list`);
     return answer.body.data as T[];
   }
 
@@ -206,19 +276,29 @@ export class LitellmAdmin implements SpendRecords, SpendList {
         method,
         dispatcher: this.agent,
         signal: AbortSignal.timeout(this.timeoutMs),
-        headers: { authorization: `Bearer ${this.options.masterKey}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        headers: {
+          authorization: `Bearer ${this.options.masterKey}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       return readAnswer(response.statusCode, String(response.headers.date ?? ''), await response.body.text());
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      throw new AppError('SERVICE_UNAVAILABLE', { public: PUBLIC, internal: `proxy administration: ${method} ${path.split('?')[0]}: ${why}`, cause: error });
+      throw new AppError('SERVICE_UNAVAILABLE', {
+        public: PUBLIC,
+        internal: `proxy administration: ${method} ${path.split('?')[0]}: ${why}`,
+        cause: error,
+      });
     }
   }
 
   private expectOk(path: string, answer: Answer): void {
     if (answer.status >= 200 && answer.status < 300) return;
-    throw new ProxyRefusedError(answer.status, `proxy administration: ${path} answered ${answer.status}: ${answer.error.type || 'no type'}: ${answer.error.message}`);
+    throw new ProxyRefusedError(
+      answer.status,
+      `proxy administration: ${path} answered ${answer.status}: ${answer.error.type || 'no type'}: ${answer.error.message}`,
+    );
   }
 }
 
@@ -236,7 +316,11 @@ function readAnswer(status: number, date: string, text: string): Answer {
     status,
     body,
     dateMs: Date.parse(date) || null,
-    error: { type: String(error.type ?? ''), param: String(error.param ?? ''), message: withoutKeys(typeof message === 'string' ? message : JSON.stringify(message)) },
+    error: {
+      type: String(error.type ?? ''),
+      param: String(error.param ?? ''),
+      message: withoutKeys(typeof message === 'string' ? message : JSON.stringify(message)),
+    },
   };
 }
 

@@ -17,9 +17,10 @@ export interface UpstreamOptions {
 }
 
 /**
- * Calls to models of a LiteLLM proxy or of any OpenAI-compatible server, through undici: the SDK's fetch path costs five times the CPU and
- * 77 ms of added first token at 1000 streams. Nothing is retried here: the proxy's router does that. Deadlines: to connect, to the first
- * byte, between chunks; the whole is the caller's signal.
+ * Calls to models of a LiteLLM proxy or of any OpenAI-compatible server, through undici: the SDK's fetch path costs
+ * five times the CPU and
+ * 77 ms of added first token at 1000 streams. Nothing is retried here: the proxy's router does that. Deadlines: to
+ * connect, to the first byte, between chunks; the whole is the caller's signal.
  */
 export class CompletionClient implements ModelUpstream {
   readonly kind: 'LITELLM' | 'DIRECT';
@@ -30,13 +31,22 @@ export class CompletionClient implements ModelUpstream {
     this.kind = options.kind;
     this.maxBytes = options.maxAnswerBytes ?? 32 * 1024 * 1024;
     // undici's own timers are coarse; the watchdog below is exact.
-    this.agent = new Agent({ connect: { timeout: options.timeouts.connectMs }, headersTimeout: 0, bodyTimeout: 0, connections: null, pipelining: 1, keepAliveTimeout: 30_000 });
+    this.agent = new Agent({
+      connect: { timeout: options.timeouts.connectMs },
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connections: null,
+      pipelining: 1,
+      keepAliveTimeout: 30_000,
+    });
   }
 
   async run(request: UpstreamRequest, sink: UpstreamSink): Promise<void> {
     if (request.signal.aborted) throw new UpstreamError('ABORTED', 'stopped before the call');
     const abort = new AbortController();
-    const watchdog = new Watchdog((waitedMs) => abort.abort(new UpstreamError('TIMEOUT', `nothing from the upstream for ${waitedMs} ms`, { retryable: true })));
+    const watchdog = new Watchdog((waitedMs) =>
+      abort.abort(new UpstreamError('TIMEOUT', `nothing from the upstream for ${waitedMs} ms`, { retryable: true })),
+    );
     const onAbort = (): void => abort.abort(new UpstreamError('ABORTED', 'stopped'));
     request.signal.addEventListener('abort', onAbort, { once: true });
     let begun = false;
@@ -59,7 +69,15 @@ export class CompletionClient implements ModelUpstream {
       begun = true;
       sink.head(this.headOf(response.headers));
       const onBytes = (): void => watchdog.expectWithin(this.options.timeouts.idleMs);
-      if (request.body.stream) await new SseReader({ kind: this.kind, maxEventBytes: this.maxBytes, sink, signal: abort.signal, onBytes, onPause: () => watchdog.stop() }).read(response.body);
+      if (request.body.stream)
+        await new SseReader({
+          kind: this.kind,
+          maxEventBytes: this.maxBytes,
+          sink,
+          signal: abort.signal,
+          onBytes,
+          onPause: () => watchdog.stop(),
+        }).read(response.body);
       else await readAnswer(this.kind, response.body, this.maxBytes, sink, onBytes);
     } catch (error) {
       throw abort.signal.aborted ? (abort.signal.reason as UpstreamError) : mapNetworkError(error, begun);

@@ -22,8 +22,9 @@ const MAX_VALUE = 128;
 
 /** JSON for a header, which is ASCII: other characters are escaped, as JSON allows. */
 const asciiJson = (metadata: SpendMetadata): string =>
-  JSON.stringify(metadata, (_key, value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_VALUE) : value))
-    .replace(/[^\x20-\x7e]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  JSON.stringify(metadata, (_key, value: unknown) =>
+    typeof value === 'string' ? value.slice(0, MAX_VALUE) : value,
+  ).replace(/[^\x20-\x7e]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 /** What is sent with a call to the proxy. No spend tags: a tag that matches no deployment refuses the call. */
 export const litellmRequestHeaders = (request: UpstreamRequest): Record<string, string> => ({

@@ -5,11 +5,21 @@ import type { ContentPart } from '../../../domain/conversation';
 const lower = <T extends string>(name: T): Lowercase<T> => name.toLowerCase() as Lowercase<T>;
 
 /**
- * The body of a completion, field by field from what a client may set. Nothing else goes upstream: no `user`, no metadata, no tags, no
- * base URL, no mock of an answer. `max_tokens` is always there.
+ * The body of a completion, field by field from what a client may set. Nothing else goes upstream: no `user`, no
+ * metadata, no tags, no base URL, no mock of an answer. `max_tokens` is always there.
  */
-export function completionBody(input: ChatInput, model: string, history: readonly MessageInput[], maxTokens: number, stream: boolean): OpenAI.Chat.ChatCompletionCreateParams {
-  const body: OpenAI.Chat.ChatCompletionCreateParamsNonStreaming = { model, messages: [...history, ...input.messages].map(mapMessage), max_tokens: maxTokens };
+export function completionBody(
+  input: ChatInput,
+  model: string,
+  history: readonly MessageInput[],
+  maxTokens: number,
+  stream: boolean,
+): OpenAI.Chat.ChatCompletionCreateParams {
+  const body: OpenAI.Chat.ChatCompletionCreateParamsNonStreaming = {
+    model,
+    messages: [...history, ...input.messages].map(mapMessage),
+    max_tokens: maxTokens,
+  };
   if (input.temperature != null) body.temperature = input.temperature;
   if (input.topP != null) body.top_p = input.topP;
   if (input.stop?.length) body.stop = input.stop;
@@ -18,7 +28,9 @@ export function completionBody(input: ChatInput, model: string, history: readonl
   if (input.frequencyPenalty != null) body.frequency_penalty = input.frequencyPenalty;
   if (input.reasoningEffort) body.reasoning_effort = lower(input.reasoningEffort);
   if (input.tools?.length) body.tools = input.tools.map(mapTool);
-  if (input.toolChoice) body.tool_choice = input.toolChoice === 'TOOL' ? { type: 'function', function: { name: input.toolName! } } : lower(input.toolChoice);
+  if (input.toolChoice)
+    body.tool_choice =
+      input.toolChoice === 'TOOL' ? { type: 'function', function: { name: input.toolName! } } : lower(input.toolChoice);
   if (input.parallelToolCalls != null) body.parallel_tool_calls = input.parallelToolCalls;
   if (input.responseFormat) body.response_format = mapFormat(input.responseFormat);
   return stream ? { ...body, stream: true, stream_options: { include_usage: true } } : body;
@@ -29,8 +41,17 @@ function mapMessage(message: MessageInput): OpenAI.Chat.ChatCompletionMessagePar
   const name = message.name ? { name: message.name } : {};
   switch (message.role) {
     case 'ASSISTANT': {
-      const toolCalls = message.toolCalls?.map((call) => ({ id: call.toolCallId, type: 'function' as const, function: { name: call.name, arguments: call.arguments } }));
-      const said = { role: 'assistant' as const, ...name, content: message.content ?? (message.parts?.length ? (content as OpenAI.Chat.ChatCompletionContentPartText[]) : null) };
+      const toolCalls = message.toolCalls?.map((call) => ({
+        id: call.toolCallId,
+        type: 'function' as const,
+        function: { name: call.name, arguments: call.arguments },
+      }));
+      const said = {
+        role: 'assistant' as const,
+        ...name,
+        content:
+          message.content ?? (message.parts?.length ? (content as OpenAI.Chat.ChatCompletionContentPartText[]) : null),
+      };
       return toolCalls?.length ? { ...said, tool_calls: toolCalls } : said;
     }
     case 'TOOL':
@@ -42,9 +63,14 @@ function mapMessage(message: MessageInput): OpenAI.Chat.ChatCompletionMessagePar
   }
 }
 
-const mapPart = (part: ContentPart): OpenAI.Chat.ChatCompletionContentPartText | OpenAI.Chat.ChatCompletionContentPartImage =>
+const mapPart = (
+  part: ContentPart,
+): OpenAI.Chat.ChatCompletionContentPartText | OpenAI.Chat.ChatCompletionContentPartImage =>
   part.imageUrl != null
-    ? { type: 'image_url', image_url: { url: part.imageUrl, ...(part.imageDetail ? { detail: lower(part.imageDetail) } : {}) } }
+    ? {
+        type: 'image_url',
+        image_url: { url: part.imageUrl, ...(part.imageDetail ? { detail: lower(part.imageDetail) } : {}) },
+      }
     : { type: 'text', text: part.text ?? '' };
 
 const mapTool = (tool: NonNullable<ChatInput['tools']>[number]): OpenAI.Chat.ChatCompletionFunctionTool => ({
@@ -57,8 +83,17 @@ const mapTool = (tool: NonNullable<ChatInput['tools']>[number]): OpenAI.Chat.Cha
   },
 });
 
-function mapFormat(format: NonNullable<ChatInput['responseFormat']>): OpenAI.Chat.ChatCompletionCreateParams['response_format'] {
+function mapFormat(
+  format: NonNullable<ChatInput['responseFormat']>,
+): OpenAI.Chat.ChatCompletionCreateParams['response_format'] {
   if (format.type === 'TEXT') return { type: 'text' };
   if (format.type === 'JSON_OBJECT') return { type: 'json_object' };
-  return { type: 'json_schema', json_schema: { name: format.name ?? 'answer', schema: format.schema as Record<string, unknown>, ...(format.strict != null ? { strict: format.strict } : {}) } };
+  return {
+    type: 'json_schema',
+    json_schema: {
+      name: format.name ?? 'answer',
+      schema: format.schema as Record<string, unknown>,
+      ...(format.strict != null ? { strict: format.strict } : {}),
+    },
+  };
 }

@@ -4,7 +4,8 @@ import { part, readPayer, readRow, text, type RecordPayer, type Shape, type Spen
 
 /**
  * What a record's figures are worth.
- * - REPORTED: the call came to its end; of a stream only where `hasDetails` are the tokens the provider's, else they are the proxy's own count.
+ * - REPORTED: the call came to its end; of a stream only where `hasDetails` are the tokens the provider's, else they
+ * are the proxy's own count.
  * - CUT_OFF: the caller was gone; BROKE_OFF: it failed in the middle. Both are the proxy's own count.
  * - REFUSED: it failed before anything was charged; that the proxy has counted its prompt means nothing.
  */
@@ -16,7 +17,9 @@ export interface ListedRecord extends SpendRecord, RecordPayer {
   requestId: string;
   /** What was sent as `x-litellm-call-id`, else the proxy's own. */
   callId: string;
-  /** When the attempt began that answered, by the proxy's clock: after retries, seconds behind the call. Milliseconds. */
+  /**
+   * When the attempt began that answered, by the proxy's clock: after retries, seconds behind the call. Milliseconds.
+   */
   startedMs: number;
   state: RecordState;
   hasDetails: boolean;
@@ -29,11 +32,20 @@ export interface ListedRecord extends SpendRecord, RecordPayer {
 }
 
 /** `length` counts those too that could not be read; `total` is told up to 10,000 only. */
-export interface SpendPage { records: ListedRecord[]; length: number; total: number }
+export interface SpendPage {
+  records: ListedRecord[];
+  length: number;
+  total: number;
+}
 
-/** The proxy's records in pages, as an administrator sees them. Both throw SERVICE_UNAVAILABLE when it does not answer. */
+/**
+ * The proxy's records in pages, as an administrator sees them. Both throw SERVICE_UNAVAILABLE when it does not answer.
+ */
 export interface SpendList {
-  /** Records that began between two seconds (since 1970), both inclusive, which excludes what began within the last one; oldest first. `page` from 1, `size` up to 1,000: a record is about 10 kB. */
+  /**
+   * Records that began between two seconds (since 1970), both inclusive, which excludes what began within the last one;
+   * oldest first. `page` from 1, `size` up to 1,000: a record is about 10 kB.
+   */
   spendPage(fromSecond: number, toSecond: number, page: number, size: number): Promise<SpendPage>;
   /** All records of one call, by our id. */
   recordsOf(callId: string): Promise<ListedRecord[]>;
@@ -43,16 +55,24 @@ export interface SpendList {
 const PAGE = 200;
 
 /**
- * Every record that began in [fromMs, toMs), page by page, oldest first. The proxy's filter knows whole seconds and its pages shift when a record is written late, so
- * that each question begins at the second at which the last page ended. What is written behind that second meanwhile is not seen.
+ * Every record that began in [fromMs, toMs), page by page, oldest first. The proxy's filter knows whole seconds and its
+ * pages shift when a record is written late, so that each question begins at the second at which the last page ended.
+ * What is written behind that second meanwhile is not seen.
  */
-export async function* listSpend(source: Pick<SpendList, 'spendPage'>, fromMs: number, toMs: number, size = PAGE): AsyncGenerator<ListedRecord[]> {
+export async function* listSpend(
+  source: Pick<SpendList, 'spendPage'>,
+  fromMs: number,
+  toMs: number,
+  size = PAGE,
+): AsyncGenerator<ListedRecord[]> {
   const end = Math.ceil(toMs / 1_000);
   let second = Math.floor(fromMs / 1_000);
   // Of the second that is asked for again.
   let seen = new Set<string>();
   const fresh = (records: ListedRecord[]): ListedRecord[] => {
-    const found = records.filter(({ requestId, startedMs }) => startedMs >= fromMs && startedMs < toMs && !seen.has(requestId));
+    const found = records.filter(
+      ({ requestId, startedMs }) => startedMs >= fromMs && startedMs < toMs && !seen.has(requestId),
+    );
     for (const { requestId } of found) seen.add(requestId);
     return found;
   };
@@ -77,7 +97,8 @@ export async function* listSpend(source: Pick<SpendList, 'spendPage'>, fromMs: n
 }
 
 /** Rows of an answer; what is no record is left out. */
-export const readListedRecords = (rows: readonly unknown[]): ListedRecord[] => rows.map((row) => readListed(part(row))).filter((record) => record !== null);
+export const readListedRecords = (rows: readonly unknown[]): ListedRecord[] =>
+  rows.map((row) => readListed(part(row))).filter((record) => record !== null);
 
 function readListed(row: Shape): ListedRecord | null {
   const metadata = part(row.metadata);
@@ -96,7 +117,9 @@ function readListed(row: Shape): ListedRecord | null {
     ...readPayer(row),
     state: stateOf(row, part(metadata.error_information), spend),
     hasDetails: usage.prompt_tokens_details !== undefined && usage.prompt_tokens_details !== null,
-    totalTokens: record.tokens ? Object.entries(record.tokens).reduce((sum, [name, n]) => (name === 'cacheWriteOneHour' ? sum : sum + n), 0) : 0,
+    totalTokens: record.tokens
+      ? Object.entries(record.tokens).reduce((sum, [name, n]) => (name === 'cacheWriteOneHour' ? sum : sum + n), 0)
+      : 0,
     spend,
     cacheReadCost: plain(proxyCost(breakdown.cache_read_cost)),
     cacheWriteCost: plain(proxyCost(breakdown.cache_creation_cost)),

@@ -5,7 +5,10 @@ import { Turns } from './turns';
 import type { UpstreamSink } from '../upstream';
 import { UpstreamError } from '../errors';
 
-/** Bytes that are parsed before the clock is looked at: the smallest events that there are take a third of a millisecond then. */
+/**
+ * Bytes that are parsed before the clock is looked at: the smallest events that there are take a third of a millisecond
+ * then.
+ */
 const SLICE_BYTES = 4 * 1024;
 /** Bytes that wait to be parsed before the upstream is told to stop sending, and those at which it may go on. */
 const PAUSE_AT_BYTES = 64 * 1024;
@@ -28,9 +31,9 @@ export interface SseReaderOptions {
 }
 
 /**
- * Reads a streamed answer (server-sent events, `data: [DONE]` at the end) and gives it to the sink piece by piece, in the moment in which
- * its bytes come; of a burst as much as is one turn's due, and the rest turn by turn. A stream that ends before the provider said why it
- * finished, or without `[DONE]` after an error object, was interrupted.
+ * Reads a streamed answer (server-sent events, `data: [DONE]` at the end) and gives it to the sink piece by piece, in
+ * the moment in which its bytes come; of a burst as much as is one turn's due, and the rest turn by turn. A stream that
+ * ends before the provider said why it finished, or without `[DONE]` after an error object, was interrupted.
  */
 export class SseReader {
   private readonly decoder = new TextDecoder('utf-8');
@@ -61,7 +64,8 @@ export class SseReader {
       onEvent: (event) => this.chunks.event(event.data),
       // Unknown fields and odd waits for reconnection are to be ignored, as the standard has it.
       onError: (error) => {
-        if (error.type === 'max-buffer-size-exceeded') this.chunks.fail(new UpstreamError('INTERRUPTED', `an event larger than ${options.maxEventBytes} bytes`));
+        if (error.type === 'max-buffer-size-exceeded')
+          this.chunks.fail(new UpstreamError('INTERRUPTED', `an event larger than ${options.maxEventBytes} bytes`));
       },
     });
   }
@@ -90,12 +94,24 @@ export class SseReader {
           // The end of the stream ends the last event too, with or without its empty line.
           this.feed(this.decoder.decode());
           this.feed('\n\n');
-          this.ending = () => this.settle(this.chunks.failure ?? (this.chunks.isWhole ? null : new UpstreamError('INTERRUPTED', 'the stream ended before the answer did', { retryable: true })));
+          this.ending = () =>
+            this.settle(
+              this.chunks.failure ??
+                (this.chunks.isWhole
+                  ? null
+                  : new UpstreamError('INTERRUPTED', 'the stream ended before the answer did', { retryable: true })),
+            );
           this.work();
         }),
       );
       // A socket that is cut ends neither: undici then closes without `end`.
-      body.on('close', () => cut(new UpstreamError('INTERRUPTED', 'the connection was closed in the middle of the answer', { retryable: true })));
+      body.on('close', () =>
+        cut(
+          new UpstreamError('INTERRUPTED', 'the connection was closed in the middle of the answer', {
+            retryable: true,
+          }),
+        ),
+      );
     });
   }
 
@@ -154,7 +170,8 @@ export class SseReader {
     this.turns.another();
     if (this.settled) return;
     this.work();
-    if (!this.waiting && !this.settled && this.queuedBytes <= RESUME_AT_BYTES && this.body.isPaused()) this.body.resume();
+    if (!this.waiting && !this.settled && this.queuedBytes <= RESUME_AT_BYTES && this.body.isPaused())
+      this.body.resume();
   }
 
   /** Whoever keeps the pieces is slower than the upstream. */
@@ -189,7 +206,12 @@ export class SseReader {
     try {
       work();
     } catch (cause) {
-      this.chunks.fail(new UpstreamError('INTERRUPTED', 'an event of the stream is not what the protocol says', { retryable: true, cause }));
+      this.chunks.fail(
+        new UpstreamError('INTERRUPTED', 'an event of the stream is not what the protocol says', {
+          retryable: true,
+          cause,
+        }),
+      );
     }
   }
 

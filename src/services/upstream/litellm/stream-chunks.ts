@@ -4,13 +4,16 @@ import { reasoningOf, type WithReasoning } from './read-answer';
 import type { UpstreamSink } from '../upstream';
 import { readUsage } from './usage-shape';
 import { UpstreamError } from '../errors';
+import { isHighSurrogate } from '../../../lib/surrogates';
 
 type Chunk = OpenAI.Chat.ChatCompletionChunk & { error?: unknown };
 type Choice = OpenAI.Chat.ChatCompletionChunk.Choice;
 /** What an event says: a part of the answer, that this was all, or that it is no event. */
 type Said = Chunk | 'DONE' | UpstreamError;
 
-/** Characters of one piece: an event may have eight million, which nobody could be shown, cut off or counted at once. */
+/**
+ * Characters of one piece: an event may have eight million, which nobody could be shown, cut off or counted at once.
+ */
 const PIECE_CHARACTERS = 4 * 1024;
 
 /** What the events of a streamed answer say, given to the sink. */
@@ -53,7 +56,8 @@ export class StreamChunks {
     if (this.done || this.failure || this.signal.aborted) return;
     const said = read(data);
     // No text of it is longer than the event.
-    if (data.length > PIECE_CHARACTERS && !(said instanceof UpstreamError) && said !== 'DONE') for (const part of partsOf(said)) this.later.push(part);
+    if (data.length > PIECE_CHARACTERS && !(said instanceof UpstreamError) && said !== 'DONE')
+      for (const part of partsOf(said)) this.later.push(part);
     else if (this.later.length > 0) this.later.push(said);
     else this.take(said);
   }
@@ -91,7 +95,13 @@ export class StreamChunks {
       if (reasoning) sink.reasoning(reasoning);
       const text = delta.content ?? delta.refusal;
       if (typeof text === 'string' && text) sink.text(text);
-      for (const call of delta.tool_calls ?? []) sink.toolCall(call.index ?? 0, textOr(call.id, null), textOr(call.function?.name, null), textOr(call.function?.arguments, ''));
+      for (const call of delta.tool_calls ?? [])
+        sink.toolCall(
+          call.index ?? 0,
+          textOr(call.id, null),
+          textOr(call.function?.name, null),
+          textOr(call.function?.arguments, ''),
+        );
     }
     if (reason) {
       this.finished = true;
@@ -131,7 +141,7 @@ function* partsOf(chunk: Chunk): Generator<Chunk> {
 /** Not through a sign of two units. */
 function* inPieces(text: unknown): Generator<string, undefined> {
   if (typeof text !== 'string') return;
-  for (let from = 0; from < text.length; ) {
+  for (let from = 0; from < text.length;) {
     let to = from + PIECE_CHARACTERS;
     if (to < text.length && isHighSurrogate(text.charCodeAt(to - 1))) to -= 1;
     yield text.slice(from, to);
@@ -139,5 +149,4 @@ function* inPieces(text: unknown): Generator<string, undefined> {
   }
 }
 
-const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
 const textOr = <T>(value: unknown, otherwise: T): string | T => (typeof value === 'string' ? value : otherwise);

@@ -1,9 +1,18 @@
-/** What one stream may use of the event loop before others have their turn. Milliseconds: of 1,000 streams that share a loop, each gets far less on the average. */
+/**
+ * What one stream may use of the event loop before others have their turn. Milliseconds: of 1,000 streams that share a
+ * loop, each gets far less on the average.
+ */
 const TURN_MS = 2;
-/** Work that begins later than this after the last piece of it is another turn: something else ran between, or nothing had to. Milliseconds. */
+/**
+ * Work that begins later than this after the last piece of it is another turn: something else ran between, or nothing
+ * had to. Milliseconds.
+ */
 const PAUSE_MS = 0.5;
 
-/** Counts how long one stream has kept the event loop to itself. Costs two looks at the clock for each piece of work, and no timer. */
+/**
+ * Counts how long one stream has kept the event loop to itself. Costs two looks at the clock for each piece of work,
+ * and no timer.
+ */
 export class Turns {
   private startedAt = 0;
   private workedUntil = -Infinity;

@@ -1,4 +1,7 @@
-/** Fires once when nothing came for as long as was expected. Feeding it costs no timer: one timer sleeps and looks again. */
+/**
+ * Fires once when nothing came for as long as was expected. Feeding it costs no timer: one timer sleeps and looks
+ * again.
+ */
 export class Watchdog {
   private timer: NodeJS.Timeout | null = null;
   private last: NodeJS.Immediate | null = null;
@@ -27,7 +30,8 @@ export class Watchdog {
     const waited = performance.now() - this.since;
     if (waited >= this.limitMs - 1) {
       this.timer = null;
-      // A loop that was held up has timers first and sockets after them: what came meanwhile is read before anybody is called silent.
+      // A loop that was held up has timers first and sockets after them: what came meanwhile is read before anybody is
+      // called silent.
       this.last = setImmediate(this.conclude, this.since);
     } else {
       this.timer = setTimeout(this.look, this.limitMs - waited);

@@ -1,7 +1,7 @@
 import type { Db } from '../../database/pool';
 import type { Logger } from '../../lib/logger';
-import { CubesLagStore } from './cubes-lag.store';
-import { cubesStatus } from './cubes-status';
+import { RollupLagStore } from './rollup-lag.store';
+import { cubesStatus } from './rollup-status';
 import { Folder } from './folder';
 import { FolderStore } from './folder.store';
 import { PriceFolder } from './price-folder';
@@ -11,7 +11,7 @@ import { RetentionStore } from './retention.store';
 import type { ComponentState } from '../../domain/status';
 import { inTime } from '../../lib/timeout';
 
-export interface FigureKeepingDeps {
+export interface RollupWorkerDeps {
   databaseUrl: string;
   db: Db;
   /** Whole months of usage rows that are kept beside the current one; null: all. */
@@ -23,25 +23,32 @@ export interface FigureKeepingDeps {
 const STOP_MS = 1_000;
 
 /** What is done to the figures behind the writing of calls. */
-export class FigureKeeping {
+export class RollupWorker {
   private readonly stores: { close(): void }[];
   private readonly parts: { start(): void; stop(): Promise<void> }[];
-  private readonly lag: CubesLagStore;
+  private readonly lag: RollupLagStore;
 
-  constructor({ databaseUrl, db, retentionMonths, logger }: FigureKeepingDeps) {
+  constructor({ databaseUrl, db, retentionMonths, logger }: RollupWorkerDeps) {
     const folder = new FolderStore(databaseUrl);
     const prices = new PriceFolderStore(databaseUrl);
     const retention = new RetentionStore(databaseUrl);
-    this.lag = new CubesLagStore(db);
+    this.lag = new RollupLagStore(db);
     this.stores = [folder, prices, retention];
-    this.parts = [new Folder({ store: folder, logger }), new PriceFolder({ store: prices, logger }), new Retention({ store: retention, months: retentionMonths, logger })];
+    this.parts = [
+      new Folder({ store: folder, logger }),
+      new PriceFolder({ store: prices, logger }),
+      new Retention({ store: retention, months: retentionMonths, logger }),
+    ];
   }
 
   start(): void {
     for (const part of this.parts) part.start();
   }
 
-  /** Within a second and a half. What is cut short is carried out wholly or not at all, and done again by whoever comes next. */
+  /**
+   * Within a second and a half. What is cut short is carried out wholly or not at all, and done again by whoever comes
+   * next.
+   */
   async stop(): Promise<void> {
     const ended = Promise.all(this.parts.map((part) => part.stop()));
     await inTime(ended, STOP_MS);

@@ -1,10 +1,21 @@
-import { GraphQLError, parse, specifiedRules, validate, type DocumentNode, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
-import { LruMap } from '../lib/lru-map';
-import type { Viewer } from '../domain/principal';
-import { layOut } from './layout';
-import { Measure, type Size } from './measure';
+import {
+  GraphQLError,
+  parse,
+  specifiedRules,
+  validate,
+  type DocumentNode,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+} from 'graphql';
+import { LruMap } from '../../lib/lru-map';
+import type { Viewer } from '../../domain/principal';
+import { queryShape } from './query-shape';
+import { QueryCost, type Size } from './query-cost';
 
-/** Bounds of one operation, the same at both doors. The largest document of `schema/operations` stays below a third of each. */
+/**
+ * Bounds of one operation, the same at both doors. The largest document of `schema/operations` stays below a third of
+ * each.
+ */
 export const LIMITS = {
   /** Lexer tokens: stops hostile documents before they are parsed, in a few milliseconds. */
   tokens: 2_000,
@@ -34,21 +45,31 @@ export const CACHE = { documents: 300, length: 16 * 1024 } as const;
 export const parseOptions = { maxTokens: LIMITS.tokens } as const;
 
 /**
- * Why the document is too deep or too wide; empty when it is not. Takes a time that is linear in the document, and comes before the rules of the
- * language, of which one (that fields can be merged) is quadratic.
+ * Why the document is too deep or too wide; empty when it is not. Takes a time that is linear in the document, and
+ * comes before the rules of the language, of which one (that fields can be merged) is quadratic.
  */
 export function sizeErrors(schema: GraphQLSchema, document: DocumentNode): GraphQLError[] {
   const errors: GraphQLError[] = [];
   const refuse = (what: string, is: number, limit: number, node?: OperationDefinitionNode): void => {
-    if (is > limit) errors.push(new GraphQLError(`The ${node ? 'operation' : 'document'} has ${is} ${what}; at most ${limit} are allowed.`, { nodes: node, extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } }));
+    if (is > limit)
+      errors.push(
+        new GraphQLError(`The ${node ? 'operation' : 'document'} has ${is} ${what}; at most ${limit} are allowed.`, {
+          nodes: node,
+          extensions: { code: 'GRAPHQL_VALIDATION_FAILED' },
+        }),
+      );
   };
-  refuse('fragments', document.definitions.filter(({ kind }) => kind === 'FragmentDefinition').length, LIMITS.fragments);
-  const layout = layOut(document, LIMITS.fields);
+  refuse(
+    'fragments',
+    document.definitions.filter(({ kind }) => kind === 'FragmentDefinition').length,
+    LIMITS.fragments,
+  );
+  const layout = queryShape(document, LIMITS.fields);
   refuse('fields or more', layout.fields, LIMITS.fields);
   refuse('fields at one place', layout.samePlace, LIMITS.samePlace);
   refuse('aliases of one field', layout.aliasesOfField, LIMITS.aliasesOfField);
   if (errors.length) return errors;
-  const measure = new Measure(schema, document, null);
+  const measure = new QueryCost(schema, document, null);
   for (const node of document.definitions) {
     if (node.kind !== 'OperationDefinition') continue;
     const size = measure.operation(node);
@@ -69,7 +90,10 @@ export interface OperationCheck {
   production: boolean;
 }
 
-/** The checks that depend on who asks and with which variables. What does not is remembered per operation; documents are cached by both doors. */
+/**
+ * The checks that depend on who asks and with which variables. What does not is remembered per operation; documents are
+ * cached by both doors.
+ */
 export class OperationGuard {
   private readonly sizes = new WeakMap<OperationDefinitionNode, Size>();
 
@@ -77,18 +101,28 @@ export class OperationGuard {
   check({ schema, document, operation, variables, viewer, production }: OperationCheck): GraphQLError | null {
     let size = this.sizes.get(operation);
     if (!size) {
-      size = new Measure(schema, document, null).operation(operation);
+      size = new QueryCost(schema, document, null).operation(operation);
       this.sizes.set(operation, size);
     }
-    if (size.introspection && production && viewer.role !== 'OPERATOR') return refusal('Introspection is for operators. The schema is published with the product.', operation);
-    const cost = size.variablePages ? new Measure(schema, document, variables ?? {}).operation(operation).cost : size.cost;
-    if (cost > LIMITS.cost) return refusal(`The answer could hold ${cost} values; at most ${LIMITS.cost} are allowed. Ask for smaller pages.`, operation);
+    if (size.introspection && production && viewer.role !== 'OPERATOR')
+      return refusal('Introspection is for operators. The schema is published with the product.', operation);
+    const cost = size.variablePages
+      ? new QueryCost(schema, document, variables ?? {}).operation(operation).cost
+      : size.cost;
+    if (cost > LIMITS.cost)
+      return refusal(
+        `The answer could hold ${cost} values; at most ${LIMITS.cost} are allowed. Ask for smaller pages.`,
+        operation,
+      );
     return null;
   }
 }
 
 const refusal = (message: string, operation: OperationDefinitionNode): GraphQLError =>
-  new GraphQLError(message, { nodes: [operation], extensions: { code: 'GRAPHQL_VALIDATION_FAILED', http: { status: 400 } } });
+  new GraphQLError(message, {
+    nodes: [operation],
+    extensions: { code: 'GRAPHQL_VALIDATION_FAILED', http: { status: 400 } },
+  });
 
 /** For the HTTP door, where Apollo parses and validates: looks at the size of documents that it has not seen lately. */
 export class SizeGuard {
@@ -112,29 +146,53 @@ export class SizeGuard {
   }
 }
 
-export type Parsed = { document: DocumentNode; errors?: undefined } | { document?: undefined; errors: readonly GraphQLError[] };
+export type Parsed =
+  { document: DocumentNode; errors?: undefined } | { document?: undefined; errors: readonly GraphQLError[] };
 
 /** Parses and validates as Apollo does for the HTTP door, for the WebSocket door that goes past it. Never throws. */
 export function parseAndValidate(schema: GraphQLSchema, query: string, hideSuggestions: boolean): Parsed {
   const withCode = (error: GraphQLError, code: string): GraphQLError =>
-    new GraphQLError(error.message, { nodes: error.nodes, source: error.source, positions: error.positions, extensions: { code } });
+    new GraphQLError(error.message, {
+      nodes: error.nodes,
+      source: error.source,
+      positions: error.positions,
+      extensions: { code },
+    });
   if (query.length > LIMITS.queryLength) return { errors: [tooLong()] };
   let document: DocumentNode;
   try {
     document = parse(query, parseOptions);
   } catch (error) {
-    return { errors: [withCode(error instanceof GraphQLError ? error : new GraphQLError('The document cannot be read.'), 'GRAPHQL_PARSE_FAILED')] };
+    return {
+      errors: [
+        withCode(
+          error instanceof GraphQLError ? error : new GraphQLError('The document cannot be read.'),
+          'GRAPHQL_PARSE_FAILED',
+        ),
+      ],
+    };
   }
   try {
     const tooBig = sizeErrors(schema, document);
     if (tooBig.length) return { errors: tooBig };
     const errors = validate(schema, document, specifiedRules, { maxErrors: LIMITS.errors, hideSuggestions });
-    return errors.length ? { errors: errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')) } : { document };
+    return errors.length
+      ? { errors: errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED')) }
+      : { document };
   } catch (error) {
     // graphql-js 16 throws where a subscription's root field has `@include(if: $variable)`.
-    return { errors: [withCode(error instanceof GraphQLError ? error : new GraphQLError('The document cannot be validated.'), 'GRAPHQL_VALIDATION_FAILED')] };
+    return {
+      errors: [
+        withCode(
+          error instanceof GraphQLError ? error : new GraphQLError('The document cannot be validated.'),
+          'GRAPHQL_VALIDATION_FAILED',
+        ),
+      ],
+    };
   }
 }
 
 export const tooLong = (): GraphQLError =>
-  new GraphQLError(`The document has more than ${LIMITS.queryLength} characters: send long texts as variables.`, { extensions: { code: 'GRAPHQL_PARSE_FAILED', http: { status: 400 } } });
+  new GraphQLError(`The document has more than ${LIMITS.queryLength} characters: send long texts as variables.`, {
+    extensions: { code: 'GRAPHQL_PARSE_FAILED', http: { status: 400 } },
+  });

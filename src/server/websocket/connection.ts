@@ -1,16 +1,25 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket as ProtocolSocket } from 'graphql-ws';
 import { WebSocket } from 'ws';
-import { AppError } from '../errors';
-import type { Viewer } from '../domain/principal';
-import { Farewell } from './door';
-import { ResultStream } from './subscription';
+import { AppError } from '../../errors';
+import type { Viewer } from '../../domain/principal';
+import { Farewell } from '../door';
+import { ResultStream } from '../graphql/subscription';
 
 /**
- * Close codes. Clients of graphql-ws do not come back after 4401 and 4429, but retry 4403 up to five times and send their (paid) subscriptions again.
+ * Close codes. Clients of graphql-ws do not come back after 4401 and 4429, but retry 4403 up to five times and send
+ * their (paid) subscriptions again.
  * After 1001 and 1013 they do come back, and shall.
  */
-export const CLOSE = { unauthenticated: 4401, tooMany: 4429, badRequest: 4400, internal: 4500, goingAway: 1001, tooLarge: 1009, tryAgain: 1013 } as const;
+export const CLOSE = {
+  unauthenticated: 4401,
+  tooMany: 4429,
+  badRequest: 4400,
+  internal: 4500,
+  goingAway: 1001,
+  tooLarge: 1009,
+  tryAgain: 1013,
+} as const;
 
 /** How long a closed socket has to be gone. Milliseconds. */
 const GONE_MS = 1_000;
@@ -18,7 +27,10 @@ const GONE_MS = 1_000;
 const MAX_REASON = 120;
 /** So many pings without a word from the client, or without anything of ours taken by it, and it is cut off. */
 export const SILENT_PINGS = 5;
-/** Bytes that wait to be sent: beyond the first nothing more is read from the client, beyond the second it is cut off. The second is more than two of the largest answers. */
+/**
+ * Bytes that wait to be sent: beyond the first nothing more is read from the client, beyond the second it is cut off.
+ * The second is more than two of the largest answers.
+ */
 const PAUSE_AT = 1024 * 1024;
 const CUT_AT = 40 * 1024 * 1024;
 /** What a client may send before its `connection_init` is accepted: that and a ping or two. */
@@ -61,7 +73,10 @@ export class Connection {
     });
   }
 
-  /** Whatever arrives is a sign of life. Until the viewer is known also its size is looked at: `ws` would collect a message of the full size first. */
+  /**
+   * Whatever arrives is a sign of life. Until the viewer is known also its size is looked at: `ws` would collect a
+   * message of the full size first.
+   */
   watchArrivals(network: Duplex): void {
     network.on('data', () => (this.silence = 0));
     let bytes = 0;
@@ -109,7 +124,8 @@ export class Connection {
   }
 
   private readonly onSent = (): void => {
-    if (this.socket.isPaused && this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount <= PAUSE_AT) this.socket.resume();
+    if (this.socket.isPaused && this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount <= PAUSE_AT)
+      this.socket.resume();
   };
 
   /** Operations of one socket are told apart by their number. */
@@ -134,7 +150,10 @@ export class Connection {
     this.socket.close(code, reason.slice(0, MAX_REASON));
   }
 
-  /** The viewer may do nothing any more: each operation that does not end by itself within `graceMs` ends with an error, then the socket with a code that clients do not retry. */
+  /**
+   * The viewer may do nothing any more: each operation that does not end by itself within `graceMs` ends with an error,
+   * then the socket with a code that clients do not retry.
+   */
   endAuthentication(reason: string, graceMs: number): void {
     this.viewer = null;
     const error = new AppError('UNAUTHENTICATED', { public: reason });
@@ -160,8 +179,8 @@ export class Connection {
   }
 
   /**
-   * Asks the client for a sign of life. TCP brings one through a tunnel, so a single ping without an answer means nothing; who has gone is a viewer no
-   * longer. Who speaks and takes nothing of ours has gone as well.
+   * Asks the client for a sign of life. TCP brings one through a tunnel, so a single ping without an answer means
+   * nothing; who has gone is a viewer no longer. Who speaks and takes nothing of ours has gone as well.
    */
   ping(): void {
     if (this.socket.readyState !== WebSocket.OPEN) return;
@@ -172,8 +191,9 @@ export class Connection {
   }
 
   /**
-   * What the protocol sees of the socket. `send` resolves when the frame has left for the network, and graphql-ws asks an operation for its next result
-   * only then: one frame per operation waits at most, and what a slow client has not taken is joined at the source.
+   * What the protocol sees of the socket. `send` resolves when the frame has left for the network, and graphql-ws asks
+   * an operation for its next result only then: one frame per operation waits at most, and what a slow client has not
+   * taken is joined at the source.
    */
   adapter(isSane: (text: string) => boolean, onFault: (error: unknown) => void): ProtocolSocket {
     const { socket } = this;

@@ -1,10 +1,10 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql';
-import { AppError } from '../errors';
-import type { Viewer } from '../domain/principal';
-import { boundedResult } from './answer-size';
-import { Farewell } from './door';
-import { ResultStream } from './subscription';
+import { AppError } from '../../errors';
+import type { Viewer } from '../../domain/principal';
+import { boundedResult } from '../graphql/response-limit';
+import { Farewell } from '../door';
+import { ResultStream } from '../graphql/subscription';
 
 /** Bytes that are written at once: a client that takes a large answer slowly is seen to take it. */
 const SLICE = 64 * 1024;
@@ -19,8 +19,9 @@ const COMMENT = ':\n\n';
 const COMPLETE = 'event: complete\ndata:\n\n';
 
 /**
- * One operation on its response. The next result is asked for when the last frame has left for the network, so that one frame waits at most, and
- * what a slow client has not taken is joined at the source. A closed response is a viewer that has left.
+ * One operation on its response. The next result is asked for when the last frame has left for the network, so that one
+ * frame waits at most, and what a slow client has not taken is joined at the source. A closed response is a viewer that
+ * has left.
  */
 export class EventResponse {
   /** null: its credentials have ended. */
@@ -54,7 +55,10 @@ export class EventResponse {
   }
 
   /** Resolves when the response has ended, or its client has gone. `headers` are those that every response has. */
-  async run(headers: OutgoingHttpHeaders, start: () => Promise<ResultStream | { errors: readonly GraphQLError[] }>): Promise<void> {
+  async run(
+    headers: OutgoingHttpHeaders,
+    start: () => Promise<ResultStream | { errors: readonly GraphQLError[] }>,
+  ): Promise<void> {
     this.raw.writeHead(200, { ...headers, ...HEADERS });
     // The client learns that it is connected before the model has said anything.
     await this.write(COMMENT);
@@ -77,7 +81,9 @@ export class EventResponse {
   }
 
   private next({ errors, ...rest }: ExecutionResult): Promise<void> {
-    return this.write(`event: next\ndata: ${JSON.stringify(errors ? { ...rest, errors: this.format(errors) } : rest)}\n\n`);
+    return this.write(
+      `event: next\ndata: ${JSON.stringify(errors ? { ...rest, errors: this.format(errors) } : rest)}\n\n`,
+    );
   }
 
   private async write(text: string): Promise<void> {
@@ -100,7 +106,10 @@ export class EventResponse {
     });
   }
 
-  /** Called again and again: closes the client that has taken nothing for so many times, and speaks to one that takes everything. */
+  /**
+   * Called again and again: closes the client that has taken nothing for so many times, and speaks to one that takes
+   * everything.
+   */
   look(most: number): void {
     if (this.closed || this.raw.writableEnded) return;
     if (!this.onTaken && this.raw.writableLength === 0) return void this.raw.write(COMMENT, () => (this.looks = 0));
@@ -108,7 +117,10 @@ export class EventResponse {
     if (this.looks > most) this.raw.destroy();
   }
 
-  /** The viewer may do nothing any more: what does not end by itself within `graceMs` ends with an error, and none of it is waited for longer than a moment. */
+  /**
+   * The viewer may do nothing any more: what does not end by itself within `graceMs` ends with an error, and none of it
+   * is waited for longer than a moment.
+   */
   endAuthentication(reason: string, graceMs: number): void {
     this.viewer = null;
     const error = new AppError('UNAUTHENTICATED', { public: reason });

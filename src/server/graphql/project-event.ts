@@ -1,13 +1,34 @@
 import {
-  getNamedType, getNullableType, isAbstractType, isLeafType, isListType, isNonNullType, isObjectType, Kind, type DocumentNode, type ExecutionResult, type FieldNode,
-  type FragmentDefinitionNode, type GraphQLLeafType, type GraphQLSchema, type OperationDefinitionNode,
+  getNamedType,
+  getNullableType,
+  isAbstractType,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  Kind,
+  type DocumentNode,
+  type ExecutionResult,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLLeafType,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
 } from 'graphql';
 import { collectFields, collectSubfields } from 'graphql/execution/collectFields';
 
-/** The types of events that come per token. Their fields are plain properties of the domain event (a test compares with graphql-js on the real schema). */
+/**
+ * The types of events that come per token. Their fields are plain properties of the domain event (a test compares with
+ * graphql-js on the real schema).
+ */
 export const HOT_EVENTS: ReadonlySet<string> = new Set(['TextDelta', 'ReasoningDelta', 'ToolCallDelta']);
 
-interface Leaf { key: string; /** null: __typename */ name: string | null; type: GraphQLLeafType | null; nonNull: boolean }
+interface Leaf {
+  key: string;
+  /** null: __typename */ name: string | null;
+  type: GraphQLLeafType | null;
+  nonNull: boolean;
+}
 
 export interface Projection {
   schema: GraphQLSchema;
@@ -18,8 +39,9 @@ export interface Projection {
 }
 
 /**
- * Answers an event of a hot type directly where the operation selects nothing of it but scalar fields: half the cost of graphql-js per token, and
- * the same result to the byte. null: graphql-js has to do it, for instance because a value is missing and somebody has to word the error.
+ * Answers an event of a hot type directly where the operation selects nothing of it but scalar fields: half the cost of
+ * graphql-js per token, and the same result to the byte. null: graphql-js has to do it, for instance because a value is
+ * missing and somebody has to word the error.
  */
 export class EventProjector {
   private readonly root: { key: string; nodes: readonly FieldNode[]; possible: ReadonlySet<string> } | null;
@@ -29,16 +51,24 @@ export class EventProjector {
 
   constructor(private readonly projection: Projection) {
     const { schema, document, operation, variables } = projection;
-    for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) this.fragments[node.name.value] = node;
+    for (const node of document.definitions)
+      if (node.kind === Kind.FRAGMENT_DEFINITION) this.fragments[node.name.value] = node;
     const type = schema.getSubscriptionType();
     const fields = type ? [...collectFields(schema, this.fragments, variables, type, operation.selectionSet)] : [];
     const [key, nodes] = fields[0] ?? [];
     const definition = nodes && type?.getFields()[nodes[0]!.name.value];
     const returned = definition && getNullableType(definition.type);
     // `data.__proto__` would set a prototype; graphql-js has objects without one.
-    this.root = fields.length === 1 && key !== undefined && key !== '__proto__' && nodes && returned && !isListType(returned) && isAbstractType(returned)
-      ? { key, nodes, possible: new Set(schema.getPossibleTypes(returned).map(({ name }) => name)) }
-      : null;
+    this.root =
+      fields.length === 1 &&
+      key !== undefined &&
+      key !== '__proto__' &&
+      nodes &&
+      returned &&
+      !isListType(returned) &&
+      isAbstractType(returned)
+        ? { key, nodes, possible: new Set(schema.getPossibleTypes(returned).map(({ name }) => name)) }
+        : null;
   }
 
   project(event: unknown): ExecutionResult | null {
@@ -83,7 +113,8 @@ export class EventProjector {
       }
       const definition = type.getFields()[name];
       const named = definition && getNamedType(definition.type);
-      if (!definition || !isLeafType(named) || isListType(getNullableType(definition.type)) || definition.args.length) return null;
+      if (!definition || !isLeafType(named) || isListType(getNullableType(definition.type)) || definition.args.length)
+        return null;
       plan.push({ key, name, type: named, nonNull: isNonNullType(definition.type) });
     }
     return plan;

@@ -3,19 +3,19 @@ import type { Duplex } from 'node:stream';
 import type { ExecutionArgs, GraphQLError, GraphQLSchema } from 'graphql';
 import { handleProtocols, makeServer, type Context, type Server as ProtocolServer } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { ServerConfig } from './server-config';
-import { AppError } from '../errors';
-import type { Logger } from '../lib/logger';
-import { boundedResult } from './answer-size';
-import { readCredential } from './auth';
-import { type Door, OpenCounter } from './door';
-import { formatError, toAppError } from './format-error';
-import { isTooDeep } from './json-body';
-import { contextOf, requestIdOf, traceIdOf } from './request';
-import { startSubscription, type SubscriptionArgs } from './subscription';
-import { refused, type SubscriptionReader } from './subscription-reader';
-import { CLOSE, Connection, SILENT_PINGS } from './ws-connection';
-import type { Services } from '../resolvers/context';
+import type { ServerConfig } from '../server-config';
+import { AppError } from '../../errors';
+import type { Logger } from '../../lib/logger';
+import { boundedResult } from '../graphql/response-limit';
+import { readCredential } from '../auth';
+import { type Door, OpenCounter } from '../door';
+import { formatError, toAppError } from '../graphql/format-error';
+import { isTooDeep } from '../json-body';
+import { contextOf, requestIdOf, traceIdOf } from '../graphql/request';
+import { startSubscription, type SubscriptionArgs } from '../graphql/subscription';
+import { refused, type SubscriptionReader } from '../graphql/subscription-reader';
+import { CLOSE, Connection, SILENT_PINGS } from './connection';
+import type { Services } from '../../resolvers/context';
 
 export interface WebSocketDeps {
   config: ServerConfig;
@@ -35,7 +35,10 @@ const MAX_SOCKETS_PER_TOKEN = 100;
 
 type Extra = { connection: Connection };
 
-/** The WebSocket door: graphql-transport-ws for subscriptions only. It goes past Apollo, so guards, variables and errors are the same functions that the HTTP door calls. */
+/**
+ * The WebSocket door: graphql-transport-ws for subscriptions only. It goes past Apollo, so guards, variables and errors
+ * are the same functions that the HTTP door calls.
+ */
 export function openWebSocketDoor(deps: WebSocketDeps): Door {
   const { config, schema, services, logger, reader, silentMs } = deps;
   const connections = new Set<Connection>();
@@ -63,12 +66,25 @@ export function openWebSocketDoor(deps: WebSocketDeps): Door {
     }
   };
 
-  const onSubscribe = (context: Context<Record<string, unknown>, Extra>, id: string, payload: { query: string; operationName?: string | null; variables?: Record<string, unknown> | null }): readonly GraphQLError[] | ExecutionArgs => {
+  const onSubscribe = (
+    context: Context<Record<string, unknown>, Extra>,
+    id: string,
+    payload: { query: string; operationName?: string | null; variables?: Record<string, unknown> | null },
+  ): readonly GraphQLError[] | ExecutionArgs => {
     const { connection } = context.extra;
     if (Object.keys(context.subscriptions).length > MAX_OPERATIONS) {
-      return [refused(new AppError('RATE_LIMITED', { public: `At most ${MAX_OPERATIONS} operations run on one connection.`, retryAfterMs: 1_000 }))];
+      return [
+        refused(
+          new AppError('RATE_LIMITED', {
+            public: `At most ${MAX_OPERATIONS} operations run on one connection.`,
+            retryAfterMs: 1_000,
+          }),
+        ),
+      ];
     }
-    const args = reader.read({ ...payload, query: String(payload.query) }, connection.viewer, (viewer) => contextOf(services, viewer, connection.nextRequestId(), connection.traceparentId));
+    const args = reader.read({ ...payload, query: String(payload.query) }, connection.viewer, (viewer) =>
+      contextOf(services, viewer, connection.nextRequestId(), connection.traceparentId),
+    );
     return 'schema' in args ? ({ ...args, rootValue: undefined, id } as ExecutionArgs) : args;
   };
 
@@ -81,23 +97,43 @@ export function openWebSocketDoor(deps: WebSocketDeps): Door {
     onOperation: (context, id, _payload, _args, result) => void context.extra.connection.began(id, result),
     onNext: (context, _id, _payload, args, result) => {
       const { errors, ...rest } = boundedResult(result);
-      return errors && { ...rest, errors: errors.map((error) => formatError(error, { logger, requestId: requestIdIn(args, context) })) };
+      return (
+        errors && {
+          ...rest,
+          errors: errors.map((error) => formatError(error, { logger, requestId: requestIdIn(args, context) })),
+        }
+      );
     },
-    onError: (context, _id, _payload, errors) => errors.map((error) => formatError(error, { logger, requestId: context.extra.connection.requestId })),
+    onError: (context, _id, _payload, errors) =>
+      errors.map((error) => formatError(error, { logger, requestId: context.extra.connection.requestId })),
     onComplete: (context, id) => context.extra.connection.ended(id),
   });
 
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: config.maxBodyBytes, handleProtocols, clientTracking: false, autoPong: false });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: config.maxBodyBytes,
+    handleProtocols,
+    clientTracking: false,
+    autoPong: false,
+  });
   const open = (socket: WebSocket, request: IncomingMessage, network: Duplex): void => {
     const connection = new Connection(socket, requestIdOf(request.headers), traceIdOf(request.headers.traceparent));
     connections.add(connection);
     connection.watchArrivals(network);
     socket.on('error', (error) => logger.debug({ err: error, requestId: connection.requestId }, 'a connection failed'));
-    const closed = protocol.opened(connection.adapter((text) => !isTooDeep(text), (error) => logger.error({ err: error, requestId: connection.requestId }, 'a message could not be handled')), { connection });
+    const closed = protocol.opened(
+      connection.adapter(
+        (text) => !isTooDeep(text),
+        (error) => logger.error({ err: error, requestId: connection.requestId }, 'a message could not be handled'),
+      ),
+      { connection },
+    );
     socket.once('close', (code, reason) => {
       connections.delete(connection);
       connection.left();
-      closed(code, String(reason)).catch((error: unknown) => logger.error({ err: error }, 'a connection could not be ended'));
+      closed(code, String(reason)).catch((error: unknown) =>
+        logger.error({ err: error }, 'a connection could not be ended'),
+      );
     });
   };
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -116,7 +152,8 @@ export function openWebSocketDoor(deps: WebSocketDeps): Door {
   return {
     principals: () => [...connections].flatMap(({ viewer }) => viewer ?? []),
     endPrincipals(match, reason, graceMs) {
-      for (const connection of connections) if (connection.viewer && match(connection.viewer)) connection.endAuthentication(reason, graceMs);
+      for (const connection of connections)
+        if (connection.viewer && match(connection.viewer)) connection.endAuthentication(reason, graceMs);
     },
     async close() {
       clearInterval(pinger);
@@ -127,7 +164,10 @@ export function openWebSocketDoor(deps: WebSocketDeps): Door {
   };
 }
 
-/** The status line that refuses an upgrade, or null. Browsers send `Origin` and no preflight for WebSockets: this is their only CORS. */
+/**
+ * The status line that refuses an upgrade, or null. Browsers send `Origin` and no preflight for WebSockets: this is
+ * their only CORS.
+ */
 function refusedUpgrade({ config, path, isStopping }: WebSocketDeps, request: IncomingMessage): string | null {
   if ((request.url ?? '').split('?', 1)[0] !== path) return '404 Not Found';
   if (isStopping()) return '503 Service Unavailable';

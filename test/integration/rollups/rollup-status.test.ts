@@ -13,15 +13,18 @@ describe('service.cubes', () => {
   afterAll(() => fixture.close());
 
   const cubes = async (): Promise<{ state: string; detail: string | null }> => {
-    const { state, detail } = (await fixture.app.graphql(fixture.operator.token, operation('service'))).data.service.cubes;
+    const { state, detail } = (await fixture.app.graphql(fixture.operator.token, operation('service'))).data.service
+      .cubes;
     return { state, detail };
   };
   const chat = async (): Promise<void> => {
     await fixture.app.chat(fixture.member.token, ask('Hi', { maxTokens: 5 }));
     await settledRows(fixture.database.db);
   };
-  const reported = async (): Promise<number> => (await fixture.app.graphql(fixture.admin.token, `query { usage { totals { calls } } }`)).data.usage.totals.calls;
-  const folded = (): Promise<unknown> => waitFor(async () => (await openBatches(fixture.database.db)) === 0, { what: 'everything to be folded' });
+  const reported = async (): Promise<number> =>
+    (await fixture.app.graphql(fixture.admin.token, `query { usage { totals { calls } } }`)).data.usage.totals.calls;
+  const folded = (): Promise<unknown> =>
+    waitFor(async () => (await openBatches(fixture.database.db)) === 0, { what: 'everything to be folded' });
 
   it('is UP while calls are folded within seconds, DEGRADED while nobody folds; reports are exact all the time', async () => {
     const { db, url } = fixture.database;

@@ -1,7 +1,7 @@
 import { Kind, type DocumentNode, type FragmentDefinitionNode, type SelectionSetNode } from 'graphql';
 
 /** How the fields of a document lie over the places of an answer: the most that any definition has. */
-export interface Layout {
+export interface QueryShape {
   /** All fields, fragments expanded; counting ends just beyond the limit. */
   fields: number;
   /** Fields with one path in the answer. */
@@ -18,11 +18,15 @@ interface Place {
 }
 const place = (): Place => ({ fields: 0, below: new Map(), aliases: new Map() });
 
-/** Looks at each definition for itself, because the rules of the language do, also at fragments that nothing uses. Needs no schema. */
-export function layOut(document: DocumentNode, limit: number): Layout {
+/**
+ * Looks at each definition for itself, because the rules of the language do, also at fragments that nothing uses. Needs
+ * no schema.
+ */
+export function queryShape(document: DocumentNode, limit: number): QueryShape {
   const fragments = new Map<string, FragmentDefinitionNode>();
-  for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node);
-  const layout: Layout = { fields: 0, samePlace: 0, aliasesOfField: 0 };
+  for (const node of document.definitions)
+    if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node);
+  const layout: QueryShape = { fields: 0, samePlace: 0, aliasesOfField: 0 };
   /** Fragments that are being expanded: a circle, which another rule refuses, ends here. */
   const open = new Set<string>();
 

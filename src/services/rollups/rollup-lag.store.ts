@@ -9,8 +9,10 @@ export interface CubesLag {
   priceChange: { book: string; upTo: string | null } | null;
 }
 
-/** How far the cubes are behind: asked of the tables, so that it does not matter which process folds, or that none does. */
-export class CubesLagStore {
+/**
+ * How far the cubes are behind: asked of the tables, so that it does not matter which process folds, or that none does.
+ */
+export class RollupLagStore {
   constructor(private readonly db: Db) {}
 
   async lag(countFromSeconds: number): Promise<CubesLag> {

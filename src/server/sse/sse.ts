@@ -1,13 +1,13 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Logger } from '../lib/logger';
-import { type Door, OpenCounter } from './door';
-import { formatError } from './format-error';
-import { contextOf, traceIdOf } from './request';
-import { EventResponse } from './sse-response';
-import { startSubscription } from './subscription';
-import type { SubscriptionReader, SubscriptionRequest } from './subscription-reader';
-import type { Services } from '../resolvers/context';
+import type { Logger } from '../../lib/logger';
+import { type Door, OpenCounter } from '../door';
+import { formatError } from '../graphql/format-error';
+import { contextOf, traceIdOf } from '../graphql/request';
+import { EventResponse } from './response';
+import { startSubscription } from '../graphql/subscription';
+import type { SubscriptionReader, SubscriptionRequest } from '../graphql/subscription-reader';
+import type { Services } from '../../resolvers/context';
 
 export interface EventsDeps {
   services: Services;
@@ -17,16 +17,25 @@ export interface EventsDeps {
   silentMs: number;
 }
 export interface EventsDoor extends Door {
-  /** The request is an operation of this door and has been answered, or will be; false: it is for Apollo. Throws RATE_LIMITED. */
+  /**
+   * The request is an operation of this door and has been answered, or will be; false: it is for Apollo. Throws
+   * RATE_LIMITED.
+   */
   take(request: FastifyRequest, reply: FastifyReply): boolean;
 }
 
 /** Open operations of one token; each has a connection of its own. As many as WebSockets. */
 const MAX_OPERATIONS_PER_TOKEN = 100;
-/** Who has taken nothing is looked for so often within the time that is given. As often something is said, so that no proxy takes the connection for idle. */
+/**
+ * Who has taken nothing is looked for so often within the time that is given. As often something is said, so that no
+ * proxy takes the connection for idle.
+ */
 const LOOKS = 5;
 
-/** The door for clients without WebSocket: server-sent events, one operation on each response (graphql-sse, distinct connections mode). Subscriptions only. */
+/**
+ * The door for clients without WebSocket: server-sent events, one operation on each response (graphql-sse, distinct
+ * connections mode). Subscriptions only.
+ */
 export function openEventsDoor({ services, logger, reader, silentMs }: EventsDeps): EventsDoor {
   const responses = new Set<EventResponse>();
   const counter = new OpenCounter(MAX_OPERATIONS_PER_TOKEN, 'operations over server-sent events');
@@ -44,12 +53,17 @@ export function openEventsDoor({ services, logger, reader, silentMs }: EventsDep
       const viewer = request.viewer!;
       const leave = counter.enter(viewer);
       reply.hijack();
-      const format = (errors: readonly unknown[]) => errors.map((error) => formatError(error, { logger, requestId: request.id }));
+      const format = (errors: readonly unknown[]) =>
+        errors.map((error) => formatError(error, { logger, requestId: request.id }));
       const response = new EventResponse(reply.raw, viewer, format);
       responses.add(response);
-      const args = reader.read(asked, viewer, (known) => contextOf(services, known, request.id, traceIdOf(request.headers.traceparent)));
+      const args = reader.read(asked, viewer, (known) =>
+        contextOf(services, known, request.id, traceIdOf(request.headers.traceparent)),
+      );
       response
-        .run(reply.getHeaders() as OutgoingHttpHeaders, async () => ('schema' in args ? startSubscription(args) : { errors: args }))
+        .run(reply.getHeaders() as OutgoingHttpHeaders, async () =>
+          'schema' in args ? startSubscription(args) : { errors: args },
+        )
         .catch((error: unknown) => {
           logger.error({ err: error, requestId: request.id }, 'an operation over server-sent events failed');
           reply.raw.destroy();
@@ -62,7 +76,8 @@ export function openEventsDoor({ services, logger, reader, silentMs }: EventsDep
     },
     principals: () => [...responses].flatMap(({ viewer }) => viewer ?? []),
     endPrincipals(match, reason, graceMs) {
-      for (const response of responses) if (response.viewer && match(response.viewer)) response.endAuthentication(reason, graceMs);
+      for (const response of responses)
+        if (response.viewer && match(response.viewer)) response.endAuthentication(reason, graceMs);
     },
     async close() {
       clearInterval(looker);
@@ -71,7 +86,10 @@ export function openEventsDoor({ services, logger, reader, silentMs }: EventsDep
   };
 }
 
-/** Whether the client takes events and nothing else, or also what Apollo answers. By POST only: `EventSource`, which asks by GET, cannot send a token. */
+/**
+ * Whether the client takes events and nothing else, or also what Apollo answers. By POST only: `EventSource`, which
+ * asks by GET, cannot send a token.
+ */
 function acceptsEvents({ method, headers }: FastifyRequest): 'ONLY' | 'TOO' | null {
   if (method !== 'POST' || !headers.accept?.includes('text/event-stream')) return null;
   const types = headers.accept.split(',').map((part) => part.split(';', 1)[0]!.trim().toLowerCase());

@@ -1,16 +1,27 @@
 import { GraphQLError, type ExecutionResult } from 'graphql';
 
-/** Bytes of one answer as JSON. Twice the largest stored message, which MAX_BODY_BYTES bounds: what one field holds can always be read. */
+/**
+ * Bytes of one answer as JSON. Twice the largest stored message, which MAX_BODY_BYTES bounds: what one field holds can
+ * always be read.
+ */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /** A character is at most so many bytes of JSON (`\u0001`). */
 const MAX_BYTES_PER_CHARACTER = 6;
 
-/** The result, or, where its text would be too large, an error in its place: a large text that is asked for under many names is one in memory and many on the wire. */
+/**
+ * The result, or, where its text would be too large, an error in its place: a large text that is asked for under many
+ * names is one in memory and many on the wire.
+ */
 export function boundedResult<R extends ExecutionResult>(result: R): R | ExecutionResult {
   if (!isTooLarge(result.data)) return result;
   return {
     data: null,
-    errors: [new GraphQLError(`The answer is larger than ${MAX_ANSWER_BYTES} bytes. Ask for smaller pages, or for fewer texts at once.`, { extensions: { code: 'BAD_USER_INPUT' } })],
+    errors: [
+      new GraphQLError(
+        `The answer is larger than ${MAX_ANSWER_BYTES} bytes. Ask for smaller pages, or for fewer texts at once.`,
+        { extensions: { code: 'BAD_USER_INPUT' } },
+      ),
+    ],
   };
 }
 
@@ -46,6 +57,7 @@ export function jsonBytes(text: string): number {
 
 /** Beyond the one that each half counts already: 4 bytes for a pair, `\ud800` for a half alone. */
 function pairAt(text: string, i: number, code: number): number {
-  const whole = code < 0xdc00 ? (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00 : (text.charCodeAt(i - 1) & 0xfc00) === 0xd800;
+  const whole =
+    code < 0xdc00 ? (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00 : (text.charCodeAt(i - 1) & 0xfc00) === 0xd800;
   return whole ? 1 : 5;
 }

@@ -3,10 +3,10 @@ import { type StreamListener, type ViewedStream } from './stream.types';
 import { type StreamEvent, isTerminal } from '../../domain/stream-events';
 
 /**
- * One who looks at a stream: a place in its log. It may attach late (the call is not admitted yet) and may have left by then, which counts as
- * having come and gone. A slow one gets bigger events, and never has a queue.
+ * One who looks at a stream: a place in its log. It may attach late (the call is not admitted yet) and may have left by
+ * then, which counts as having come and gone. A slow one gets bigger events, and never has a queue.
  */
-export class StreamViewer implements StreamListener {
+export class Subscriber implements StreamListener {
   readonly events: AbortableIterator<StreamEvent>;
   private stream: ViewedStream | null = null;
   private hasLeft = false;
@@ -15,7 +15,7 @@ export class StreamViewer implements StreamListener {
 
   /** `start` runs on the first `next()`: it attaches the viewer, sooner or later, or fails. */
   constructor(
-    start: (viewer: StreamViewer) => Promise<void>,
+    start: (viewer: Subscriber) => Promise<void>,
     public after = 0,
   ) {
     this.events = new AbortableIterator<StreamEvent>({

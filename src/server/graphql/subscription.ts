@@ -1,16 +1,25 @@
 import {
-  createSourceEventStream, execute, getVariableValues, GraphQLError, type DocumentNode, type ExecutionResult, type GraphQLSchema, type OperationDefinitionNode,
+  createSourceEventStream,
+  execute,
+  getVariableValues,
+  GraphQLError,
+  type DocumentNode,
+  type ExecutionResult,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
 } from 'graphql';
-import type { RequestContext } from '../resolvers/context';
+import type { RequestContext } from '../../resolvers/context';
 import { variableErrors } from './format-error';
 import { EventProjector } from './project-event';
 
 /**
- * The results of one subscription: each event of the source, mapped. A class and no async generator: `return()` has to reach the source at once, also
- * while `next()` waits on a silent model, and the server has to be able to end it from outside.
+ * The results of one subscription: each event of the source, mapped. A class and no async generator: `return()` has to
+ * reach the source at once, also while `next()` waits on a silent model, and the server has to be able to end it from
+ * outside.
  */
 export class ResultStream implements AsyncIterableIterator<ExecutionResult> {
-  private waiting: { resolve(result: IteratorResult<ExecutionResult>): void; reject(error: unknown): void } | null = null;
+  private waiting: { resolve(result: IteratorResult<ExecutionResult>): void; reject(error: unknown): void } | null =
+    null;
   private over: { error: unknown } | null = null;
 
   constructor(
@@ -112,20 +121,46 @@ export interface SubscriptionArgs {
 }
 
 /** Starts a subscription: its results, or the errors that kept it from starting. Never throws. */
-export async function startSubscription(args: SubscriptionArgs): Promise<ResultStream | { errors: readonly GraphQLError[] }> {
+export async function startSubscription(
+  args: SubscriptionArgs,
+): Promise<ResultStream | { errors: readonly GraphQLError[] }> {
   const { schema, document, operation, operationName, variableValues, contextValue, hideSuggestions } = args;
   try {
-    const variables = getVariableValues(schema, operation.variableDefinitions ?? [], variableValues ?? {}, { maxErrors: 5, hideSuggestions });
+    const variables = getVariableValues(schema, operation.variableDefinitions ?? [], variableValues ?? {}, {
+      maxErrors: 5,
+      hideSuggestions,
+    });
     if (variables.errors) return { errors: variableErrors(variables.errors) };
-    const common = { schema, document, operationName, variableValues, contextValue: { ...contextValue, loaders: new Map<string, unknown>() } };
+    const common = {
+      schema,
+      document,
+      operationName,
+      variableValues,
+      contextValue: { ...contextValue, loaders: new Map<string, unknown>() },
+    };
     const source = await createSourceEventStream(common);
     if (!(Symbol.asyncIterator in source)) return { errors: source.errors ?? [] };
     const projector = new EventProjector({ schema, document, operation, variables: variables.coerced });
-    return new ResultStream(source[Symbol.asyncIterator](), (event) =>
-      // Each event has loaders of its own: a terminal event may not show what was loaded when the stream began.
-      projector.project(event) ?? execute({ ...common, contextValue: { ...contextValue, loaders: new Map<string, unknown>() }, rootValue: event }),
+    return new ResultStream(
+      source[Symbol.asyncIterator](),
+      (event) =>
+        // Each event has loaders of its own: a terminal event may not show what was loaded when the stream began.
+        projector.project(event) ??
+        execute({
+          ...common,
+          contextValue: { ...contextValue, loaders: new Map<string, unknown>() },
+          rootValue: event,
+        }),
     );
   } catch (error) {
-    return { errors: [error instanceof GraphQLError ? error : new GraphQLError('subscribe failed', { originalError: error instanceof Error ? error : new Error(String(error)) })] };
+    return {
+      errors: [
+        error instanceof GraphQLError
+          ? error
+          : new GraphQLError('subscribe failed', {
+              originalError: error instanceof Error ? error : new Error(String(error)),
+            }),
+      ],
+    };
   }
 }
